@@ -1,0 +1,1 @@
+"""What a cell writes: steps, agents, gates, clocks. Standard library only."""

@@ -1,0 +1,85 @@
+"""``@agent``: an ``async def`` that awaits steps and people, and survives everything."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from kaigents_nb.authoring.context import agent_context
+from kaigents_nb.authoring.upward import upward
+
+if TYPE_CHECKING:
+    from kaigents_nb.runs.run import Run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Agent(Generic[P, R]):
+    """An agent: ``.start(...)`` runs it durably; awaited in another agent it is a run of its own."""
+
+    def __init__(self, fn: Callable[P, Coroutine[Any, Any, R]]) -> None:
+        self.fn = fn
+        self.name = fn.__name__
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Await the agent inside another agent; anywhere else, get the plain coroutine."""
+        interpreter = agent_context.get()
+        if interpreter is not None:
+            return interpreter.call_agent(self, args, kwargs)
+        return self.fn(*args, **kwargs)
+
+    def start(self, *args: Any, id: str | None = None, **kwargs: Any) -> Run:
+        """Start a run and return at once.
+
+        The code of the cells is frozen and travels with the run, so that any worker can go on with it.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The agent's arguments; checked against its signature here.
+        id
+            An id of your own. Starting an id that is already running returns that run.
+
+        Raises
+        ------
+        TypeError
+            When the arguments don't fit the agent's signature.
+        CannotFreeze
+            When a name in the cells can't travel; the message says which, where it is used and what to do.
+        ConversionError
+            When an argument can't be saved.
+
+        Examples
+        --------
+        ``run = sourcing_agent.start("solar panel")``
+        """
+        inspect.signature(self.fn).bind(*args, **kwargs)
+        run: Run = upward("kaigents_nb.runs.start:start")(self, args, kwargs, id=id)
+        return run
+
+    def __repr__(self) -> str:
+        return f"<agent {self.name}>"
+
+
+def agent(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Agent[P, R]:
+    """Mark an ``async def`` as an agent.
+
+    Its body is replayed after a crash, so it holds decisions and order only: work goes into steps, time and
+    chance come from ``kg.now()``, ``kg.random()``, ``kg.uuid4()`` and ``kg.sleep()``.
+
+    Examples
+    --------
+    >>> @agent
+    ... async def greet(name: str) -> str:
+    ...     return f"Hello {name}"
+    >>> greet
+    <agent greet>
+    """
+    if not inspect.iscoroutinefunction(fn):
+        name = getattr(fn, "__name__", repr(fn))
+        raise TypeError(f"An agent is an async def. Write: async def {name}(...).")
+    return Agent(fn)

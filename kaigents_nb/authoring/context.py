@@ -1,0 +1,72 @@
+"""Who executes the code that calls us: an agent's interpreter, a step's attempt, or nobody (plain Python).
+
+The rooms above implement the two protocols and set the variables; authored code only asks.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from kaigents_nb.authoring.agent import Agent
+    from kaigents_nb.authoring.gate import Decision, Gate
+    from kaigents_nb.authoring.step import Step
+
+
+class AgentContext(Protocol):
+    """What an agent may ask of its interpreter; every answer replays."""
+
+    def call_step(self, step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+        """Run a step durably."""
+        ...
+
+    def call_agent(self, agent: Agent, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+        """Run another agent as a run of its own."""
+        ...
+
+    def open_gate(self, gate: Gate) -> Awaitable[Decision]:
+        """Wait for a person."""
+        ...
+
+    def sleep(self, delay_s: float) -> Awaitable[None]:
+        """Wait durably."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the run's time, UTC."""
+        ...
+
+    def random(self) -> random.Random:
+        """Return the run's own generator."""
+        ...
+
+    def uuid4(self) -> uuid.UUID:
+        """Return the run's next id."""
+        ...
+
+
+class StepContext(Protocol):
+    """What a step's attempt may ask of the worker that executes it."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this call."""
+        ...
+
+    @property
+    def tracked(self) -> int:
+        """How many items an earlier attempt has finished."""
+        ...
+
+    def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
+        """Save progress with the next heartbeat."""
+        ...
+
+
+agent_context: ContextVar[AgentContext | None] = ContextVar("kaigents_agent", default=None)
+step_context: ContextVar[StepContext | None] = ContextVar("kaigents_step", default=None)

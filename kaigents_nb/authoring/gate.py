@@ -1,0 +1,81 @@
+"""Gates: an agent waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kaigents_nb.authoring.context import agent_context
+
+APPROVE, REJECT = "approve", "reject"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided.
+
+    ``approved`` is false only for a rejection; ``choice`` is the option taken (``"approve"`` or ``"reject"`` where
+    the gate has no options of its own); ``values`` are extra values, ``by`` who and ``at`` when (UTC).
+    """
+
+    approved: bool
+    choice: str
+    values: dict[str, Any] = field(default_factory=dict)
+    comment: str = ""
+    by: str = ""
+    at: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return self.approved
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A question that a run waits on; ``options`` are what may be chosen beside rejecting."""
+
+    question: str
+    details: Any = None
+    options: tuple[str, ...] = ()
+
+
+async def approve(question: str, *, details: Any = None, options: Sequence[str] | None = None) -> Decision:
+    """Wait, for minutes or months, until a person approves or rejects.
+
+    Parameters
+    ----------
+    question
+        What is asked, in one sentence.
+    details
+        What the person should see: text, a dict or a DataFrame.
+    options
+        Choices, such as supplier names; the one taken is ``decision.choice``. Without, it is approve or reject.
+
+    Returns
+    -------
+    Decision
+        True in an ``if`` when approved.
+
+    Raises
+    ------
+    RuntimeError
+        Outside an agent.
+
+    Examples
+    --------
+    ``if not await kg.approve("Contact this supplier?", details=quote): return "stopped"``
+    """
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"A gate asks a question in words, not {question!r}.")
+    if isinstance(options, str):
+        raise TypeError(f"options is a list of choices, not one text: [{options!r}].")
+    names = tuple(str(option) for option in options or ())
+    if len(set(names)) != len(names):
+        raise ValueError(f"The options of a gate must differ: {list(names)}.")
+    if REJECT in names:
+        raise ValueError("Every gate can be rejected already; leave 'reject' out of options.")
+    interpreter = agent_context.get()
+    if interpreter is None:
+        raise RuntimeError("kg.approve() is awaited in an agent, where it can wait durably.")
+    return await interpreter.open_gate(Gate(question=question, details=details, options=names))

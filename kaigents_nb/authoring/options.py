@@ -1,0 +1,66 @@
+"""How a step is run: one frozen object, passed whole through every room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kaigents_nb.authoring.durations import Duration, seconds
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When a step that failed is tried again. The default is for ever.
+
+    Parameters
+    ----------
+    max_attempts
+        Attempts in all; ``None`` means no end.
+    first_wait, max_wait
+        Wait before the second attempt, and the longest wait; seconds, ``timedelta`` or text.
+    backoff
+        Each wait is this many times the one before.
+    give_up_on
+        Exception classes that are raised in the agent at once.
+
+    Examples
+    --------
+    >>> Retry(max_attempts=3, first_wait="2 s")
+    Retry(max_attempts=3, first_wait='2 s', max_wait=60, backoff=2, give_up_on=())
+    """
+
+    max_attempts: int | None = None
+    first_wait: Duration = 1
+    max_wait: Duration = 60
+    backoff: float = 2
+    give_up_on: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ValueError(f"max_attempts is at least 1, or None for no end, not {self.max_attempts!r}.")
+        if self.backoff < 1:
+            raise ValueError(f"backoff is at least 1, not {self.backoff!r}.")
+        if seconds(self.first_wait) > seconds(self.max_wait):
+            raise ValueError(f"first_wait {self.first_wait!r} is longer than max_wait {self.max_wait!r}.")
+        for kind in self.give_up_on:
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TypeError(f"give_up_on takes exception classes, not {kind!r}.")
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """The options of one step.
+
+    Parameters
+    ----------
+    timeout
+        Longest time that one attempt may take; ``None`` means no end.
+    retry
+        When to try again.
+    """
+
+    timeout: Duration | None = None
+    retry: Retry = field(default_factory=Retry)
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and seconds(self.timeout) == 0:
+            raise ValueError("timeout must be longer than 0; None means no end.")
