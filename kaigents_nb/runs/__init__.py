@@ -1,0 +1,1 @@
+"""One run: its handle, its state, its history as DataFrames, and looking back."""

@@ -1,0 +1,341 @@
+"""A history, event by event, folded into the state of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent
+
+from kaigents_nb.runs.view import GateView, StepStatus, StepView
+from kaigents_nb.runtime.payloads import metadata, plain
+from kaigents_nb.runtime.protocol import (
+    DECIDE_SIGNAL,
+    DECIDE_UPDATE,
+    MEMO_GATE,
+    MEMO_ORIGIN,
+    MEMO_STATE,
+    META_NOTICE,
+    META_OUTPUT,
+    Launch,
+    StepCall,
+    from_wire,
+)
+
+
+def utc(stamp: Timestamp) -> datetime | None:
+    """Return a server time, or None where it is not set."""
+    return stamp.ToDatetime(tzinfo=UTC) if stamp.seconds or stamp.nanos else None
+
+
+def failure_details(failure: Failure) -> dict[str, Any]:
+    """Return what a step's failure recorded about the analyst's exception."""
+    payloads = failure.application_failure_info.details.payloads
+    found = plain(payloads[0]) if payloads and payloads[0].metadata.get("encoding") == b"json/plain" else None
+    return found if isinstance(found, dict) else {}
+
+
+def failure_text(failure: Failure) -> str:
+    """Return a failure as an analyst reads it: their traceback where there is one, else the message."""
+    while failure.HasField("cause") and not failure.HasField("application_failure_info"):
+        failure = failure.cause
+    known = failure_details(failure)
+    if failure.HasField("timeout_failure_info"):
+        return "The worker died or was cut off, or the attempt took longer than its timeout."
+    return str(known.get("traceback") or failure.message)
+
+
+@dataclass
+class Call:
+    """One call of a step or agent; ``payloads`` are its arguments and result, not decoded."""
+
+    view: StepView
+    keywords: tuple[str, ...] = ()
+    positional: int = 0
+    arguments: tuple[Payload, ...] = ()
+    result: Payload | None = None
+    failure: Failure | None = None
+    activity_id: str = ""
+    earlier_attempts: int = 0
+    """Attempts before the call was mended or retried by hand."""
+    scheduled_event: int = 0
+    closed_event: int = 0
+    code: str = ""
+    seeded: bool = False
+
+
+class RunFold:
+    """The state that a history gives; feed it events in order."""
+
+    def __init__(self) -> None:
+        self.launch = Launch(agent="", code="")
+        self.agent = ""
+        self.queue = ""
+        self.run_id = ""
+        self.started: datetime | None = None
+        self.ended: datetime | None = None
+        self.closed = ""
+        self.arguments: tuple[Payload, ...] = ()
+        self.code_payload: Payload | None = None
+        self.origin: dict[str, Any] = {}
+        self.calls: dict[str, Call] = {}
+        self.gates: dict[str, GateView] = {}
+        self.details: dict[str, Payload] = {}
+        self.decisions: list[dict[str, Any]] = []
+        self.result: Payload | None = None
+        self.failure: Failure | None = None
+        self.task_failure = ""
+        self.worked = False
+        self.last_event = 0
+        self._by_event: dict[int, Call] = {}
+
+    def add(self, event: HistoryEvent) -> None:
+        """Take the next event."""
+        self.last_event = event.event_id
+        handler = _HANDLERS.get(event.event_type)
+        if handler is not None:
+            handler(self, event)
+
+    # The run itself.
+
+    def _on_started(self, event: HistoryEvent) -> None:
+        data = event.workflow_execution_started_event_attributes
+        payloads = data.input.payloads
+        self.agent, self.queue = data.workflow_type.name, data.task_queue.name
+        self.run_id, self.started = data.workflow_id, utc(event.event_time)
+        if MEMO_ORIGIN in data.memo.fields:
+            self.origin = plain(data.memo.fields[MEMO_ORIGIN])
+        if len(payloads) < 2:
+            return
+        self.launch = launch = from_wire(Launch, plain(payloads[0]))
+        self.code_payload = payloads[1]
+        count = launch.positional + len(launch.keywords)
+        self.arguments = tuple(payloads[2 : 2 + count])
+        seeds = iter(payloads[2 + count :])
+        for seed in launch.seeds:
+            self._seed(seed, next(seeds) if seed.get("payload") else None)
+        for gate, decision in launch.decisions.items():
+            self.gates[gate] = GateView(gate, decision.get("question", ""), opened=self.started, decision=decision)
+
+    def _seed(self, seed: Mapping[str, Any], result: Payload | None) -> None:
+        status: StepStatus = "completed" if result is not None else "failed"
+        output = metadata(result, META_OUTPUT) if result is not None else ""
+        view = StepView(
+            seed["call"], seed["name"], status, 0, self.started, self.started, self.started, output=output
+        )
+        self.calls[seed["call"]] = Call(view, result=result, code=self.launch.code, seeded=True)
+
+    def _on_task_completed(self, event: HistoryEvent) -> None:
+        self.worked, self.task_failure = True, ""
+
+    def _on_task_failed(self, event: HistoryEvent) -> None:
+        self.task_failure = event.workflow_task_failed_event_attributes.failure.message
+
+    def _close(self, status: str, event: HistoryEvent) -> None:
+        self.closed, self.ended = status, utc(event.event_time)
+
+    def _on_completed(self, event: HistoryEvent) -> None:
+        self._close("completed", event)
+        payloads = event.workflow_execution_completed_event_attributes.result.payloads
+        self.result = payloads[0] if payloads else None
+
+    def _on_failed(self, event: HistoryEvent) -> None:
+        self._close("failed", event)
+        self.failure = event.workflow_execution_failed_event_attributes.failure
+
+    def _on_cancelled(self, event: HistoryEvent) -> None:
+        self._close("cancelled", event)
+
+    def _on_terminated(self, event: HistoryEvent) -> None:
+        self._close("terminated", event)
+
+    def _on_timed_out(self, event: HistoryEvent) -> None:
+        self._close("timed out", event)
+
+    # Steps.
+
+    def _on_scheduled(self, event: HistoryEvent) -> None:
+        data = event.activity_task_scheduled_event_attributes
+        header = from_wire(StepCall, plain(data.input.payloads[0]))
+        count = header.positional + len(header.keywords)
+        call = self.calls.get(header.call)
+        when = utc(event.event_time)
+        if call is None or call.seeded:
+            view = StepView(header.call, header.step, "scheduled", scheduled=when)
+            call = self.calls[header.call] = Call(view)
+            call.scheduled_event = event.event_id
+        else:
+            call.earlier_attempts = call.view.attempt
+            call.view = replace(call.view, status="scheduled", ended=None, next_retry=None)
+        call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
+        call.arguments = tuple(data.input.payloads[1 : 1 + count])
+        call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0
+        self._by_event[event.event_id] = call
+
+    def _on_activity_started(self, event: HistoryEvent) -> None:
+        data = event.activity_task_started_event_attributes
+        call = self._by_event[data.scheduled_event_id]
+        call.view = replace(
+            call.view,
+            status="running",
+            attempt=call.earlier_attempts + data.attempt,
+            started=utc(event.event_time),
+            worker=data.identity,
+        )
+
+    def _on_activity_completed(self, event: HistoryEvent) -> None:
+        data = event.activity_task_completed_event_attributes
+        call = self._by_event[data.scheduled_event_id]
+        call.result = data.result.payloads[0] if data.result.payloads else None
+        output = metadata(call.result, META_OUTPUT) if call.result is not None else ""
+        self._end(call, event, "completed", output=output, error="")
+
+    def _on_activity_failed(self, event: HistoryEvent) -> None:
+        data = event.activity_task_failed_event_attributes
+        call = self._by_event[data.scheduled_event_id]
+        known = failure_details(data.failure)
+        call.failure = data.failure
+        status: StepStatus = "parked" if known.get("do") == "park" else "failed"
+        self._end(call, event, status, error=failure_text(data.failure), output=str(known.get("output", "")))
+
+    def _on_activity_timed_out(self, event: HistoryEvent) -> None:
+        data = event.activity_task_timed_out_event_attributes
+        call = self._by_event[data.scheduled_event_id]
+        call.failure = data.failure
+        self._end(call, event, "failed", error=failure_text(data.failure))
+
+    def _on_activity_cancelled(self, event: HistoryEvent) -> None:
+        call = self._by_event[event.activity_task_canceled_event_attributes.scheduled_event_id]
+        self._end(call, event, "cancelled")
+
+    def _end(self, call: Call, event: HistoryEvent, status: StepStatus, **changes: Any) -> None:
+        call.closed_event = event.event_id
+        call.view = replace(call.view, status=status, ended=utc(event.event_time), **changes)
+
+    # Agents called by the agent.
+
+    def _on_child_initiated(self, event: HistoryEvent) -> None:
+        data = event.start_child_workflow_execution_initiated_event_attributes
+        launch = from_wire(Launch, plain(data.input.payloads[0]))
+        number = data.workflow_id.rpartition("-")[2]
+        view = StepView(
+            number, data.workflow_type.name, "scheduled", scheduled=utc(event.event_time), child_run=data.workflow_id
+        )
+        count = launch.positional + len(launch.keywords)
+        call = Call(view, launch.keywords, launch.positional, tuple(data.input.payloads[2 : 2 + count]))
+        call.code, call.scheduled_event = launch.code, event.event_id
+        self.calls[number] = self._by_event[event.event_id] = call
+
+    def _on_child_started(self, event: HistoryEvent) -> None:
+        data = event.child_workflow_execution_started_event_attributes
+        call = self._by_event[data.initiated_event_id]
+        call.view = replace(call.view, status="running", attempt=1, started=utc(event.event_time))
+
+    def _on_child_completed(self, event: HistoryEvent) -> None:
+        data = event.child_workflow_execution_completed_event_attributes
+        call = self._by_event[data.initiated_event_id]
+        call.result = data.result.payloads[0] if data.result.payloads else None
+        self._end(call, event, "completed")
+
+    def _on_child_failed(self, event: HistoryEvent) -> None:
+        data = event.child_workflow_execution_failed_event_attributes
+        call = self._by_event[data.initiated_event_id]
+        call.failure = data.failure
+        self._end(call, event, "failed", error=failure_text(data.failure))
+
+    def _on_child_stopped(self, event: HistoryEvent) -> None:
+        for name in ("canceled", "terminated", "timed_out"):
+            field = f"child_workflow_execution_{name}_event_attributes"
+            if event.HasField(field):  # type: ignore[arg-type]
+                self._end(self._by_event[getattr(event, field).initiated_event_id], event, "cancelled")
+
+    # Gates.
+
+    def _on_memo(self, event: HistoryEvent) -> None:
+        fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+        for key, payload in fields.items():
+            prefix = MEMO_GATE.format(gate="")
+            if key.startswith(prefix) and payload.data:
+                self.details[key.removeprefix(prefix)] = payload
+        if MEMO_STATE not in fields:
+            return
+        for gate in plain(fields[MEMO_STATE])["gates"]:
+            if gate["gate"] not in self.gates:
+                self.gates[gate["gate"]] = GateView(
+                    gate["gate"],
+                    gate["question"],
+                    tuple(gate["options"]),
+                    opened=datetime.fromisoformat(gate["opened"]),
+                )
+        still_open = {gate["gate"] for gate in plain(fields[MEMO_STATE])["gates"]}
+        for number, gate in self.gates.items():
+            if number not in still_open and gate.decision is None:
+                self.gates[number] = replace(gate, withdrawn=True)
+
+    def _on_update(self, event: HistoryEvent) -> None:
+        request = event.workflow_execution_update_accepted_event_attributes.accepted_request
+        if request.input.name == DECIDE_UPDATE:
+            self._decided(plain(request.input.args.payloads[0]), event, "update")
+
+    def _on_signal(self, event: HistoryEvent) -> None:
+        data = event.workflow_execution_signaled_event_attributes
+        if data.signal_name == DECIDE_SIGNAL:
+            self._decided(plain(data.input.payloads[0]), event, "signal")
+
+    def _decided(self, decision: dict[str, Any], event: HistoryEvent, way: str) -> None:
+        gate = self.gates.get(decision["gate"])
+        first = gate is not None and gate.decision is None and not gate.withdrawn
+        again = gate is not None and gate.decision is not None and gate.decision["id"] == decision["id"]
+        if gate is not None and first:
+            self.gates[gate.gate] = replace(gate, decision=decision)
+        if not again:
+            self.decisions.append(
+                {
+                    **decision,
+                    "question": gate.question if gate else "",
+                    "counted": first,
+                    "event_id": event.event_id,
+                    "time": utc(event.event_time),
+                    "way": way,
+                }
+            )
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Warnings that steps left, each once."""
+        texts = (metadata(call.result, META_NOTICE) for call in self.calls.values() if call.result is not None)
+        return tuple(dict.fromkeys(text for text in texts if text))
+
+
+_HANDLERS = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: RunFold._on_started,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: RunFold._on_task_completed,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED: RunFold._on_task_failed,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: RunFold._on_completed,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: RunFold._on_failed,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: RunFold._on_cancelled,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: RunFold._on_terminated,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: RunFold._on_timed_out,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: RunFold._on_scheduled,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED: RunFold._on_activity_started,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: RunFold._on_activity_completed,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: RunFold._on_activity_failed,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: RunFold._on_activity_timed_out,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: RunFold._on_activity_cancelled,
+    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: RunFold._on_child_initiated,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED: RunFold._on_child_started,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: RunFold._on_child_completed,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: RunFold._on_child_failed,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: RunFold._on_child_stopped,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: RunFold._on_child_stopped,
+    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: RunFold._on_child_stopped,
+    EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: RunFold._on_memo,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: RunFold._on_update,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: RunFold._on_signal,
+}

@@ -1,0 +1,104 @@
+"""The state of a run at one moment, as plain data: what the card, the CLI and ``run.status`` all show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Status = Literal[
+    "starting",  # accepted by the server, no worker has taken it yet
+    "running",
+    "waiting",  # at a gate
+    "retrying",  # a step failed and will be tried again by itself
+    "parked",  # a step has a bug; mend it
+    "stuck",  # the worker can't execute the agent: see `problem`
+    "completed",
+    "failed",
+    "cancelled",
+    "terminated",
+    "timed out",
+]
+CLOSED: frozenset[str] = frozenset({"completed", "failed", "cancelled", "terminated", "timed out"})
+
+StepStatus = Literal["scheduled", "running", "retrying", "parked", "completed", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running step says it is."""
+
+    done: float
+    total: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StepView:
+    """One call of a step. ``call`` tells calls of one run apart and orders them; all times are UTC."""
+
+    call: str
+    name: str
+    status: StepStatus
+    attempt: int = 0
+    scheduled: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    progress: Progress | None = None
+    output: str = ""
+    error: str = ""
+    """Last error, as text with the analyst's traceback; kept while the step retries or is parked."""
+    next_retry: datetime | None = None
+    worker: str = ""
+    child_run: str = ""
+    """The run id, where the call is another agent."""
+
+
+@dataclass(frozen=True)
+class GateView:
+    """One gate, open while ``decision`` is None."""
+
+    gate: str
+    question: str
+    options: tuple[str, ...] = ()
+    details: Any = None
+    opened: datetime | None = None
+    decision: Mapping[str, Any] | None = None
+    """``approved, choice, values, comment, by, at``, when decided."""
+    withdrawn: bool = False
+    """The run went on without a decision: cancelled, or the agent stopped waiting."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything a person would look at."""
+
+    run_id: str
+    agent: str
+    status: Status
+    started: datetime | None = None
+    ended: datetime | None = None
+    steps: tuple[StepView, ...] = ()
+    gates: tuple[GateView, ...] = ()
+    result: str = ""
+    """A short text of the result, when completed."""
+    error: str = ""
+    """Why it failed, with the analyst's traceback."""
+    problem: str = ""
+    """What keeps it from going on, and what to do: no worker, refused code, a server that went away."""
+    notices: tuple[str, ...] = ()
+    """Warnings, such as a worker with other package versions."""
+    url: str = ""
+    arguments: str = ""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has ended."""
+        return self.status in CLOSED
+
+    @property
+    def open_gates(self) -> tuple[GateView, ...]:
+        """The gates that wait for a decision."""
+        return tuple(gate for gate in self.gates if gate.decision is None and not gate.withdrawn)

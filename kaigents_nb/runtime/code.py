@@ -1,0 +1,82 @@
+"""The code a worker holds: verified when it arrives, kept by digest, imported before a run needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.converter import PayloadCodec
+
+from kaigents_nb.runtime.protocol import CODE_ENCODING
+from kaigents_nb.snapshot.module import Snapshot
+
+
+@dataclass(frozen=True)
+class Code:
+    """One verified snapshot, and the signed bytes that carry it further."""
+
+    snapshot: Snapshot
+    packed: bytes
+
+    def payload(self) -> RawValue:
+        """Return the code as an argument of a run or step."""
+        return RawValue(Payload(data=self.packed, metadata={"encoding": CODE_ENCODING.encode()}))
+
+
+_held: dict[str, Code] = {}
+
+
+def held(digest: str) -> Code | None:
+    """Return code that has arrived in this process and was verified."""
+    return _held.get(digest)
+
+
+def hold(snapshot: Snapshot, packed: bytes) -> Code:
+    """Keep verified code for the runs that name its digest."""
+    return _held.setdefault(snapshot.digest, Code(snapshot, packed))
+
+
+class CodeGuard(PayloadCodec):
+    """Lets only signed code in.
+
+    As a codec it sees code before the SDK hands it to a workflow: the signature is checked and the modules it
+    imports are loaded here, outside the workflow, where a slow import would look like a deadlock. What goes on to
+    the workflow is the digest alone.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Leave everything as it is: code is signed where it is frozen."""
+        return list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Verify code and replace it by its digest; leave everything else as it is."""
+        return [
+            await self._admit(payload) if payload.metadata.get("encoding") == CODE_ENCODING.encode() else payload
+            for payload in payloads
+        ]
+
+    async def _admit(self, payload: Payload) -> Payload:
+        snapshot = await asyncio.to_thread(self._verify, payload.data)
+        return Payload(
+            data=f'"{snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"}
+        )
+
+    def _verify(self, packed: bytes) -> Snapshot:
+        snapshot = Snapshot.unpack(packed, self._key)
+        if held(snapshot.digest) is None:
+            for module in snapshot.modules:
+                if module not in sys.modules:
+                    try:
+                        importlib.import_module(module)
+                    except Exception:  # noqa: BLE001 - the code that needs it raises in its own place, with its line
+                        continue
+            hold(snapshot, packed)
+        return snapshot

@@ -1,0 +1,307 @@
+"""The connection of this process: server, client, event loop and workers, made once and drained at exit."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import ipaddress
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client, TLSConfig
+from temporalio.converter import DataConverter, ExternalStorage
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from kaigents_nb.errors import ServerError, ServerNotReady
+from kaigents_nb.runtime import server
+from kaigents_nb.runtime.code import CodeGuard
+from kaigents_nb.runtime.datadir import data_dir as resolve_data_dir
+from kaigents_nb.runtime.live import Live
+from kaigents_nb.runtime.loop import LoopThread
+from kaigents_nb.runtime.output import restore_output, route_output
+from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
+from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
+from kaigents_nb.runtime.worker import QueueWorker, identity
+from kaigents_nb.snapshot.signing import signing_key
+
+T = TypeVar("T")
+
+WORKER_ENV = "KAIGENTS_WORKER"
+"""Set to ``off``, this process starts runs but executes none."""
+PROFILE_ENV = "KAIGENTS_PROFILE"
+
+
+class Connection:
+    """A connected process. ``address``, ``namespace``, ``ui_url`` and ``data_dir`` say to what."""
+
+    def __init__(self, client_config: dict[str, Any], data_dir: Path, embedded: server.ServerInfo | None) -> None:
+        self.data_dir = data_dir
+        self.embedded = embedded is not None
+        self.ui_url = embedded.ui_url if embedded else ""
+        self.live = Live()
+        self.key = signing_key(data_dir)
+        self._loop = LoopThread("kaigents")
+        self._step_loop: LoopThread | None = None
+        self._workers: dict[str, QueueWorker] = {}
+        self._lock = threading.Lock()
+        converter = replace(
+            DataConverter.default,
+            payload_codec=CodeGuard(self.key),
+            external_storage=ExternalStorage(
+                drivers=[FileStore(data_dir / "blobs")], payload_size_threshold=THRESHOLD_BYTES
+            ),
+        )
+        self.address = client_config["target_host"]
+        try:
+            self.client = self._loop.run(
+                Client.connect(**client_config, data_converter=converter, identity=identity()), timeout_s=20
+            )
+            self.attribute = self._loop.run(self._has_state_attribute(), timeout_s=20)
+        except BaseException as error:
+            self._loop.stop()
+            if isinstance(error, (RuntimeError, RPCError, TimeoutError)):
+                raise ServerNotReady(
+                    f"No Temporal server answers at {self.address} (namespace "
+                    f"{client_config.get('namespace', 'default')!r}): {error}. Check the address, namespace, tls= and "
+                    "api_key=; `kaigents-nb doctor` shows what would be used."
+                ) from error
+            raise
+        self.namespace = self.client.namespace
+
+    def __repr__(self) -> str:
+        kind = "embedded server" if self.embedded else "server"
+        ui = f", web UI {self.ui_url}" if self.ui_url else ""
+        return f"<connected to the {kind} at {self.address}, namespace {self.namespace!r}{ui}>"
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float | None = None) -> T:
+        """Run a coroutine on the library's loop and wait.
+
+        An embedded server that went away is started again on the same file, once.
+
+        Raises
+        ------
+        ServerNotReady
+            When the server does not answer.
+        """
+        try:
+            return self._loop.run(work(), timeout_s)
+        except RPCError as error:
+            if error.status != RPCStatusCode.UNAVAILABLE:
+                raise
+            if self.embedded:
+                self.revive()
+                try:
+                    return self._loop.run(work(), timeout_s)
+                except RPCError as again:
+                    error = again
+            raise ServerNotReady(
+                f"The server at {self.address} does not answer ({error.message}). Runs are safe in its database and "
+                "go on when it is back; `kaigents-nb doctor` says what is wrong."
+            ) from error
+
+    def revive(self) -> None:
+        """Start the embedded server again if it went away."""
+        server.ensure(self.data_dir)
+
+    def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the library's loop; returns at once."""
+        return self._loop.post(work)
+
+    def serve(self, queue: str) -> None:
+        """Have a worker for a task queue in this process, unless ``KAIGENTS_WORKER=off``."""
+        if os.environ.get(WORKER_ENV, "").lower() == "off":
+            return
+        with self._lock:
+            worker = self._workers.get(queue)
+            if worker is not None and worker.alive:
+                return
+            if self._step_loop is None:
+                self._step_loop = LoopThread("kaigents steps")
+                route_output()
+            self._workers[queue] = self._loop.run(self._start_worker(queue, self._step_loop))
+
+    async def _start_worker(self, queue: str, step_loop: LoopThread) -> QueueWorker:
+        return QueueWorker(self.client, queue, step_loop, self.live)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The task queues that this process serves."""
+        return tuple(queue for queue, worker in self._workers.items() if worker.alive)
+
+    def worker_problem(self, queue: str) -> str:
+        """Why this process's worker of a queue stopped by itself, or ``""``."""
+        worker = self._workers.get(queue)
+        return worker.problem if worker else ""
+
+    def close(self) -> None:
+        """Drain the workers and end the threads; runs go on with the next worker."""
+        try:
+            self._loop.run(self._stop_workers(), timeout_s=20)
+        finally:
+            restore_output()
+            if self._step_loop is not None:
+                self._step_loop.stop()
+            self._loop.stop()
+
+    async def _stop_workers(self) -> None:
+        workers, self._workers = list(self._workers.values()), {}
+        await asyncio.gather(*(worker.stop() for worker in workers))
+
+    async def _has_state_attribute(self) -> bool:
+        """Whether runs can say their state in a search attribute; we add it where we may."""
+        operator, namespace = self.client.operator_service, self.client.namespace
+        try:
+            known = await operator.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
+            if STATE_ATTRIBUTE in known.custom_attributes:
+                return True
+            keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+            await operator.add_search_attributes(
+                AddSearchAttributesRequest(namespace=namespace, search_attributes={STATE_ATTRIBUTE: keyword}),
+                timeout=timedelta(seconds=5),
+            )
+        except RPCError as error:
+            if error.status == RPCStatusCode.UNAVAILABLE:
+                raise
+            return False  # no rights: the memo alone carries the state
+        return False  # new attributes need a moment until a server knows them; the next connection uses it
+
+
+_current: Connection | None = None
+_lock = threading.RLock()
+
+
+def connect(
+    address: str | None = None,
+    *,
+    namespace: str | None = None,
+    api_key: str | None = None,
+    tls: bool | TLSConfig | None = None,
+    data_dir: str | Path | None = None,
+) -> Connection:
+    """Connect this process; optional, for the first ``start()`` does it.
+
+    Parameters
+    ----------
+    address
+        ``"host:port"`` of a cluster. ``None``: the server named by ``KAIGENTS_PROFILE`` or ``TEMPORAL_*`` in the
+        environment, else the embedded server, started if it does not run yet.
+    namespace, api_key, tls
+        As the cluster wants them. A server on another machine needs ``tls=True``, an API key, or ``tls=False``
+        to say that plain text is meant.
+    data_dir
+        Where the embedded server's database, saved values and the signing key are; the default is the user's data
+        folder, or ``KAIGENTS_DATA_DIR``.
+
+    Returns
+    -------
+    Connection
+        With ``.address .namespace .ui_url .data_dir``. Connecting again to the same place returns the same.
+
+    Raises
+    ------
+    ServerNotFound, ServerNotReady, DatabaseError
+        With what to do about it.
+
+    Examples
+    --------
+    ``kg.connect("temporal.example.com:7233", namespace="research", api_key=key)``
+    """
+    global _current
+    with _lock:
+        folder = resolve_data_dir(data_dir)
+        config = _client_config(address, namespace, api_key, tls)
+        if _current is not None:
+            same_place = _current.data_dir == folder and (
+                _current.embedded if config is None else _current.address == config["target_host"]
+            )
+            if same_place and (namespace is None or _current.namespace == namespace):
+                return _current
+            disconnect()
+        embedded = None
+        if config is None:
+            embedded = server.ensure(folder)
+            config = {"target_host": embedded.address, "namespace": namespace or "default"}
+        _current = Connection(config, folder, embedded)
+        _drain_at_exit()
+        return _current
+
+
+def current() -> Connection:
+    """Return this process's connection, making the default one the first time."""
+    with _lock:
+        return _current or connect()
+
+
+def disconnect() -> None:
+    """Drain this process's workers and close its connection; runs go on with the next worker."""
+    global _current
+    with _lock:
+        connection, _current = _current, None
+    if connection is not None:
+        connection.close()
+
+
+def _client_config(
+    address: str | None, namespace: str | None, api_key: str | None, tls: bool | TLSConfig | None
+) -> dict[str, Any] | None:
+    """What ``Client.connect`` takes, or None for the embedded server."""
+    profile = os.environ.get(PROFILE_ENV)
+    config: dict[str, Any] = {}
+    if address is None:
+        if not profile and not any(
+            os.environ.get(name) for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
+        ):
+            if api_key or tls:
+                raise ValueError("api_key= and tls= belong to a server's address: kg.connect('host:7233', ...).")
+            return None
+        config = dict(ClientConfig.load_client_connect_config(profile=profile))
+        if not config.get("target_host"):
+            raise ServerError(f"The profile {profile!r} names no address. Set TEMPORAL_ADDRESS or mend the profile.")
+    else:
+        config["target_host"] = address
+    if namespace is not None:
+        config["namespace"] = namespace
+    if api_key is not None:
+        config["api_key"] = api_key
+    if tls is not None:
+        config["tls"] = tls
+    secured = config.get("tls") or config.get("api_key")
+    if not secured and tls is not False and not _is_loopback(config["target_host"]):
+        raise ServerError(
+            f"{config['target_host']} is another machine, and the connection would be plain text: everybody on the way "
+            "could read and decide. Pass tls=True or an api_key; tls=False says that plain text is meant."
+        )
+    return config
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]") or address
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_registered = False
+
+
+def _drain_at_exit() -> None:
+    """Drain before the interpreter takes its threads apart; the SDK's own can crash it otherwise."""
+    global _registered
+    if _registered:
+        return
+    _registered = True
+    # Executors are closed before ordinary atexit callbacks run, and the SDK's worker needs its own to drain.
+    register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
+    register(disconnect)

@@ -1,0 +1,113 @@
+"""The data directory: one embedded server, its database, big values and the signing key, readable by their owner only.
+
+===================  ==================================================================
+``temporal.db``      the server's SQLite database (``-wal`` and ``-shm`` beside it)
+``blobs/``           values too big for the history, named after their content
+``signing.key``      signs the code that runs carry
+``server.log``       what the server says; the one before it is ``server.log.1``
+``server.pid``       the server's process; left behind by a crash, removed by a clean stop
+``server.lock``      held by the server for as long as it lives
+``start.lock``       held while somebody starts or stops the server
+``ports.json``       the ports chosen once and used again
+``downloads/``       a server binary fetched by the SDK, where no other was found
+===================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import platformdirs
+
+from kaigents_nb.errors import DatabaseError
+
+ENVIRONMENT_VARIABLE = "KAIGENTS_DATA_DIR"
+PRIVATE_DIRECTORY = 0o700
+PRIVATE_FILE = 0o600
+
+
+def data_dir(path: str | Path | None = None) -> Path:
+    """Return the data directory, absolute and with links resolved; created with mode 0700 if it is absent.
+
+    ``path`` wins over ``KAIGENTS_DATA_DIR``, which wins over the user's own data directory. A directory
+    that exists already keeps its mode: ``kaigents-nb doctor`` says when others can read it.
+
+    Raises
+    ------
+    DatabaseError
+        The directory can't be made, or is no directory.
+    """
+    chosen = path or os.environ.get(ENVIRONMENT_VARIABLE) or platformdirs.user_data_dir("kaigents_nb", False)
+    directory = Path(chosen).expanduser()
+    try:
+        directory = directory.resolve()
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        private_directory(directory)
+    except (OSError, RuntimeError) as error:
+        raise DatabaseError(
+            f"The data directory {directory} can't be used: {error}. "
+            f"Choose a directory you can write to with {ENVIRONMENT_VARIABLE} or kg.connect(data_dir=…)."
+        ) from error
+    return directory
+
+
+def private_directory(path: Path) -> Path:
+    """Return ``path``, made with mode 0700 if it is absent."""
+    path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file with mode 0600, whole or not at all: a reader never sees half of it."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    draft.replace(path)
+
+
+def database_path(data_dir: Path) -> Path:
+    """Return where the server's database is."""
+    return data_dir / "temporal.db"
+
+
+def blobs_path(data_dir: Path) -> Path:
+    """Return where big values are."""
+    return data_dir / "blobs"
+
+
+def signing_key_path(data_dir: Path) -> Path:
+    """Return where the key is that signs the code of runs."""
+    return data_dir / "signing.key"
+
+
+def log_path(data_dir: Path) -> Path:
+    """Return where the server writes its log."""
+    return data_dir / "server.log"
+
+
+def pid_path(data_dir: Path) -> Path:
+    """Return where the server's process id is."""
+    return data_dir / "server.pid"
+
+
+def server_lock_path(data_dir: Path) -> Path:
+    """Return the file that a living server holds locked."""
+    return data_dir / "server.lock"
+
+
+def start_lock_path(data_dir: Path) -> Path:
+    """Return the file that is locked while the server is being started or stopped."""
+    return data_dir / "start.lock"
+
+
+def ports_path(data_dir: Path) -> Path:
+    """Return where the server's ports are remembered."""
+    return data_dir / "ports.json"
+
+
+def downloads_path(data_dir: Path) -> Path:
+    """Return where a server binary fetched by the SDK is kept."""
+    return data_dir / "downloads"

@@ -1,0 +1,162 @@
+"""What an error does: pass with time (retried), wait for a person (parked), or reach the agent (raised).
+
+A failure crosses the server as Temporal's ``ApplicationError``; its first detail is a dict that says which of
+the three it is and how to build the analyst's own exception again.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import TimeoutError as TemporalTimeout
+
+from kaigents_nb.authoring.options import Retry
+from kaigents_nb.errors import ConversionError, Fatal, KaigentsError, StepFailed
+from kaigents_nb.values.brief import brief
+from kaigents_nb.values.encoded import TypeResolver
+from kaigents_nb.values.types import type_name
+
+PARK, RAISE, RETRY = "park", "raise", "retry"
+
+_BUGS: tuple[type[BaseException], ...] = (
+    TypeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError,
+)  # fmt: skip
+"""No retry mends these."""
+
+_REFUSALS = frozenset({400, 401, 403, 404, 422})
+"""HTTP answers that stay the same however often one asks."""
+
+_TRACEBACK_LIMIT = 2_500
+"""The server keeps 4 KiB of a pending step's last failure."""
+_TEXT_LIMIT = 1_000
+_MAX_RETRY_AFTER_S = 3_600.0
+
+
+class StepTraceback(Exception):  # noqa: N818 - shown as the cause, "StepTraceback: ..."
+    """The traceback of the step, as the cause of the exception that the agent sees."""
+
+    def __str__(self) -> str:
+        return "\n" + str(self.args[0])
+
+
+def classify(error: BaseException, retry: Retry) -> str:
+    """Return ``park``, ``raise`` or ``retry`` for an error of a step."""
+    if isinstance(error, Fatal) or (retry.give_up_on and isinstance(error, retry.give_up_on)):
+        return RAISE
+    if isinstance(error, _BUGS) or http_status(error) in _REFUSALS:
+        return PARK
+    return RETRY
+
+
+def http_status(error: BaseException) -> int | None:
+    """Return the HTTP status that openai, httpx, requests and their kin put on their errors."""
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def retry_after(error: BaseException) -> timedelta | None:
+    """Return how long the other side asked us to wait, from ``Retry-After``."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    if not isinstance(headers, Mapping) and not hasattr(headers, "get"):
+        return None
+    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name)
+        if not text:
+            continue
+        try:
+            delay_s = float(text) * factor
+        except ValueError:
+            try:
+                when = parsedate_to_datetime(text)
+            except ValueError:
+                continue
+            delay_s = (when - when.now(when.tzinfo)).total_seconds()
+        return timedelta(seconds=min(max(delay_s, 0.0), _MAX_RETRY_AFTER_S))
+    return None
+
+
+def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """Return text that the server takes: no lone surrogates, bounded, its end kept."""
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= limit else "…" + text[-limit:]
+
+
+def to_failure(
+    error: BaseException, traceback: str, kind: str, limit: int = _TRACEBACK_LIMIT
+) -> ApplicationError:
+    """Return the wire form of an analyst's exception."""
+    cls = type(error)
+    try:
+        module, qualname = type_name(cls)
+    except ConversionError:
+        module, qualname = cls.__module__, cls.__qualname__
+    message = f"{cls.__name__}: {error}" if str(error) else cls.__name__
+    return ApplicationError(
+        clean(message),
+        {
+            "do": kind,
+            "class": [module, qualname],
+            "args": [item if _plain(item) else brief(item) for item in error.args],
+            "attributes": {k: v for k, v in vars(error).items() if _plain(v)},
+            "traceback": clean(traceback, limit),
+        },
+        type=cls.__name__,
+        non_retryable=kind != RETRY,
+        next_retry_delay=retry_after(error) if kind == RETRY else None,
+    )
+
+
+def details(failure: BaseException | None) -> dict[str, Any]:
+    """Return what :func:`to_failure` recorded, or ``{}`` for a failure of another origin."""
+    if isinstance(failure, ApplicationError) and failure.details and isinstance(failure.details[0], dict):
+        return failure.details[0]
+    return {}
+
+
+def rebuild(failure: BaseException | None, resolve: TypeResolver) -> BaseException:
+    """Return the analyst's own exception, with the step's traceback as its cause.
+
+    An exception class that the agent's code does not know becomes a :class:`StepFailed`.
+    """
+    if isinstance(failure, TemporalTimeout):
+        return TimeoutError(f"The step took too long ({failure.message}).")
+    if not isinstance(failure, ApplicationError):
+        return StepFailed(str(failure)) if failure is not None else StepFailed("The step failed.")
+    known = details(failure)
+    error: BaseException | None = None
+    if known:
+        cls = _exception_class(*known["class"], resolve)
+        if cls is not None:
+            # Without __init__: it may want other arguments than those it passed on to Exception.
+            error = cls.__new__(cls)
+            error.args = tuple(known.get("args", ()))
+            error.__dict__.update(known.get("attributes", {}))
+    if error is None:
+        error = StepFailed(failure.message)
+    error.__cause__ = StepTraceback(known["traceback"]) if known.get("traceback") else failure
+    return error
+
+
+def _exception_class(module: str, qualname: str, resolve: TypeResolver) -> type[BaseException] | None:
+    if module == "builtins":
+        cls = getattr(builtins, qualname, None)
+    else:
+        try:
+            cls = resolve(module, qualname)
+        except (LookupError, KaigentsError):
+            return None
+    return cls if isinstance(cls, type) and issubclass(cls, Exception) else None
+
+
+def _plain(item: object) -> bool:
+    if item is None or isinstance(item, (bool, int, float)):
+        return True
+    return isinstance(item, str) and len(item) <= _TEXT_LIMIT and item.isprintable()

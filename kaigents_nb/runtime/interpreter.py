@@ -1,0 +1,379 @@
+"""The one workflow: it executes the agent code that a run carries.
+
+Registered as Temporal's dynamic workflow, so that a run's workflow type is its agent's name. It runs in the
+SDK's sandbox: frozen code that asks for the time, chance or the world outside is stopped at its line.
+"""
+
+# No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
+from temporalio.workflow import ActivityCancellationType, ParentClosePolicy
+
+from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.context import agent_context
+from kaigents_nb.authoring.durations import seconds
+from kaigents_nb.authoring.gate import REJECT, Decision, Gate
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.failures import PARK, RAISE, details, rebuild, to_failure
+from kaigents_nb.runtime.forbidden import way_out
+from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
+from kaigents_nb.runtime.protocol import (
+    ALREADY_DECIDED,
+    DECIDE_SIGNAL,
+    DECIDE_UPDATE,
+    MEMO_GATE,
+    MEMO_STATE,
+    MEND_SIGNAL,
+    NO_OPEN_GATE,
+    RETRY_SIGNAL,
+    STATE_ATTRIBUTE,
+    Launch,
+    StepCall,
+    from_wire,
+    to_wire,
+)
+from kaigents_nb.runtime.sandbox import unwrap
+from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.tracebacks import analyst_traceback
+
+_STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
+_FOREVER = timedelta(days=3650)
+"""Temporal wants an end for an attempt; a step without a timeout has this one."""
+_RUN_TRACEBACK_LIMIT = 16_000
+HEARTBEAT_TIMEOUT = timedelta(seconds=6)
+"""A worker that died in a step is noticed after this time; the library heartbeats every second."""
+
+
+@workflow.defn(dynamic=True)
+class AgentWorkflow:
+    """One run of an agent; as ``AgentContext`` it answers what the agent's code asks for."""
+
+    def __init__(self) -> None:
+        self._launch = Launch(agent="", code="")
+        self._code: Code | None = None
+        self._loaded: LoadedCode | None = None
+        self._calls = 0
+        self._gates: dict[str, Gate] = {}  # open ones, by id
+        self._gate_count = 0
+        self._opened: dict[str, datetime] = {}
+        self._decisions: dict[str, Mapping[str, Any]] = {}
+        self._in_flight: dict[str, workflow.ActivityHandle[RawValue]] = {}
+        self._parked: dict[str, dict[str, Any]] = {}
+        self._renewed: set[str] = set()  # calls to start again, after a mend or "retry now"
+        self._mended: dict[str, Code] = {}  # by step name
+        self._seeds: dict[str, tuple[Mapping[str, Any], Any]] = {}
+        self._published: tuple[str, Any] = ("running", None)
+
+    @workflow.run
+    async def run(self, args: Sequence[RawValue]) -> RawValue:
+        """Execute the agent."""
+        self._launch = launch = from_wire(Launch, plain(args[0].payload))
+        self._code = code = code_by_digest(launch.code)
+        agent_context.set(self)
+        try:
+            loaded = self._loaded = load(code.snapshot, [launch.agent], for_agent=True, unwrap=unwrap)
+            agent: Agent[..., Any] = loaded.get(launch.agent)
+            count = launch.positional + len(launch.keywords)
+            payloads = [item.payload for item in args[2 : 2 + count]]
+            positional, keyword = read_arguments(
+                payloads,
+                launch.positional,
+                launch.keywords,
+                loaded.resolve,
+                hints(agent.fn, unwrap),
+                positional_names(agent.fn),
+            )
+            self._take_seeds([item.payload for item in args[2 + count :]])
+            return raw(await agent.fn(*positional, **keyword), f"result of agent {agent.name}")
+        except asyncio.CancelledError:
+            raise
+        except workflow.ContinueAsNewError:
+            raise
+        except Exception as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> ApplicationError:
+        """The run's failure, with the analyst's traceback: cell lines, not ours."""
+        assert self._code is not None
+        if isinstance(error, RestrictedWorkflowAccessError):
+            error = way_out(error)
+        return to_failure(error, analyst_traceback(error, self._code.snapshot), RAISE, limit=_RUN_TRACEBACK_LIMIT)
+
+    def _take_seeds(self, payloads: Sequence[Any]) -> None:
+        rest = iter(payloads)
+        for seed in self._launch.seeds:
+            self._seeds[seed["call"]] = (seed, next(rest) if seed.get("payload") else None)
+
+    # What the agent's code asks for: AgentContext.
+
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+        """Run a step as an activity."""
+        call = self._next_call()
+        payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
+        seed = self._seed(call, step.name)
+        if seed is not None:
+            return self._replayed(seed)
+        return self._perform(call, step, payloads, StepCall(step.name, call, "", len(args), keywords))
+
+    def call_agent(
+        self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Awaitable[Any]:
+        """Run another agent as a child workflow, with the same code."""
+        call = self._next_call()
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
+        seed = self._seed(call, agent.name)
+        if seed is not None:
+            return self._replayed(seed)
+        return self._child(call, agent, payloads, len(args), keywords)
+
+    async def open_gate(self, gate: Gate) -> Decision:
+        """Wait until a person decides."""
+        self._gate_count += 1
+        number = str(self._gate_count)
+        kept = self._launch.decisions.get(number)
+        if kept is not None and kept.get("question") == gate.question:
+            self._decisions[number] = kept
+        else:
+            self._gates[number] = gate
+            self._opened[number] = workflow.now()
+            details_key = MEMO_GATE.format(gate=number)
+            shown = raw(gate.details, f"details of the gate {gate.question!r}")
+            workflow.upsert_memo({details_key: shown})
+            self._publish()
+            try:
+                await workflow.wait_condition(lambda: number in self._decisions)
+            finally:
+                del self._gates[number]
+                workflow.upsert_memo({details_key: None})
+                self._publish()
+        taken = self._decisions[number]
+        return Decision(
+            approved=taken["approved"],
+            choice=taken["choice"],
+            values=dict(taken.get("values", {})),
+            comment=taken.get("comment", ""),
+            by=taken.get("by", ""),
+            at=datetime.fromisoformat(taken["at"]) if taken.get("at") else None,
+        )
+
+    def sleep(self, delay_s: float) -> Awaitable[None]:
+        """Wait by a timer of the server."""
+        return workflow.sleep(delay_s)
+
+    def now(self) -> datetime:
+        """Return the time of the current workflow task."""
+        return workflow.now()
+
+    def random(self) -> random.Random:
+        """Return the run's seeded generator."""
+        return workflow.random()
+
+    def uuid4(self) -> uuid.UUID:
+        """Return an id from the run's seeded generator."""
+        return workflow.uuid4()
+
+    # Steps.
+
+    def _next_call(self) -> str:
+        self._calls += 1
+        return str(self._calls)
+
+    async def _perform(
+        self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall
+    ) -> Any:
+        """Run one call to its end: over retries (Temporal's), parking, mending and "retry now" (ours)."""
+        start = 0
+        while True:
+            start += 1
+            handle = self._start_activity(call, start, step, payloads, header)
+            self._in_flight[call] = handle
+            try:
+                result = await handle
+                break
+            except ActivityError as error:
+                if call in self._renewed:
+                    continue
+                if isinstance(error.cause, CancelledError):
+                    raise asyncio.CancelledError from None
+                known = details(error.cause)
+                if known.get("do") != PARK:
+                    raise self._own(error.cause) from None
+                await self._park(call, step.name, error.cause, known)
+            finally:
+                self._in_flight.pop(call, None)
+                self._renewed.discard(call)
+        return self._decode(result.payload)
+
+    def _start_activity(
+        self, call: str, start: int, step: Step[..., Any], payloads: list[RawValue], header: StepCall
+    ) -> workflow.ActivityHandle[RawValue]:
+        assert self._code is not None
+        mended = self._mended.get(step.name)
+        code = mended or self._code
+        options = step.options if mended is None else code.snapshot.options(step.name)
+        retry = options.retry
+        wire = StepCall(
+            header.step, call, code.snapshot.digest, header.positional, header.keywords, mended is not None
+        )
+        handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
+            step.name,
+            args=[to_wire(wire), *payloads, *([code.payload()] if mended else [])],
+            activity_id=call if start == 1 else f"{call}.{start}",
+            result_type=RawValue,
+            start_to_close_timeout=_FOREVER if options.timeout is None else timedelta(seconds=seconds(options.timeout)),
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=seconds(retry.first_wait)),
+                maximum_interval=timedelta(seconds=seconds(retry.max_wait)),
+                backoff_coefficient=retry.backoff,
+                maximum_attempts=retry.max_attempts or 0,
+            ),
+            cancellation_type=ActivityCancellationType.TRY_CANCEL,
+        )
+        return handle
+
+    async def _park(self, call: str, name: str, cause: BaseException | None, known: Mapping[str, Any]) -> None:
+        message = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        self._parked[call] = {"call": call, "step": name, "error": message[:500]}
+        self._publish()
+        try:
+            await workflow.wait_condition(lambda: call in self._renewed)
+        finally:
+            del self._parked[call]
+            self._publish()
+
+    async def _child(
+        self, call: str, agent: Agent[..., Any], payloads: list[RawValue], positional: int, keywords: tuple[str, ...]
+    ) -> Any:
+        assert self._code is not None
+        launch = Launch(
+            agent=self._code.snapshot.agent_global(agent.name),
+            code=self._launch.code,
+            positional=positional,
+            keywords=keywords,
+            attribute=self._launch.attribute,
+        )
+        try:
+            result: RawValue = await workflow.execute_child_workflow(
+                agent.name,
+                args=[to_wire(launch), self._code.payload(), *payloads],
+                id=f"{workflow.info().workflow_id}/{agent.name}-{call}",
+                result_type=RawValue,
+                parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+            )
+        except ChildWorkflowError as error:
+            if isinstance(error.cause, CancelledError):
+                raise asyncio.CancelledError from None
+            raise self._own(error.cause) from None
+        return self._decode(result.payload)
+
+    def _seed(self, call: str, name: str) -> tuple[Mapping[str, Any], Any] | None:
+        """A recorded result for this call. Where the code asks for another step, old and new part for good."""
+        seed = self._seeds.pop(call, None)
+        if seed is not None and seed[0]["name"] != name:
+            self._seeds.clear()
+            return None
+        return seed
+
+    async def _replayed(self, seed: tuple[Mapping[str, Any], Any]) -> Any:
+        recorded, payload = seed
+        if payload is not None:
+            return self._decode(payload)
+        failure = ApplicationError(recorded.get("message", ""), recorded.get("failure", {}))
+        raise self._own(failure)
+
+    def _decode(self, payload: Any) -> Any:
+        assert self._loaded is not None
+        return value(payload, self._loaded.resolve)
+
+    def _own(self, failure: BaseException | None) -> BaseException:
+        assert self._loaded is not None
+        return rebuild(failure, self._loaded.resolve)
+
+    def _publish(self) -> None:
+        """Say in the memo and the search attribute what the run waits for; an inbox then asks no worker."""
+        state = "waiting" if self._gates else "parked" if self._parked else "running"
+        summary = {
+            "gates": [
+                {
+                    "gate": number,
+                    "question": gate.question,
+                    "options": list(gate.options),
+                    "opened": self._opened[number].isoformat(),
+                }
+                for number, gate in self._gates.items()
+            ],
+            "parked": list(self._parked.values()),
+        }
+        if (state, summary) == self._published:
+            return
+        workflow.upsert_memo({MEMO_STATE: summary})
+        if self._launch.attribute and state != self._published[0]:
+            workflow.upsert_search_attributes([_STATE.value_set(state)])
+        self._published = (state, summary)
+
+    # Decisions and mending, from outside.
+
+    @workflow.update(name=DECIDE_UPDATE)
+    def decide(self, decision: dict[str, Any]) -> dict[str, Any]:
+        """Take a decision; refused by the validator when it comes too late."""
+        self._decide(decision)
+        return dict(self._decisions[decision["gate"]])
+
+    @decide.validator
+    def _check(self, decision: dict[str, Any]) -> None:
+        gate = decision["gate"]
+        taken = self._decisions.get(gate)
+        if taken is not None and taken["id"] != decision["id"]:
+            raise ApplicationError("The gate is decided.", dict(taken), type=ALREADY_DECIDED)
+        if taken is None and gate not in self._gates:
+            raise ApplicationError(f"No open gate {gate!r}.", type=NO_OPEN_GATE)
+
+    @workflow.signal(name=DECIDE_SIGNAL)
+    def decide_later(self, decision: dict[str, Any]) -> None:
+        """Take a decision that the server kept while no worker was there; the first one wins."""
+        if decision["gate"] in self._gates:
+            self._decide(decision)
+
+    def _decide(self, decision: Mapping[str, Any]) -> None:
+        gate = decision["gate"]
+        if gate not in self._decisions:
+            question = self._gates[gate].question
+            self._decisions[gate] = {**decision, "question": question}
+
+    @workflow.signal(name=MEND_SIGNAL)
+    def mend(self, steps: list[str], calls: list[str], code: str) -> None:
+        """Give steps new code (by its digest) and start the named calls again."""
+        for step in steps:
+            self._mended[step] = code_by_digest(code)
+        self.retry_now(calls)
+
+    @workflow.signal(name=RETRY_SIGNAL)
+    def retry_now(self, calls: list[str]) -> None:
+        """Start calls again that wait for a retry or are parked."""
+        for call in calls:
+            if call in self._in_flight:
+                self._renewed.add(call)
+                self._in_flight[call].cancel()
+            elif call in self._parked:
+                self._renewed.add(call)
+
+
+def code_by_digest(digest: str) -> Code:
+    """Return code that came with the run; the guard has verified it on the way in."""
+    code = held(digest)
+    if code is None:
+        raise RuntimeError(f"The code {digest[:12]} did not come with the run.")
+    return code

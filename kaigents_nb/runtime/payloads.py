@@ -1,0 +1,99 @@
+"""Values as Temporal payloads: our own encoding, carried through the SDK untouched as raw values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.converter import JSONProtoPayloadConverter
+
+from kaigents_nb.errors import ConversionError
+from kaigents_nb.values.decode import decode
+from kaigents_nb.values.encode import encode
+from kaigents_nb.values.encoded import Encoded, TypeResolver
+
+_META = "kaigents-"
+
+
+def raw(value: object, where: str, extra: Mapping[str, str] | None = None) -> RawValue:
+    """Encode a value; ``where`` names it in an error, such as ``"result of step load"``."""
+    try:
+        encoded = encode(value)
+    except ConversionError as error:
+        raise ConversionError(f"The {where} can't be saved: {error}") from error
+    payload = Payload(data=encoded.data)
+    payload.metadata["encoding"] = encoded.encoding.encode()
+    for key, text in encoded.meta.items():
+        payload.metadata[_META + key] = text.encode("utf-8", "replace")
+    for key, text in (extra or {}).items():
+        payload.metadata[key] = text.encode("utf-8", "replace")
+    return RawValue(payload)
+
+
+def value(payload: Payload, resolve: TypeResolver | None, hint: object = None) -> Any:
+    """Decode a payload that :func:`raw` made, or that any Temporal client made as JSON."""
+    return decode(encoded(payload), resolve=resolve, hint=hint)
+
+
+def encoded(payload: Payload) -> Encoded:
+    """Return the payload's bytes and description, not decoded."""
+    meta = {
+        key.removeprefix(_META): data.decode("utf-8", "replace")
+        for key, data in payload.metadata.items()
+        if key.startswith(_META)
+    }
+    return Encoded(payload.metadata["encoding"].decode(), payload.data, meta)
+
+
+def plain(payload: Payload) -> Any:
+    """Read one of our own JSON headers."""
+    return json.loads(payload.data)
+
+
+def call_arguments(
+    args: Sequence[Any], kwargs: Mapping[str, Any], where: str
+) -> tuple[list[RawValue], tuple[str, ...]]:
+    """Encode the arguments of a call, one payload each: positional ones first, then those by keyword."""
+    payloads = [raw(item, f"argument {number} of {where}") for number, item in enumerate(args, 1)]
+    payloads += [raw(item, f"argument {name!r} of {where}") for name, item in kwargs.items()]
+    return payloads, tuple(kwargs)
+
+
+def read_arguments(
+    payloads: Iterable[Payload],
+    positional: int,
+    keywords: Sequence[str],
+    resolve: TypeResolver | None,
+    hints: Mapping[str, Any] | None = None,
+    names: Sequence[str] = (),
+) -> tuple[list[Any], dict[str, Any]]:
+    """Undo :func:`call_arguments`; ``hints`` are the callee's annotations, ``names`` its positional parameters."""
+    hints, items = hints or {}, list(payloads)
+    args = [
+        value(payload, resolve, hints.get(names[number]) if number < len(names) else None)
+        for number, payload in enumerate(items[:positional])
+    ]
+    kwargs = {
+        name: value(payload, resolve, hints.get(name))
+        for name, payload in zip(keywords, items[positional:], strict=False)
+    }
+    return args, kwargs
+
+
+def reference(payload: Payload) -> dict[str, str] | None:
+    """Return the claim of a payload that is kept in a file, or None for one that is inline."""
+    if payload.metadata.get("encoding") != JSONProtoPayloadConverter().encoding.encode():
+        return None
+    claim = json.loads(payload.data).get("claimData")
+    return dict(claim) if isinstance(claim, dict) else None
+
+
+def metadata(payload: Payload, key: str) -> str:
+    """Return one text of the payload's metadata, also where the value itself is kept in a file."""
+    claim = reference(payload)
+    if claim is not None:
+        return claim.get(key, "")
+    return payload.metadata.get(key, b"").decode("utf-8", "replace")

@@ -1,0 +1,86 @@
+"""What travels between client, workflow and activity: names and shapes, stated once.
+
+A run's input is ``[Launch, code, *args, *seeds]``; a step's is ``[StepCall, *args, *code]``, where the last one
+is there only for a mended step. Every argument is a payload of its own, so that a big value which is handed on
+is stored once. Changing a shape here breaks runs in flight: the golden histories in the tests guard it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+CODE_ENCODING = "binary/kaigents-code"
+"""Payload encoding of packed, signed code."""
+
+MEMO_STATE = "kaigents"
+"""Memo key: ``{"gates": [...], "parked": [...]}``, what an inbox needs without a worker."""
+MEMO_GATE = "kaigents_gate_{gate}"
+"""Memo key: the details of one open gate."""
+MEMO_ORIGIN = "kaigents_origin"
+"""Memo key, set at start: where the run comes from (notebook, fork)."""
+
+STATE_ATTRIBUTE = "KaigentsState"
+"""Search attribute (Keyword): ``running``, ``waiting`` or ``parked``."""
+
+DECIDE_UPDATE = "decide"
+DECIDE_SIGNAL = "decide_later"
+MEND_SIGNAL = "mend"
+RETRY_SIGNAL = "retry_now"
+
+META_OUTPUT = "kaigents-output"
+"""Payload metadata of a step's result: what the step printed."""
+META_NOTICE = "kaigents-notice"
+"""Payload metadata of a step's result: a warning for the card."""
+
+# Failure types, as the server stores them.
+BUG = "kaigents.bug"
+"""First detail of a failure that parks the run; any other failure is raised in the agent."""
+ALREADY_DECIDED = "AlreadyDecided"
+NO_OPEN_GATE = "NoOpenGate"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The header of a run."""
+
+    agent: str
+    """The agent's global name in the carried code."""
+    code: str
+    """Digest of the carried code."""
+    positional: int = 0
+    keywords: tuple[str, ...] = ()
+    attribute: bool = True
+    """Whether the server knows our search attribute."""
+    seeds: tuple[Mapping[str, Any], ...] = ()
+    """Recorded calls that are not run again, oldest first: ``{"call", "name", "payload": bool, ...}``."""
+    decisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Decisions that are kept from the run this one was forked from, by gate."""
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """The header of a step's activity."""
+
+    step: str
+    call: str
+    code: str
+    positional: int = 0
+    keywords: tuple[str, ...] = ()
+    carries_code: bool = False
+    """Whether the last argument is the code itself (a mended step)."""
+
+
+def to_wire(header: Launch | StepCall) -> dict[str, Any]:
+    """Return the JSON form, without what has its default value."""
+    default = type(header).__dataclass_fields__
+    return {key: value for key, value in asdict(header).items() if value != default[key].default and value != {}}
+
+
+def from_wire(kind: type[T], data: Mapping[str, Any]) -> T:
+    """Read a header; what a newer version added is ignored."""
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in data.items() if key in known})

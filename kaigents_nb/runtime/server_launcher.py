@@ -1,0 +1,45 @@
+"""Become the server: a script run in a process of its own (``python -I -S``), never imported.
+
+Usage: ``server_launcher.py LOCK PID BINARY TITLE [ARGUMENT…]``
+
+It takes the lock, leaves the process that started it, writes down its pid and turns into ``BINARY``. The lock
+is inherited by the server and freed by the system when the server dies, however it dies. So "the lock is
+held" is the one truth about a living server: there is no moment at which a server runs and nobody knows,
+and no way to take another process, which was given an old server's pid, for the server.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+import time
+
+LOCK_IS_HELD = 75
+
+
+def main(lock_path: str, pid_path: str, binary: str, *title_and_arguments: str) -> int:
+    """Return ``LOCK_IS_HELD`` if a server lives already, 0 once the server is a process of its own."""
+    os.umask(0o077)  # the server makes its database with it
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    for _ in range(50):  # whoever asks whether a server lives holds the lock for microseconds
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(0.005)
+    else:
+        return LOCK_IS_HELD
+    if os.fork():
+        return 0
+    # What a kernel's thread ignores or blocks would be inherited, and a server that can't be stopped.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with open(pid_path, "w") as file:  # noqa: PTH123 - pathlib would double the launcher's start time
+        file.write(str(os.getpid()))
+    os.set_inheritable(lock, True)
+    os.execv(binary, title_and_arguments)  # noqa: S606
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,198 @@
+"""The one activity: it executes a step's attempt, reports its progress, and says what its errors do."""
+
+# No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
+
+import asyncio
+import inspect
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.errors import SnapshotError
+from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.failures import PARK, classify, to_failure
+from kaigents_nb.runtime.live import Live
+from kaigents_nb.runtime.loop import LoopThread, in_thread
+from kaigents_nb.runtime.output import Output
+from kaigents_nb.runtime.payloads import plain, raw, read_arguments
+from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.tracebacks import analyst_traceback
+
+_HEARTBEAT_S = 1.0
+
+
+@dataclass
+class Attempt:
+    """One attempt of one call; as ``StepContext`` it answers what the step's code asks for."""
+
+    run_id: str
+    call: str
+    number: int
+    idempotency_key: str
+    tracked: int = 0
+    output: Output = field(default_factory=Output)
+    progress: dict[str, Any] | None = None
+    changed: bool = False
+
+    def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
+        """Keep progress for the next heartbeat."""
+        self.progress = {"done": float(done), "total": None if total is None else float(total), "note": str(note)}
+        if tracked is not None:
+            self.tracked = tracked
+        self.changed = True
+
+    def heartbeat(self) -> dict[str, Any]:
+        """What the server keeps of this attempt while it runs."""
+        beat: dict[str, Any] = {"output": self.output.text[-2_000:]}
+        if self.progress:
+            beat["progress"] = self.progress
+        if self.tracked:
+            beat["tracked"] = self.tracked
+        return beat
+
+
+class StepRunner:
+    """Executes steps for one worker."""
+
+    def __init__(self, client: Client, step_loop: LoopThread, live: Live) -> None:
+        self._client = client
+        self._step_loop = step_loop
+        self._live = live
+        self._loaded: dict[str, LoadedCode] = {}
+        self._executing: dict[tuple[str, str, str], asyncio.Task[RawValue]] = {}
+
+    @activity.defn(dynamic=True)
+    async def run(self, args: Sequence[RawValue]) -> RawValue:
+        """Execute one attempt.
+
+        When the server gave up on an attempt that this process still executes (a step that held the interpreter
+        lock for long, so that no heartbeat got out), the next attempt joins it rather than doing the work twice.
+        """
+        info = activity.info()
+        key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        task = self._executing.get(key)
+        if task is None:
+            task = asyncio.create_task(self._execute(args))
+            self._executing[key] = task
+            task.add_done_callback(lambda _: self._executing.pop(key, None))
+        beats = asyncio.create_task(self._beat_for(key))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # Cancelled by the run or by the worker's end, not lost: stop the step where it can be stopped.
+            task.cancel()
+            raise
+        finally:
+            beats.cancel()
+
+    async def _beat_for(self, key: tuple[str, str, str]) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            attempt = self._live.attempt(key)
+            activity.heartbeat(attempt.heartbeat() if attempt else {})
+
+    async def _execute(self, args: Sequence[RawValue]) -> RawValue:
+        info = activity.info()
+        call = from_wire(StepCall, plain(args[0].payload))
+        attempt = Attempt(
+            run_id=info.workflow_id or "",
+            call=call.call,
+            number=info.attempt,
+            idempotency_key=f"{info.workflow_id}/{call.call}",
+            tracked=_tracked(info.heartbeat_details),
+        )
+        key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        self._live.started(key, attempt)
+        try:
+            return await self._attempt(call, args, attempt)
+        finally:
+            self._live.ended(key)
+
+    async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
+        code = await self._code(call.code)
+        try:
+            loaded = await in_thread(lambda: self._load(code, call.step), f"kaigents load {call.step}")
+            step: Step[..., Any] = loaded.get(code.snapshot.step_global(call.step))
+        except Exception as error:
+            # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
+            raise to_failure(error, analyst_traceback(error, code.snapshot), PARK) from None
+        try:
+            annotations = hints(step.fn) if step.fn else {}
+            payloads = [item.payload for item in args[1:]]
+            positional, keyword = read_arguments(
+                payloads, call.positional, call.keywords, loaded.resolve, annotations, positional_names(step.fn)
+            )
+            with attempt.output:
+                token = step_context.set(attempt)
+                try:
+                    result = await self._call(step, positional, keyword)
+                finally:
+                    step_context.reset(token)
+            notes = {META_OUTPUT: attempt.output.text, META_NOTICE: _differences(code)}
+            return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            failure = to_failure(
+                error, analyst_traceback(error, code.snapshot), classify(error, step.options.retry)
+            )
+            if attempt.output.text and isinstance(failure.details[0], dict):
+                failure.details[0]["output"] = attempt.output.text[-1_000:]
+            raise failure from None
+
+    async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        fn = step.fn
+        assert fn is not None
+        if inspect.iscoroutinefunction(fn):
+            # Analysts' coroutines share one loop, so that their clients can be shared, but not the worker's.
+            return await asyncio.wrap_future(self._step_loop.post(fn(*args, **kwargs)))
+        return await in_thread(lambda: fn(*args, **kwargs), f"kaigents step {step.name}")
+
+    def _load(self, code: Code, step: str) -> LoadedCode:
+        name = code.snapshot.step_global(step)
+        loaded = self._loaded.get(code.snapshot.digest)
+        if loaded is None:
+            loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [name], for_agent=False)
+        loaded.ensure(name)
+        return loaded
+
+    async def _code(self, digest: str) -> Code:
+        code = held(digest)
+        if code is None:
+            # A worker that meets the run for the first time reads the code from the run's first event.
+            info = activity.info()
+            handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+            async for event in handle.fetch_history_events(page_size=1):
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+                await self._client.data_converter.decode([payloads[1]])
+                break
+            code = held(digest)
+        if code is None:
+            raise ApplicationError(
+                f"The run does not carry the code {digest[:12]} that this step wants.", type=SnapshotError.__name__
+            )
+        return code
+
+
+def _tracked(details: Sequence[Any]) -> int:
+    beat = details[0] if details and isinstance(details[0], dict) else {}
+    return int(beat.get("tracked", 0))
+
+
+def _differences(code: Code) -> str:
+    """A warning where this worker's Python or packages differ from those the code was written with."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    differs = [f"Python {code.snapshot.python} → {here}"] if not code.snapshot.python.startswith(here) else []
+    differs += code.snapshot.package_differences()
+    return "Executed with other versions than it was started with: " + ", ".join(differs) if differs else ""
