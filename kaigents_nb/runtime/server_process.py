@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -63,9 +64,14 @@ def is_alive(data_dir: Path) -> bool:
 
 
 def current(data_dir: Path) -> ServerProcess | None:
-    """Return the living server of this data directory, or None; what the pid file says is never just believed.
+    """Return the living server of this data directory; None if there is none, or it is being ended."""
+    return None if datadir.leaving_path(data_dir).exists() else living(data_dir)
 
-    None while `is_alive` is true means that the server was launched this instant, or lives on another machine.
+
+def living(data_dir: Path) -> ServerProcess | None:
+    """Return the living server of this data directory; what the pid file says is never just believed.
+
+    None while `is_alive` is true means that it was launched this instant, or lives on another machine.
     """
     if not is_alive(data_dir):
         return None
@@ -88,15 +94,17 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str]) -> None:
     ServerNotReady
         Another server of this data directory lives, or the launcher itself failed.
     """
-    command = [
+    command: list[str | Path] = [
         *(sys.executable, "-I", "-S", _LAUNCHER),
         *(datadir.server_lock_path(data_dir), datadir.pid_path(data_dir), binary, _title(data_dir)),
         *arguments,
     ]
-    with datadir.log_path(data_dir).open("ab", opener=_private) as log:
+    datadir.leaving_path(data_dir).unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    with os.fdopen(os.open(datadir.log_path(data_dir), flags, datadir.PRIVATE_FILE), "ab") as log:
         launcher = subprocess.run(
             command,
-            cwd=data_dir,  # so that the database is named by a relative path: the CLI misreads `#`, `?` and `%`
+            cwd=data_dir,  # the database is named relative to it: the CLI misreads `#`, `?` and `%` in a path
             env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -113,21 +121,23 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str]) -> None:
 
 
 def end(data_dir: Path, *, grace_s: float) -> bool:
-    """End the living server of this data directory: SIGTERM, after ``grace_s`` SIGKILL. False if there is none."""
-    process = current(data_dir)
+    """End the living server of this data directory: SIGTERM, after ``grace_s`` SIGKILL; False if none lives.
+
+    From the first moment on `current` does not give it any more, though it may still answer for a second.
+    """
+    process = living(data_dir)
     if process is None:
         return False
+    leaving = datadir.leaving_path(data_dir)
+    leaving.touch(datadir.PRIVATE_FILE)
     for signal_number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
-        if patience_s <= 0:
-            continue
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal_number)
-        except ProcessLookupError:
-            pass
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             if not is_alive(data_dir):
                 datadir.pid_path(data_dir).unlink(missing_ok=True)
+                leaving.unlink(missing_ok=True)
                 return True
             time.sleep(_POLL_S)
     raise ServerNotReady(f"The server process {process.pid} of {data_dir} does not end, even by SIGKILL.")
@@ -144,7 +154,7 @@ def holders(path: Path) -> list[int]:
     found = []
     for directory in Path("/proc").glob("[0-9]*/fd"):
         try:
-            if any(os.readlink(link) == str(path) for link in directory.iterdir()):
+            if any(link.readlink() == path for link in directory.iterdir()):
                 found.append(int(directory.parent.name))
         except OSError:  # gone since, or another user's
             continue
@@ -154,7 +164,13 @@ def holders(path: Path) -> list[int]:
 def command_line(pid: int) -> str:
     """Return the command line of a process, joined with spaces; empty if it is gone."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+        return (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .rstrip(b"\0")
+            .replace(b"\0", b" ")
+            .decode(errors="replace")
+        )
     except OSError:
         if Path("/proc/self/cmdline").exists():
             return ""
@@ -187,7 +203,3 @@ def _read_pid(data_dir: Path) -> int | None:
         return int(datadir.pid_path(data_dir).read_text())
     except (OSError, ValueError):
         return None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, datadir.PRIVATE_FILE)

@@ -1,0 +1,150 @@
+"""The embedded Temporal server: one per data directory, detached, found again by every process that asks."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from kaigents_nb.errors import DatabaseError, ServerNotFound, ServerNotReady
+from kaigents_nb.runtime import datadir, server_database, server_process
+from kaigents_nb.runtime.datadir import log_path
+from kaigents_nb.runtime.doctor import Check, doctor
+from kaigents_nb.runtime.server_backup import backup
+from kaigents_nb.runtime.server_binary import Binary, download_binary, find_binary, named_binary
+from kaigents_nb.runtime.server_start import join, make_database, start
+from kaigents_nb.runtime.server_state import ServerInfo, find, wanted_durability
+
+__all__ = [
+    "Binary",
+    "Check",
+    "ServerInfo",
+    "backup",
+    "doctor",
+    "ensure",
+    "find",
+    "find_binary",
+    "log_path",
+    "status",
+    "stop",
+]
+
+STOP_GRACE_S = 10.0
+_LOCK_TIMEOUT_S = 90.0
+
+
+def ensure(data_dir: Path) -> ServerInfo:
+    """Return the running server of a data directory, started if there is none.
+
+    Any number of processes may call it at once: one server comes up and all get it. The server is no child of
+    the caller: interrupts and the caller's death leave it alone.
+
+    Raises
+    ------
+    ServerNotFound
+        No server binary, and none could be fetched.
+    DatabaseError
+        The database is corrupt, locked or can't be written; it was left as it is.
+    ServerNotReady
+        The server died while starting (with the end of its log), or does not answer.
+    ValueError
+        ``KAIGENTS_DURABILITY`` is neither ``power`` nor ``process``.
+    """
+    data_dir = datadir.data_dir(data_dir)
+    if info := find(data_dir):
+        return info
+    durability = wanted_durability()
+    with _start_lock(data_dir):
+        # Somebody else has started it meanwhile, or was killed while starting it.
+        if server_process.is_alive(data_dir) and (info := join(data_dir)):
+            return info
+        try:
+            binary = find_binary(datadir.downloads_path(data_dir))
+        except ServerNotFound:
+            if named_binary():
+                raise
+            binary = download_binary(datadir.downloads_path(data_dir))
+        if not server_database.prepare(data_dir, after_crash=datadir.pid_path(data_dir).exists()):
+            make_database(data_dir, binary)
+        return start(data_dir, binary, durability)
+
+
+def stop(data_dir: Path) -> bool:
+    """End the running server of a data directory; False if none runs. Runs go on when it is started again.
+
+    Raises
+    ------
+    ServerNotReady
+        It can't be ended from here.
+    """
+    data_dir = data_dir.expanduser().resolve()
+    if not server_process.is_alive(data_dir):
+        return False
+    with _start_lock(data_dir):
+        if server_process.end(data_dir, grace_s=STOP_GRACE_S):
+            return True
+        if server_process.is_alive(data_dir):
+            raise ServerNotReady(
+                f"{datadir.server_lock_path(data_dir)} is held by a process that is not a server of this "
+                "machine and user. If the directory is shared, stop the server where it was started."
+            )
+    return False
+
+
+def status(data_dir: Path) -> dict[str, Any]:
+    """Return what runs and where things are; starts nothing.
+
+    Keys: ``running, answers, info, uptime_s, data_dir, database, database_bytes, log, binary, problem``.
+    ``info`` and ``uptime_s`` are None unless the server answers; ``database_bytes``, with its write-ahead log,
+    is None if there is no database; ``binary`` is None, and ``problem`` says why, if none is installed.
+    """
+    data_dir = data_dir.expanduser().resolve()
+    info = find(data_dir)
+    database = datadir.database_path(data_dir)
+    binary, problem = None, ""
+    try:
+        binary = find_binary(datadir.downloads_path(data_dir))
+    except ServerNotFound as error:
+        problem = str(error)
+    return {
+        "running": info is not None or server_process.is_alive(data_dir),
+        "answers": info is not None,
+        "info": info,
+        "uptime_s": (datetime.now(UTC) - info.started).total_seconds() if info else None,
+        "data_dir": data_dir,
+        "database": database,
+        "database_bytes": server_database.size_bytes(database),
+        "log": log_path(data_dir),
+        "binary": binary,
+        "problem": problem,
+    }
+
+
+@contextlib.contextmanager
+def _start_lock(data_dir: Path) -> Iterator[None]:
+    if sys.platform == "win32":
+        raise ServerNotReady(
+            "The embedded server needs Linux or macOS. Use WSL, or start `temporal server start-dev` by hand "
+            'and kg.connect("localhost:7233").'
+        )
+    lock = filelock.FileLock(
+        datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=datadir.PRIVATE_FILE
+    )
+    try:
+        lock.acquire(poll_interval=0.01)
+    except filelock.Timeout as error:
+        raise ServerNotReady(
+            f"Another process has been starting or stopping the server of {data_dir} for "
+            f"{_LOCK_TIMEOUT_S:.0f} s. See {log_path(data_dir)}; `kaigents-nb doctor` says more."
+        ) from error
+    except OSError as error:
+        raise DatabaseError(f"{data_dir} can't be written: {error}. {server_database.ELSEWHERE}") from error
+    try:
+        yield
+    finally:
+        lock.release()

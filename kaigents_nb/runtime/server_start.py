@@ -1,0 +1,181 @@
+"""Bringing the embedded server up: its arguments, its first database, waiting until it answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from kaigents_nb.errors import ServerNotReady
+from kaigents_nb.runtime import datadir, server_database, server_http, server_process
+from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
+from kaigents_nb.runtime.server_binary import Binary
+from kaigents_nb.runtime.server_http import HOST
+from kaigents_nb.runtime.server_ports import Ports, choose
+from kaigents_nb.runtime.server_state import SYNCHRONOUS, Durability, ServerInfo, find
+
+UI_PATH_VARIABLE = "KAIGENTS_UI_PUBLIC_PATH"
+
+START_TIMEOUT_S = 30.0
+_POLL_S = 0.005
+_LOG_BYTES = 10 * 1024 * 1024
+_LOG_LINES_SHOWN = 15
+_ATTEMPTS = 3
+_PORT_IS_TAKEN = "address already in use"
+
+_DYNAMIC_CONFIG = {
+    # The queue readers of the one shard poll 20 times a second by default, which makes a step take 50 ms.
+    "history.transferProcessorMaxPollRPS": "2000",
+    "history.timerProcessorMaxPollRPS": "2000",
+    "history.visibilityProcessorMaxPollRPS": "2000",
+    "system.enableActivityEagerExecution": "true",
+}
+
+T = TypeVar("T")
+
+
+def start(data_dir: Path, binary: Binary, durability: Durability) -> ServerInfo:
+    """Start a server on the existing database; return when it accepts runs and its web UI is up.
+
+    Raises
+    ------
+    ServerNotReady
+        It died, or does not answer in time.
+    """
+    database = datadir.database_path(data_dir)
+
+    def is_up(ports: Ports) -> ServerInfo | None:
+        if not server_http.namespace_is_served(ports.http):
+            return None
+        return find(data_dir) if server_http.accepts_connections(ports.ui) else None
+
+    return _bring_up(data_dir, binary, database, SYNCHRONOUS[durability], is_up, ui=True)
+
+
+def make_database(data_dir: Path, binary: Binary) -> None:
+    """Make the database: a server without UI makes it elsewhere and is killed, then it is moved to its place.
+
+    Whenever this is interrupted, by whatever, there is no database yet and the next start begins anew.
+    """
+    place = datadir.first_start_path(data_dir)
+    shutil.rmtree(place, ignore_errors=True)  # of an interrupted first start: no run was ever accepted there
+    datadir.private_directory(place)
+    draft = place / datadir.database_path(data_dir).name
+
+    def is_made(ports: Ports) -> bool:
+        return server_http.namespace_is_served(ports.http) and server_http.keep_finished_runs(ports.http)
+
+    # Not synced while it is made: it is synced as a whole before it counts.
+    _bring_up(data_dir, binary, draft, "OFF", is_made, ui=False)
+    server_process.end(data_dir, grace_s=0)
+    server_database.finish(draft, datadir.database_path(data_dir))
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def join(data_dir: Path) -> ServerInfo | None:
+    """Wait for the server that lives already; None if it has ended, or was left over and was ended here.
+
+    Raises
+    ------
+    ServerNotReady
+        It lives, but does not answer in time.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and server_process.is_alive(data_dir):
+        if info := find(data_dir):
+            return info
+        process = server_process.living(data_dir)
+        # Whoever was making a database, or ending the server, is gone: we hold the start lock.
+        if process and (process.option("--ui-port") is None or datadir.leaving_path(data_dir).exists()):
+            server_process.end(data_dir, grace_s=1.0)
+            return None
+        time.sleep(_POLL_S)
+    if not server_process.is_alive(data_dir):
+        return None
+    process = server_process.living(data_dir)
+    who = f"process {process.pid}" if process else "a process of another machine or user"
+    raise ServerNotReady(
+        f"The server of {data_dir} ({who}) runs, but has not answered for {START_TIMEOUT_S:.0f} s. Its "
+        "runs are safe. `kaigents-nb server stop` ends it; then start again. The end of its log:\n"
+        f"{log_tail(data_dir)}"
+    )
+
+
+def log_tail(data_dir: Path, offset: int = 0) -> str:
+    """Return the last lines of the server's log, of what was written after ``offset`` bytes."""
+    try:
+        with datadir.log_path(data_dir).open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(offset, size - 16_384))
+            lines = log.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    return "\n".join(lines[-_LOG_LINES_SHOWN:]) or "(empty)"
+
+
+def _bring_up(
+    data_dir: Path,
+    binary: Binary,
+    database: Path,
+    synchronous: str,
+    is_up: Callable[[Ports], T | None],
+    *,
+    ui: bool,
+) -> T:
+    """Launch a server and return what ``is_up`` says once that is true."""
+    _rotate_log(data_dir)
+    log = datadir.log_path(data_dir)
+    for attempt in range(1, _ATTEMPTS + 1):
+        ports = choose(data_dir)
+        offset = log.stat().st_size if log.exists() else 0
+        arguments = _arguments(database.relative_to(data_dir), ports, synchronous)
+        arguments += _ui_arguments(ports) if ui else ["--headless"]
+        server_process.launch(data_dir, binary.path, arguments)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            # Asked in this order, a server that dies in between is not taken for one that is up.
+            answer = is_up(ports)
+            if not server_process.is_alive(data_dir):
+                break
+            if answer:
+                return answer
+            time.sleep(_POLL_S)
+        else:
+            server_process.end(data_dir, grace_s=1.0)
+            raise ServerNotReady(
+                f"The Temporal server {binary.version} was started, but did not answer within "
+                f"{START_TIMEOUT_S:.0f} s; it was ended. The end of {log}:\n{log_tail(data_dir, offset)}"
+            )
+        tail = log_tail(data_dir, offset)
+        if _PORT_IS_TAKEN not in tail or attempt == _ATTEMPTS:
+            break
+    raise ServerNotReady(
+        f"The Temporal server {binary.version} ({binary.path}) died while starting on {database}. "
+        f"`kaigents-nb doctor` checks what it needs. The end of {log}:\n{tail}"
+    )
+
+
+def _arguments(database: Path, ports: Ports, synchronous: str) -> list[str]:
+    arguments = ["server", "start-dev", "--db-filename", str(database)]
+    arguments += ["--ip", HOST, "--port", str(ports.grpc), "--http-port", str(ports.http)]
+    arguments += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", f"synchronous={synchronous}"]
+    arguments += ["--search-attribute", f"{STATE_ATTRIBUTE}=Keyword", "--log-level", "warn"]
+    for key, value in _DYNAMIC_CONFIG.items():
+        arguments += ["--dynamic-config-value", f"{key}={value}"]
+    return arguments
+
+
+def _ui_arguments(ports: Ports) -> list[str]:
+    arguments = ["--ui-ip", HOST, "--ui-port", str(ports.ui), "--ui-disable-news-fetch"]
+    if public_path := os.environ.get(UI_PATH_VARIABLE):
+        arguments += ["--ui-public-path", public_path]
+    return arguments
+
+
+def _rotate_log(data_dir: Path) -> None:
+    log = datadir.log_path(data_dir)
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
