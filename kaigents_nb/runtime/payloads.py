@@ -11,6 +11,7 @@ from temporalio.common import RawValue
 from temporalio.converter import JSONProtoPayloadConverter
 
 from kaigents_nb.errors import ConversionError
+from kaigents_nb.values.brief import summary
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.encoded import Encoded, TypeResolver
@@ -97,3 +98,13 @@ def metadata(payload: Payload, key: str) -> str:
     if claim is not None:
         return claim.get(key, "")
     return payload.metadata.get(key, b"").decode("utf-8", "replace")
+
+
+def shown(payload: Payload) -> str:
+    """Return a value as short text, without reading it from its file."""
+    claim = reference(payload)
+    if claim is None:
+        return summary(encoded(payload))
+    meta = {key.removeprefix(_META): text for key, text in claim.items() if key.startswith(_META)}
+    size_kib = sum(part.size_bytes for part in payload.external_payloads) // 1024
+    return meta.get("summary") or f"{claim.get('encoding', 'value')}, {size_kib:,} KiB"

@@ -1,0 +1,94 @@
+"""Durable AI agents written in notebook cells, run as real Temporal workflows.
+
+>>> import kaigents_nb as kg
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kaigents_nb.authoring.agent import Agent as Agent
+    from kaigents_nb.authoring.agent import agent as agent
+    from kaigents_nb.authoring.clock import now as now
+    from kaigents_nb.authoring.clock import random as random
+    from kaigents_nb.authoring.clock import sleep as sleep
+    from kaigents_nb.authoring.clock import uuid4 as uuid4
+    from kaigents_nb.authoring.gate import Decision as Decision
+    from kaigents_nb.authoring.gate import approve as approve
+    from kaigents_nb.authoring.options import Retry as Retry
+    from kaigents_nb.authoring.progress import idempotency_key as idempotency_key
+    from kaigents_nb.authoring.progress import progress as progress
+    from kaigents_nb.authoring.progress import track as track
+    from kaigents_nb.authoring.resource import resource as resource
+    from kaigents_nb.authoring.step import Step as Step
+    from kaigents_nb.authoring.step import step as step
+    from kaigents_nb.display.inbox import inbox as inbox
+    from kaigents_nb.errors import AlreadyDecided as AlreadyDecided
+    from kaigents_nb.errors import Fatal as Fatal
+    from kaigents_nb.errors import KaigentsError as KaigentsError
+    from kaigents_nb.errors import NoOpenGate as NoOpenGate
+    from kaigents_nb.errors import RunCancelled as RunCancelled
+    from kaigents_nb.errors import RunFailed as RunFailed
+    from kaigents_nb.errors import RunTimeout as RunTimeout
+    from kaigents_nb.people.inbox import decisions as decisions
+    from kaigents_nb.people.inbox import pending as pending
+    from kaigents_nb.runs.listing import runs as runs
+    from kaigents_nb.runs.run import Run as Run
+    from kaigents_nb.runs.run import run as run
+    from kaigents_nb.runtime.connection import Connection as Connection
+    from kaigents_nb.runtime.connection import connect as connect
+    from kaigents_nb.runtime.connection import disconnect as disconnect
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Agent": "authoring.agent",
+    "AlreadyDecided": "errors",
+    "Connection": "runtime.connection",
+    "Decision": "authoring.gate",
+    "Fatal": "errors",
+    "KaigentsError": "errors",
+    "NoOpenGate": "errors",
+    "Retry": "authoring.options",
+    "Run": "runs.run",
+    "RunCancelled": "errors",
+    "RunFailed": "errors",
+    "RunTimeout": "errors",
+    "Step": "authoring.step",
+    "agent": "authoring.agent",
+    "approve": "authoring.gate",
+    "connect": "runtime.connection",
+    "decisions": "people.inbox",
+    "disconnect": "runtime.connection",
+    "idempotency_key": "authoring.progress",
+    "inbox": "display.inbox",
+    "now": "authoring.clock",
+    "pending": "people.inbox",
+    "progress": "authoring.progress",
+    "random": "authoring.clock",
+    "resource": "authoring.resource",
+    "run": "runs.run",
+    "runs": "runs.listing",
+    "sleep": "authoring.clock",
+    "step": "authoring.step",
+    "track": "authoring.progress",
+    "uuid4": "authoring.clock",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name of the table, tested
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that the import itself costs nothing."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""People over all runs: what waits for them, and what they decided."""

@@ -1,0 +1,68 @@
+"""Open gates and taken decisions over all runs; needs no worker."""
+
+from __future__ import annotations
+
+import pandas as pd
+from temporalio.service import RPCError, RPCStatusCode
+
+from kaigents_nb.errors import RunNotFound
+from kaigents_nb.runs.decide import OpenGate, gates_in_memo
+from kaigents_nb.runs.history import DECISION_COLUMNS, decisions_frame, frame, gates_frame
+from kaigents_nb.runs.listing import runs
+from kaigents_nb.runs.observe import Observer
+from kaigents_nb.runtime.connection import current
+from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
+
+
+def pending() -> pd.DataFrame:
+    """Return the open gates over all runs, one row per gate: (n_gates, 6), longest waiting first.
+
+    Columns: ``run_id, agent, gate, question`` (str), ``options`` (list of str), ``opened`` (datetime64, UTC). Empty case:
+    the same columns, zero rows. Source: the server's index, which follows the runs within about a second; runs need no
+    worker for it.
+
+    Examples
+    --------
+    ``kg.pending()[["run_id", "question"]]``
+    """
+    connection = current()
+    query = "ExecutionStatus = 'Running'"
+    if connection.attribute:
+        query += f" AND {STATE_ATTRIBUTE} = 'waiting'"
+
+    async def collect() -> list[OpenGate]:
+        gates: list[OpenGate] = []
+        async for execution in connection.client.list_workflows(query):
+            gates += gates_in_memo(execution.id, execution.workflow_type, execution.raw_info.memo.fields)
+        return sorted(gates, key=lambda gate: gate.opened)
+
+    return gates_frame(connection.run(collect))
+
+
+def decisions(limit: int = 100) -> pd.DataFrame:
+    """Return the decisions over the newest runs: who decided what and when; columns as in ``run.decisions()``.
+
+    Parameters
+    ----------
+    limit
+        At most so many runs are looked at, newest first; their histories are fetched now.
+    """
+    connection = current()
+    known = runs(limit=limit)["run_id"]
+
+    async def collect() -> list[pd.DataFrame]:
+        tables = []
+        for run_id in known:
+            observer = Observer(connection, run_id)
+            try:
+                await observer.catch_up()
+            except RunNotFound:
+                continue  # deleted by retention between the two questions
+            tables.append(decisions_frame(observer.fold))
+        return tables
+
+    tables = [table for table in connection.run(collect) if len(table)]
+    if not tables:
+        return frame([], DECISION_COLUMNS)
+    together = pd.concat(tables, ignore_index=True)
+    return together.sort_values("time", ascending=False, ignore_index=True)

@@ -1,0 +1,208 @@
+"""The one way a decision is taken: card, inbox, command line and ``run.approve()`` all end here."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate
+from kaigents_nb.runs.observe import Observer, not_found, queue_is_served
+from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.payloads import plain
+from kaigents_nb.runtime.protocol import (
+    ALREADY_DECIDED,
+    DECIDE_SIGNAL,
+    DECIDE_UPDATE,
+    MEMO_STATE,
+    NO_OPEN_GATE,
+)
+
+_UPDATE_TIMEOUT = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class OpenGate:
+    """A gate that waits, as the memo of its run says."""
+
+    run_id: str
+    gate: str
+    question: str
+    options: tuple[str, ...]
+    opened: datetime
+    agent: str
+
+
+def default_by() -> str:
+    """Return who decides: the JupyterHub user, else the one of the operating system."""
+    return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
+
+
+def gates_in_memo(run_id: str, agent: str, fields: Mapping[str, Any]) -> list[OpenGate]:
+    """Return the open gates that a run's memo names."""
+    if MEMO_STATE not in fields:
+        return []
+    return [
+        OpenGate(
+            run_id,
+            gate["gate"],
+            gate["question"],
+            tuple(gate["options"]),
+            datetime.fromisoformat(gate["opened"]),
+            agent,
+        )
+        for gate in plain(fields[MEMO_STATE])["gates"]
+    ]
+
+
+async def open_gates(connection: Connection, run_id: str) -> list[OpenGate]:
+    """Return the open gates of a run and of the agents it called."""
+    try:
+        description = await connection.client.get_workflow_handle(run_id).describe()
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise not_found(run_id, error) from None
+        raise
+    if description.status != WorkflowExecutionStatus.RUNNING:
+        return []
+    fields = description.raw_description.workflow_execution_info.memo.fields
+    gates = gates_in_memo(run_id, description.workflow_type, fields)
+    for child in description.raw_description.pending_children:
+        gates += await open_gates(connection, child.workflow_id)
+    return gates
+
+
+async def decide(
+    connection: Connection,
+    run_id: str,
+    *,
+    approved: bool,
+    gate: str | None,
+    choice: str | None,
+    values: Mapping[str, Any] | None,
+    comment: str,
+    by: str | None,
+) -> Decision:
+    """Take a decision; exactly one wins.
+
+    Raises
+    ------
+    NoOpenGate
+        When nothing waits under that name.
+    AlreadyDecided
+        When somebody else was first; says who and when.
+    ValueError
+        When the choice is not among the gate's options, or one must be named.
+    """
+    found = await _find(connection, run_id, gate)
+    decision = {
+        "id": uuid.uuid4().hex,
+        "gate": found.gate,
+        "approved": approved,
+        "choice": _choice(found, approved, choice),
+        "values": dict(values or {}),
+        "comment": comment,
+        "by": by or default_by(),
+        "at": datetime.now(UTC).isoformat(),
+    }
+    handle = connection.client.get_workflow_handle(found.run_id)
+    queue = (await handle.describe()).task_queue
+    if await queue_is_served(connection, queue):
+        try:
+            # An asyncio timeout, not the RPC's own: the client repeats timed-out calls by itself.
+            await asyncio.wait_for(
+                handle.execute_update(DECIDE_UPDATE, decision, id=decision["id"]), _UPDATE_TIMEOUT.total_seconds()
+            )
+            return to_decision(decision)
+        except WorkflowUpdateFailedError as error:
+            raise _refusal(error, found) from None
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+            pass
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise NoOpenGate(f"Run {found.run_id!r} has ended; nothing waits for a decision.") from None
+            if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+                raise
+    # Without a worker the server keeps a signal, not an update; the decision's id makes sending both harmless.
+    await handle.signal(DECIDE_SIGNAL, decision)
+    return to_decision(decision)
+
+
+def to_decision(decision: Mapping[str, Any]) -> Decision:
+    """Return a recorded decision as the agent gets it."""
+    return Decision(
+        approved=decision["approved"],
+        choice=decision["choice"],
+        values=dict(decision.get("values", {})),
+        comment=decision.get("comment", ""),
+        by=decision.get("by", ""),
+        at=datetime.fromisoformat(decision["at"]) if decision.get("at") else None,
+    )
+
+
+async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGate:
+    gates = await open_gates(connection, run_id)
+    matching = [item for item in gates if gate is None or gate in (item.gate, item.question)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        listing = "; ".join(f"{item.gate!r}: {item.question}" for item in matching)
+        raise ValueError(f"Run {run_id!r} waits at {len(matching)} gates. Name one with gate=: {listing}.")
+    observer = Observer(connection, run_id)
+    await observer.catch_up()
+    decided = [
+        item
+        for item in observer.fold.gates.values()
+        if item.decision is not None and (gate is None or gate in (item.gate, item.question))
+    ]
+    if decided and decided[-1].decision is not None:
+        raise already(dict(decided[-1].decision))
+    known = ", ".join(repr(item.gate) for item in gates)
+    raise NoOpenGate(
+        f"Run {run_id!r} has no open gate{f' {gate!r}' if gate else ''}. "
+        + (f"Open: {known}." if known else "Nothing waits for a decision; run.status says what it does.")
+    )
+
+
+def _choice(gate: OpenGate, approved: bool, choice: str | None) -> str:
+    if not approved:
+        return REJECT
+    if not gate.options:
+        if choice not in (None, APPROVE):
+            raise ValueError(f"The gate {gate.question!r} has no options; leave choice={choice!r} out.")
+        return APPROVE
+    if choice is None and len(gate.options) == 1:
+        return gate.options[0]
+    if choice not in gate.options:
+        said = "Say which" if choice is None else f"No option {choice!r}"
+        raise ValueError(f"{said} for {gate.question!r}. Options: {list(gate.options)}.")
+    return choice
+
+
+def already(decision: dict[str, Any]) -> AlreadyDecided:
+    """Return the error for whoever came second."""
+    verb = "rejected" if not decision["approved"] else f"chose {decision['choice']!r}"
+    if decision["choice"] == APPROVE:
+        verb = "approved"
+    return AlreadyDecided(
+        f"Already decided: {decision.get('by') or 'somebody'} {verb} at {decision.get('at', '?')}.", decision=decision
+    )
+
+
+def _refusal(error: WorkflowUpdateFailedError, gate: OpenGate) -> Exception:
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type == ALREADY_DECIDED:
+        return already(dict(cause.details[0]))
+    if isinstance(cause, ApplicationError) and cause.type == NO_OPEN_GATE:
+        return NoOpenGate(f"The gate {gate.question!r} is no longer open: the run went on without a decision.")
+    return error

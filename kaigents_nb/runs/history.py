@@ -1,0 +1,221 @@
+"""Histories as DataFrames: documented columns, UTC times, the same columns when empty."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.service import RPCError, RPCStatusCode
+
+from kaigents_nb.errors import KaigentsError
+from kaigents_nb.runs.fold import Call, RunFold, failure_text, utc
+from kaigents_nb.runs.observe import Observer, not_found
+from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.payloads import plain, reference, shown
+from kaigents_nb.runtime.protocol import StepCall, from_wire
+
+if TYPE_CHECKING:
+    from kaigents_nb.runs.decide import OpenGate
+
+_UTC = "datetime64[us, UTC]"
+STEP_COLUMNS = {
+    "step": "str",
+    "call": "int64",
+    "status": "str",
+    "attempts": "int64",
+    "scheduled": _UTC,
+    "started": _UTC,
+    "ended": _UTC,
+    "duration_s": "float64",
+    "inputs": "object",
+    "result": "object",
+    "error": "str",
+    "output": "str",
+    "worker": "str",
+    "child_run": "str",
+}
+EVENT_COLUMNS = {
+    "event_id": "int64",
+    "time": _UTC,
+    "type": "str",
+    "step": "str",
+    "call": "Int64",
+    "attempt": "Int64",
+    "detail": "str",
+}
+DECISION_COLUMNS = {
+    "run_id": "str",
+    "gate": "str",
+    "question": "str",
+    "approved": "bool",
+    "choice": "str",
+    "values": "object",
+    "comment": "str",
+    "by": "str",
+    "at": _UTC,
+    "time": _UTC,
+    "counted": "bool",
+    "event_id": "int64",
+}
+GATE_COLUMNS = {
+    "run_id": "str",
+    "agent": "str",
+    "gate": "str",
+    "question": "str",
+    "options": "object",
+    "opened": _UTC,
+}
+
+_KEPT_HISTORIES = 8
+_ended: OrderedDict[tuple[str, str], pd.DataFrame] = OrderedDict()
+"""Events of ended runs, which can't change any more; the last few that were asked for."""
+
+
+def frame(rows: Iterable[dict[str, Any]], columns: dict[str, str], run_id: str = "") -> pd.DataFrame:
+    """Return rows as a DataFrame with exactly these columns and dtypes."""
+    listed = list(rows)
+    table = pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in listed], dtype=_dtype(kind)) for name, kind in columns.items()}
+    )
+    if run_id:
+        table.attrs["run_id"] = run_id
+    return table
+
+
+def _dtype(kind: str) -> Any:
+    # Before pandas 3 there is no missing-free "str" dtype; object holds the same texts.
+    return object if kind == "str" and pd.__version__ < "3" else kind
+
+
+async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.DataFrame:
+    """See :meth:`Run.steps`."""
+    view = await observer.view()
+    rows = []
+    for step in view.steps:
+        call = observer.fold.calls[step.call]
+        ended, scheduled = step.ended, step.scheduled
+        rows.append(
+            {
+                "step": step.name,
+                "call": int(step.call),
+                "status": step.status,
+                "attempts": step.attempt,
+                "scheduled": scheduled,
+                "started": step.started,
+                "ended": ended,
+                "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
+                "inputs": await _inputs(observer, call, full=full),
+                "result": None if call.result is None else await read(observer, call.result, full=full),
+                "error": step.error,
+                "output": step.output,
+                "worker": step.worker,
+                "child_run": step.child_run,
+            }
+        )
+    return frame(rows, STEP_COLUMNS, run_id)
+
+
+async def _inputs(observer: Observer, call: Call, *, full: bool) -> dict[str, Any]:
+    values = [await read(observer, payload, full=full) for payload in call.arguments]
+    named = {str(number): item for number, item in enumerate(values[: call.positional], 1)}
+    return {**named, **dict(zip(call.keywords, values[call.positional :], strict=False))}
+
+
+async def read(observer: Observer, payload: Payload, *, full: bool) -> Any:
+    """Return a recorded value; one that lies in a file, or can't be read here, as short text."""
+    if reference(payload) is not None and not full:
+        return shown(payload)
+    try:
+        return await observer.types.value(payload)
+    except KaigentsError as error:
+        return f"<{shown(payload)}: {error}>"
+
+
+async def events_frame(connection: Connection, run_id: str) -> pd.DataFrame:
+    """See :meth:`Run.events`."""
+    handle = connection.client.get_workflow_handle(run_id)
+    try:
+        description = await handle.describe()
+        key = (run_id, description.run_id)
+        if key in _ended:
+            return _ended[key].copy(deep=False)
+        events = [event async for event in handle.fetch_history_events(page_size=1000)]
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise not_found(run_id, error) from None
+        raise
+    table = frame(_event_rows(events), EVENT_COLUMNS, run_id)
+    if description.close_time is not None:
+        _ended[key] = table
+        if len(_ended) > _KEPT_HISTORIES:
+            _ended.popitem(last=False)
+    return table.copy(deep=False)
+
+
+def _event_rows(events: Iterable[HistoryEvent]) -> Iterable[dict[str, Any]]:
+    scheduled: dict[int, tuple[str, int]] = {}
+    for event in events:
+        name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
+        row: dict[str, Any] = {
+            "event_id": event.event_id,
+            "time": utc(event.event_time),
+            "type": name,
+            "step": "",
+            "call": None,
+            "attempt": None,
+            "detail": "",
+        }
+        data: Any = getattr(event, event.WhichOneof("attributes") or "", None)
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            header = from_wire(StepCall, plain(data.input.payloads[0]))
+            scheduled[event.event_id] = (header.step, int(header.call))
+            row["step"], row["call"] = header.step, int(header.call)
+        elif name.startswith("activity_task"):
+            row["step"], row["call"] = scheduled[data.scheduled_event_id]
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+            row["attempt"] = data.attempt
+        row["detail"] = _detail(data)
+        yield row
+
+
+def _detail(data: Any) -> str:
+    """The one thing of an event that a reader wants to see."""
+    fields = data.DESCRIPTOR.fields_by_name if data is not None else {}
+    if "failure" in fields and data.HasField("failure"):
+        return failure_text(data.failure)
+    if "result" in fields and data.result.payloads:
+        return shown(data.result.payloads[0])
+    if "signal_name" in fields:
+        return str(data.signal_name)
+    if "upserted_memo" in fields:
+        return ", ".join(data.upserted_memo.fields)
+    return ""
+
+
+def decisions_frame(fold: RunFold) -> pd.DataFrame:
+    """See :meth:`Run.decisions`."""
+    rows = [
+        {**decision, "run_id": fold.run_id, "at": pd.Timestamp(decision["at"])} for decision in fold.decisions
+    ]
+    return frame(rows, DECISION_COLUMNS, fold.run_id)
+
+
+def gates_frame(gates: Iterable[OpenGate]) -> pd.DataFrame:
+    """See ``kg.pending()``."""
+    rows = [
+        {
+            "run_id": gate.run_id,
+            "agent": gate.agent,
+            "gate": gate.gate,
+            "question": gate.question,
+            "options": list(gate.options),
+            "opened": gate.opened,
+        }
+        for gate in gates
+    ]
+    return frame(rows, GATE_COLUMNS)

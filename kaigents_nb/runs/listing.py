@@ -1,0 +1,151 @@
+"""``kg.runs()``: the runs on the server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from temporalio.api.enums.v1 import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecution
+
+from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.durations import Duration, seconds
+from kaigents_nb.runs.history import frame
+from kaigents_nb.runtime.connection import current
+from kaigents_nb.runtime.payloads import plain
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE, STATE_ATTRIBUTE
+
+RUN_COLUMNS = {
+    "run_id": "str",
+    "agent": "str",
+    "status": "str",
+    "started": "datetime64[us, UTC]",
+    "ended": "datetime64[us, UTC]",
+    "duration_s": "float64",
+    "events": "int64",
+    "waits_for": "str",
+    "home": "str",
+    "parent": "str",
+    "forked_from": "str",
+}
+_CLOSED = {
+    "completed": "Completed",
+    "failed": "Failed",
+    "cancelled": "Canceled",
+    "terminated": "Terminated",
+    "timed out": "TimedOut",
+}
+_OPEN = ("running", "waiting", "parked")
+
+
+def runs(
+    agent: str | Agent[..., Any] | None = None,
+    *,
+    status: str | None = None,
+    since: datetime | str | Duration | None = None,
+    query: str | None = None,
+    limit: int = 100,
+) -> pd.DataFrame:
+    """Return the runs on the server, one row per run: (n_runs, 11), newest first.
+
+    Columns: ``run_id, agent, status`` (str), ``started, ended`` (datetime64, UTC), ``duration_s`` (float), ``events``
+    (int, length of the history), ``waits_for`` (the question or the parked step's error), ``home`` (notebook or
+    script), ``parent`` (the run that called this agent), ``forked_from`` (str). Empty case: the same columns, zero rows.
+    Source: the server's index, which follows the runs within about a second; ``retrying`` and ``stuck`` need a
+    look at the run itself (``kg.run(id).status``) and show as ``running`` here.
+
+    Parameters
+    ----------
+    agent
+        Only runs of this agent (or its name).
+    status
+        ``running, waiting, parked, completed, failed, cancelled, terminated`` or ``timed out``.
+    since
+        Only runs started after this: a time (naive means local), or how long ago: ``"2 days"``, ``timedelta``.
+    query
+        More conditions in Temporal's list filter syntax, for example ``"StartTime > '2026-01-01T00:00:00Z'"``.
+    limit
+        At most so many rows.
+
+    Raises
+    ------
+    ValueError
+        For an unknown status or a time that can't be read.
+    """
+    connection = current()
+    if status is not None and status not in (*_CLOSED, *_OPEN):
+        raise ValueError(f"No status {status!r}. Known: {', '.join((*_OPEN, *_CLOSED))}.")
+    conditions = []
+    if agent is not None:
+        name = agent if isinstance(agent, str) else agent.name
+        conditions.append(f"WorkflowType = '{_quoted(name)}'")
+    if status in _CLOSED:
+        conditions.append(f"ExecutionStatus = '{_CLOSED[status]}'")
+    elif status is not None:
+        conditions.append("ExecutionStatus = 'Running'")
+        if connection.attribute and status != "running":
+            conditions.append(f"{STATE_ATTRIBUTE} = '{status}'")
+    if since is not None:
+        conditions.append(f"StartTime >= '{_moment(since).isoformat()}'")
+    if query:
+        conditions.append(f"({query})")
+
+    async def collect() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        async for execution in connection.client.list_workflows(" AND ".join(conditions), page_size=min(limit, 1000)):
+            row = _row(execution)
+            if status is None or row["status"] == status:
+                rows.append(row)
+            if len(rows) >= limit:
+                break
+        return rows
+
+    return frame(connection.run(collect), RUN_COLUMNS)
+
+
+def _row(execution: WorkflowExecution) -> dict[str, Any]:
+    memo = execution.raw_info.memo.fields
+    state = plain(memo[MEMO_STATE]) if MEMO_STATE in memo else {}
+    origin = plain(memo[MEMO_ORIGIN]) if MEMO_ORIGIN in memo else {}
+    name = WorkflowExecutionStatus.Name(execution.raw_info.status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
+    status = {"RUNNING": "running", "CANCELED": "cancelled", "TIMED_OUT": "timed out"}.get(name, name.lower())
+    waits_for = ""
+    if status == "running" and state.get("gates"):
+        status, waits_for = "waiting", state["gates"][0]["question"]
+    elif status == "running" and state.get("parked"):
+        status, waits_for = "parked", state["parked"][0]["error"]
+    ended, started = execution.close_time, execution.start_time
+    return {
+        "run_id": execution.id,
+        "agent": execution.workflow_type,
+        "status": status,
+        "started": started,
+        "ended": ended,
+        "duration_s": (ended - started).total_seconds() if ended else None,
+        "events": execution.history_length,
+        "waits_for": waits_for,
+        "home": str(origin.get("home", "")),
+        "parent": execution.parent_id or "",
+        "forked_from": str(origin.get("forked_from", "")),
+    }
+
+
+def _moment(since: datetime | str | Duration) -> datetime:
+    if isinstance(since, datetime):
+        return since.astimezone(UTC)
+    try:
+        return datetime.now(UTC) - timedelta(seconds=seconds(since))
+    except ValueError:
+        if not isinstance(since, str):
+            raise
+    try:
+        return datetime.fromisoformat(since).astimezone(UTC)
+    except ValueError:
+        raise ValueError(
+            f"Can't read since={since!r}. Write a time ('2026-05-01 12:00') or how long ago ('2 days')."
+        ) from None
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

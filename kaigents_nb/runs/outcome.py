@@ -1,0 +1,44 @@
+"""How a run ended: its result, or its failure as the analyst's own exception."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.client import WorkflowFailureError
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from kaigents_nb.errors import RunCancelled, RunFailed
+from kaigents_nb.runs.observe import Observer, not_found
+from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.failures import details, rebuild
+
+
+async def outcome(connection: Connection, run_id: str) -> Any:
+    """Wait for a run's end and return its result, or raise what it failed with."""
+    handle = connection.client.get_workflow_handle(run_id, result_type=RawValue)
+    try:
+        result = await handle.result()
+    except WorkflowFailureError as error:
+        observer = Observer(connection, run_id)
+        await observer.catch_up()
+        await observer.types.code()
+        raise _failure(run_id, error.cause, observer) from rebuild(error.cause, observer.types.resolve)
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise not_found(run_id, error) from None
+        raise
+    observer = Observer(connection, run_id)
+    await observer.catch_up()
+    return await observer.types.value(result.payload)
+
+
+def _failure(run_id: str, cause: BaseException | None, observer: Observer) -> Exception:
+    if isinstance(cause, CancelledError):
+        return RunCancelled(f"Run {run_id!r} was cancelled.", run_id=run_id)
+    if isinstance(cause, TerminatedError):
+        return RunCancelled(f"Run {run_id!r} was terminated: {cause.message}", run_id=run_id)
+    text = cause.message if isinstance(cause, ApplicationError) else str(cause)
+    traceback = details(cause).get("traceback", "")
+    return RunFailed(f"Run {run_id!r} failed: {text}\n\n{traceback}".rstrip(), run_id=run_id)

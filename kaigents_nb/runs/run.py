@@ -1,0 +1,430 @@
+"""``Run``: the handle of one run, in this process or started by any other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import pandas as pd
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+
+from kaigents_nb.authoring.durations import Duration, seconds
+from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.authoring.upward import upward
+from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
+from kaigents_nb.runs import history
+from kaigents_nb.runs.decide import OpenGate, decide, open_gates
+from kaigents_nb.runs.mend import mend, retry_now
+from kaigents_nb.runs.observe import Observer, not_found, queue_is_served
+from kaigents_nb.runs.outcome import outcome
+from kaigents_nb.runs.view import RunView
+from kaigents_nb.runs.waiting import Prompter
+from kaigents_nb.runs.watch import Watch
+from kaigents_nb.runtime.connection import Connection, current
+
+_POLL_S = 0.2
+
+
+class Run:
+    """One run of an agent. Shown in a notebook it is a live card.
+
+    ``kg.run(id)`` gives the handle of any run on the server; ``agent.start()`` that of a new one.
+
+    Examples
+    --------
+    >>> run = sourcing_agent.start("solar panel")  # doctest: +SKIP
+    >>> run.wait_for_gate()  # doctest: +SKIP
+    >>> run.approve(choice="Supplier A")  # doctest: +SKIP
+    >>> run.result()  # doctest: +SKIP
+    """
+
+    def __init__(self, connection: Connection, run_id: str) -> None:
+        self._connection = connection
+        self._watch: Watch | None = None
+        self._observer = Observer(connection, run_id)
+        self.id = run_id
+
+    # What it is doing.
+
+    @property
+    def status(self) -> str:
+        """What the run does now.
+
+        One of ``starting, running, waiting`` (at a gate), ``retrying, parked`` (a step has a bug: mend it),
+        ``stuck`` (no worker can execute it), ``completed, failed, cancelled, terminated, timed out``. Source: the
+        server, asked now.
+        """
+        return self.view().status
+
+    @property
+    def url(self) -> str:
+        """Address of the run in Temporal's web UI, ``""`` where none is known."""
+        return self.view().url
+
+    def view(self) -> RunView:
+        """Return everything that a card shows, as plain data; asked now.
+
+        Raises
+        ------
+        RunNotFound
+            When the server does not know the run (any more).
+        """
+
+        async def look() -> RunView:
+            if not self._observer.fold.closed:
+                await self._observer.catch_up()
+            return await self._observer.view()
+
+        return self._connection.run(look)
+
+    def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+        """Call back with the view now and on every change, at most four times a second, until the run has ended.
+
+        The callback runs on a background thread. Returns a function that stops it.
+        """
+        if self._watch is None:
+            self._watch = Watch(self._connection, self.id)
+        return self._watch.subscribe(callback)
+
+    # Its result.
+
+    def result(self, timeout: Duration | None = None) -> Any:
+        """Wait for the run's end and return what the agent returned.
+
+        While a gate is open it says where to decide, and asks right here where a terminal or notebook can answer.
+        An interrupt (■) stops the waiting, not the run.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait; ``None`` means no end.
+
+        Raises
+        ------
+        RunFailed
+            When the agent raised; the message has its traceback, ``__cause__`` its own exception.
+        RunCancelled
+            When it was cancelled or terminated.
+        RunTimeout
+            When the wait is over; the run goes on.
+        """
+        limit_s = None if timeout is None else seconds(timeout)
+        prompter = Prompter(self)
+        waited = self._connection.post(self._outcome())
+        try:
+            while True:
+                step_s = _POLL_S if limit_s is None else min(_POLL_S, limit_s)
+                try:
+                    return waited.result(step_s)
+                except TimeoutError:
+                    if waited.done():
+                        raise
+                limit_s = None if limit_s is None else limit_s - step_s
+                if limit_s is not None and limit_s <= 0:
+                    raise RunTimeout(
+                        f"Run {self.id!r} goes on after {seconds(timeout or 0):g} s: it is {self.status!r}. Call "
+                        "result() again at any time.",
+                        run_id=self.id,
+                    )
+                prompter.tick()
+        finally:
+            waited.cancel()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait in a cell or coroutine: ``value = await run``."""
+        Prompter(self, awaiting=True).tick(force=True)
+        return asyncio.wrap_future(self._connection.post(self._outcome())).__await__()
+
+    async def _outcome(self) -> Any:
+        return await outcome(self._connection, self.id)
+
+    # Deciding.
+
+    def wait_for_gate(self, timeout: Duration | None = None) -> OpenGate:
+        """Wait until the run, or an agent it called, is at a gate, and return that gate.
+
+        Raises
+        ------
+        NoOpenGate
+            When the run ends without one.
+        RunTimeout
+            When the wait is over.
+        """
+        limit_s = None if timeout is None else seconds(timeout)
+
+        async def wait() -> OpenGate:
+            observer = Observer(self._connection, self.id)
+            follower = observer.follow()
+            grown = True
+            while grown:
+                if gates := await open_gates(self._connection, self.id):
+                    return gates[0]
+                try:
+                    # A gate of a called agent shows in that one's history, so look now and then.
+                    await asyncio.wait_for(anext(follower), 1.0) if not observer.fold.closed else None
+                except TimeoutError:
+                    follower = observer.follow()
+                except StopAsyncIteration:
+                    grown = False
+                grown = grown and not observer.fold.closed
+            raise NoOpenGate(f"Run {self.id!r} ended ({observer.fold.closed}) without waiting at a gate.")
+
+        async def bounded() -> OpenGate:
+            return await asyncio.wait_for(wait(), limit_s)
+
+        try:
+            return self._connection.run(bounded)
+        except TimeoutError:
+            raise RunTimeout(
+                f"Run {self.id!r} is at no gate after {limit_s:g} s: it is {self.status!r}.", run_id=self.id
+            ) from None
+
+    def pending(self) -> pd.DataFrame:
+        """Return the open gates of this run and the agents it called; columns as in ``kg.pending()``."""
+        return history.gates_frame(self._connection.run(lambda: open_gates(self._connection, self.id)))
+
+    def approve(
+        self,
+        gate: str | None = None,
+        *,
+        choice: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        comment: str = "",
+        by: str | None = None,
+    ) -> Decision:
+        """Approve at a gate; the run goes on.
+
+        Parameters
+        ----------
+        gate
+            Number or question of the gate; needed only where several are open.
+        choice
+            One of the gate's options, where it has some.
+        values
+            More for the agent: ``decision.values``.
+        by
+            Who decides; the default is the JupyterHub or operating system user.
+
+        Raises
+        ------
+        AlreadyDecided
+            When somebody was first; the message and ``.decision`` say who and when.
+        NoOpenGate
+            When nothing waits.
+        """
+        return self._decide(True, gate, choice, values, comment, by)
+
+    def reject(self, gate: str | None = None, *, comment: str = "", by: str | None = None) -> Decision:
+        """Reject at a gate; the agent gets ``approved=False`` and goes on as it was written. Raises as approve."""
+        return self._decide(False, gate, None, None, comment, by)
+
+    def _decide(
+        self,
+        approved: bool,
+        gate: str | None,
+        choice: str | None,
+        values: Mapping[str, Any] | None,
+        comment: str,
+        by: str | None,
+    ) -> Decision:
+        return self._connection.run(
+            lambda: decide(
+                self._connection,
+                self.id,
+                approved=approved,
+                gate=gate,
+                choice=choice,
+                values=values,
+                comment=comment,
+                by=by,
+            )
+        )
+
+    def submit_decision(
+        self,
+        gate: str,
+        approved: bool,
+        choice: str | None,
+        comment: str,
+        done: Callable[[BaseException | None], None],
+    ) -> None:
+        """Decide without waiting, for buttons; ``done`` is called from a background thread with the error, if any."""
+        self._post(
+            decide(
+                self._connection,
+                self.id,
+                approved=approved,
+                gate=gate,
+                choice=choice,
+                values=None,
+                comment=comment,
+                by=None,
+            ),
+            done,
+        )
+
+    # Mending and ending.
+
+    def mend(self) -> list[str]:
+        """Give the failing steps their current code from this notebook and run them now, in the same run.
+
+        Mend the cell and execute it first. Returns the names of the mended steps.
+
+        Raises
+        ------
+        RunError
+            When no step is parked or retrying, or the notebook does not define the step.
+        CannotFreeze
+            When the new code can't travel.
+        """
+        return mend(self._connection, self.id)
+
+    def retry_now(self) -> list[str]:
+        """Start parked and retrying steps again without waiting; returns their names."""
+        return self._connection.run(lambda: retry_now(self._connection, self.id))
+
+    def cancel(self) -> None:
+        """Ask the run to stop; the agent sees ``asyncio.CancelledError`` and can tidy up."""
+        self._connection.run(self._cancel)
+
+    async def _cancel(self) -> None:
+        await self._handle.cancel()
+
+    def terminate(self, reason: str = "") -> None:
+        """End the run at once, without asking the agent."""
+
+        async def end() -> None:
+            await self._handle.terminate(reason or None)
+
+        self._connection.run(end)
+
+    def post(self, action: str, done: Callable[[BaseException | None], None]) -> None:
+        """Do ``"mend"``, ``"retry_now"`` or ``"cancel"`` without waiting, for buttons; ``done`` as above."""
+        actions: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+            "mend": lambda: asyncio.to_thread(self.mend),
+            "retry_now": lambda: retry_now(self._connection, self.id),
+            "cancel": self._cancel,
+        }
+        self._post(actions[action](), done)
+
+    def _post(self, work: Coroutine[Any, Any, Any], done: Callable[[BaseException | None], None]) -> None:
+        def finished(future: Future[Any]) -> None:
+            done(future.exception())
+
+        self._connection.post(work).add_done_callback(finished)
+
+    @property
+    def _handle(self) -> WorkflowHandle[Any, Any]:
+        return self._connection.client.get_workflow_handle(self.id)
+
+    # Looking back.
+
+    def steps(self, *, full: bool = False) -> pd.DataFrame:
+        """Return the calls of steps and agents, one row per call: (n_calls, 14), in the order of the calls.
+
+        Columns: ``step`` (str), ``call`` (int), ``status`` (str), ``attempts`` (int), ``scheduled, started, ended``
+        (datetime64, UTC), ``duration_s`` (float, from the first schedule to the end), ``inputs`` (dict), ``result``
+        (object), ``error`` (str), ``output`` (str, what it printed), ``worker`` (str), ``child_run`` (str).
+
+        Source: the server's history, and for steps that still run its description. Empty case: the same columns,
+        zero rows. ``df.attrs["run_id"]`` is the run.
+
+        Parameters
+        ----------
+        full
+            Also read values over 64 KiB from their files; without, they are short text.
+        """
+
+        async def build() -> pd.DataFrame:
+            observer = await self._caught_up()
+            return await history.steps_frame(observer, self.id, full=full)
+
+        return self._connection.run(build)
+
+    def events(self) -> pd.DataFrame:
+        """Return the server's events, one row per event: (n_events, 7), oldest first.
+
+        Columns: ``event_id`` (int), ``time`` (datetime64, UTC), ``type`` (str), ``step`` (str), ``call`` (int or NA),
+        ``attempt`` (int or NA), ``detail`` (str). Source: the server's history, fetched now; that of an ended run is
+        fetched once.
+        """
+        return self._connection.run(lambda: history.events_frame(self._connection, self.id))
+
+    def decisions(self) -> pd.DataFrame:
+        """Return the decisions taken, one row per attempt to decide: (n, 12), oldest first.
+
+        Columns: ``run_id, gate, question`` (str), ``approved`` (bool), ``choice, comment, by`` (str), ``values``
+        (dict), ``at`` (when clicked, UTC), ``time`` (when the server took it, UTC), ``counted`` (bool: whether it was
+        the one that won), ``event_id`` (int). Source: the server's history.
+        """
+
+        async def build() -> pd.DataFrame:
+            return history.decisions_frame((await self._caught_up()).fold)
+
+        return self._connection.run(build)
+
+    def code(self) -> str:
+        """Return the code that the run carries, as a readable module.
+
+        Raises
+        ------
+        UntrustedCode
+            When it is not signed with this data directory's key.
+        """
+
+        async def read() -> str:
+            code = await (await self._caught_up()).types.code()
+            if code is None:
+                raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
+            return code.snapshot.source
+
+        return self._connection.run(read)
+
+    async def _caught_up(self) -> Observer:
+        if not self._observer.fold.closed:
+            await self._observer.catch_up()
+        return self._observer
+
+    # Display.
+
+    def __repr__(self) -> str:
+        # Cheap on purpose: a notebook asks for it constantly.
+        return f"<run {self.id}>"
+
+    def _ipython_display_(self) -> None:
+        upward("kaigents_nb.display.card:show")(self)
+
+
+def run(id: str) -> Run:
+    """Return the handle of a run, started here or anywhere.
+
+    A run that no worker serves any more is adopted: from now on this process executes it.
+
+    Raises
+    ------
+    RunNotFound
+        When the server does not know the id.
+
+    Examples
+    --------
+    ``kg.run("sourcing_agent-1f3a9c2e")``
+    """
+    connection = current()
+
+    async def queue_to_adopt() -> str:
+        try:
+            description = await connection.client.get_workflow_handle(id).describe()
+        except RPCError as error:
+            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                raise not_found(id, error) from None
+            raise
+        ended = description.close_time is not None
+        return "" if ended or await queue_is_served(connection, description.task_queue) else description.task_queue
+
+    queue = connection.run(queue_to_adopt)
+    if queue:
+        connection.serve(queue)
+    return Run(connection, id)

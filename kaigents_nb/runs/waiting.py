@@ -1,0 +1,98 @@
+"""What ``run.result()`` does while the run waits for a person: say so, and ask here where that works.
+
+A cell that blocks keeps most kernels from hearing a click on the card, so waiting in silence would be a trap.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from kaigents_nb.errors import GateError
+from kaigents_nb.runs.decide import OpenGate, open_gates
+
+if TYPE_CHECKING:
+    from kaigents_nb.runs.run import Run
+
+_LOOK_EVERY_S = 1.0
+_CLICKS_WHILE_AWAITING = (7, 4)
+"""From this ipykernel on, a click arrives while a cell awaits."""
+
+
+class Prompter:
+    """Looks now and then for an open gate while somebody waits for the result."""
+
+    def __init__(self, run: Run, *, awaiting: bool = False) -> None:
+        self._run = run
+        self._awaiting = awaiting
+        self._next_look = time.monotonic() + _LOOK_EVERY_S
+        self._told: set[tuple[str, str]] = set()
+
+    def tick(self, *, force: bool = False) -> None:
+        """Look, if it is time; tell once per gate; ask where an answer can be given."""
+        if time.monotonic() < self._next_look and not force:
+            return
+        self._next_look = time.monotonic() + _LOOK_EVERY_S
+        if self._awaiting and not _in_old_kernel():
+            return
+        connection, run_id = self._run._connection, self._run.id
+        for gate in connection.run(lambda: open_gates(connection, run_id)):
+            if (gate.run_id, gate.gate) not in self._told:
+                self._told.add((gate.run_id, gate.gate))
+                self._tell(gate)
+
+    def _tell(self, gate: OpenGate) -> None:
+        choices = f" Options: {', '.join(gate.options)}." if gate.options else ""
+        kernel = _kernel()
+        lines = [f"Run {gate.run_id} waits for a decision: {gate.question}{choices}"]
+        if kernel is not None:
+            lines.append(
+                "Buttons can't be heard while this cell waits: interrupt it (■; the run goes on), decide on the card, "
+                "and execute the cell again. Or decide from another notebook (kg.inbox()) or a terminal "
+                f"(kaigents-nb approve {gate.run_id})."
+            )
+        else:
+            lines.append(f"Decide in a notebook (kg.inbox()) or a terminal: kaigents-nb approve {gate.run_id}")
+        print("\n".join(lines), flush=True)  # noqa: T201 - said to whoever waits
+        if not self._awaiting and _can_ask(kernel):
+            self._ask(gate)
+
+    def _ask(self, gate: OpenGate) -> None:
+        allowed = [*(gate.options or ("approve",)), "reject"]
+        answer = input(f"Decide here ({' / '.join(allowed)}), or press Enter to go on waiting: ").strip()
+        if not answer:
+            return
+        try:
+            if answer == "reject":
+                self._run.reject(gate.gate)
+            elif answer in allowed:
+                self._run.approve(gate.gate, choice=answer if gate.options else None)
+            else:
+                print(f"No option {answer!r}; the run goes on waiting.")  # noqa: T201
+        except GateError as error:
+            print(error)  # noqa: T201
+
+
+def _kernel() -> Any:
+    """The kernel this process is, or None for a plain interpreter."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None)
+
+
+def _in_old_kernel() -> bool:
+    if _kernel() is None:
+        return False
+    version: tuple[Any, ...] = sys.modules["ipykernel"].version_info
+    return tuple(version[:2]) < _CLICKS_WHILE_AWAITING
+
+
+def _can_ask(kernel: Any) -> bool:
+    """Whether ``input()`` reaches a person, and may be called from here."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if kernel is not None:
+        return bool(getattr(kernel, "_allow_stdin", False))
+    return sys.stdin is not None and sys.stdin.isatty()
