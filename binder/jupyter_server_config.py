@@ -1,0 +1,19 @@
+"""Put the embedded server's web UI into JupyterLab's launcher; postBuild copies this file to its place."""
+
+from urllib.parse import urlsplit
+
+from kaigents_nb.runtime import server
+from kaigents_nb.runtime.datadir import data_dir
+
+running = server.find(data_dir())
+if running is not None:
+    c.ServerProxy.servers = {  # noqa: F821 - `c` is Jupyter's configuration
+        "temporal": {
+            # No command: `start` has started the server already, with this prefix as its public path.
+            "command": [],
+            "port": urlsplit(running.ui_url).port,
+            "absolute_url": True,
+            "new_browser_tab": True,
+            "launcher_entry": {"title": "Temporal UI"},
+        }
+    }
