@@ -73,9 +73,7 @@ class Column:
     def _number(self, cell: str) -> float | int:
         if not _NUMBER.fullmatch(cell):
             digits = any(sign.isdigit() for sign in cell)
-            raise ValueError(
-                "digits and a decimal point only, no unit or thousands separator" if digits else ""
-            )
+            raise ValueError("digits and a decimal point only, no unit or thousands separator" if digits else "")
         number = float(cell)
         if (
             not math.isfinite(number)
@@ -138,9 +136,7 @@ def _country(cell: str) -> str:
     names = {name.casefold(): code for code, name in known.items()}
     # Names as people write them, and two codes that are often taken for ISO ones.
     names |= {"uk": "GB", "united kingdom": "GB", "el": "GR", "usa": "US", "south korea": "KR"}
-    close = (
-        [cell.casefold()] if cell.casefold() in names else difflib.get_close_matches(cell.casefold(), names)
-    )
+    close = [cell.casefold()] if cell.casefold() in names else difflib.get_close_matches(cell.casefold(), names)
     raise ValueError(f"did you mean {names[close[0]]} ({known[names[close[0]]]})?" if close else "")
 
 

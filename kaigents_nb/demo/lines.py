@@ -81,6 +81,4 @@ def _text(path: Path) -> str:
         before = error.object[: error.start]  # without the byte order mark, which holds no line break
         line = 1 + before.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n")
         byte = f"{error.object[error.start]:#04x}"
-        raise BadTable.at(
-            path, [f"line {line}: byte {byte} is not UTF-8 — save the file as CSV UTF-8"]
-        ) from None
+        raise BadTable.at(path, [f"line {line}: byte {byte} is not UTF-8 — save the file as CSV UTF-8"]) from None

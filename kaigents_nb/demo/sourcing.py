@@ -17,11 +17,15 @@ from kaigents_nb.demo.tables import duty_rates_for, quotes_for, read_duty_rates,
 # A wrong file or an unknown product is not mended by trying again.
 _ONCE_IF_WRONG = kg.Retry(give_up_on=(ValueError,))
 
+_SHOWN = [
+    "supplier", "country", "unit_price_usd", "freight_usd", "duty_rate_pct", "landed_cost_usd",
+    "moq", "lead_time_days", "quality_rating",
+]  # fmt: skip
+"""What the person who decides sees of each quote."""
+
 
 @kg.step(retry=_ONCE_IF_WRONG)
-def search_suppliers(
-    product: str, suppliers_csv: str | None = None, ledger: str | None = None
-) -> pd.DataFrame:
+def search_suppliers(product: str, suppliers_csv: str | None = None, ledger: str | None = None) -> pd.DataFrame:
     """Find the quotes for a product, cheapest unit price first."""
     with noted(ledger, "search_suppliers"):
         quotes = quotes_for(product, read_suppliers(suppliers_csv))
@@ -114,7 +118,7 @@ async def sourcing_agent(
     decision = await kg.approve(
         f"Which supplier of {product} do we write to? {best['supplier']} is cheapest,"
         f" {best['landed_cost_usd']:.2f} USD landed; {remark}.",
-        details=costs,
+        details=costs[_SHOWN],
         options=[row["supplier"] for row in ranking],
     )
     if not decision.approved:

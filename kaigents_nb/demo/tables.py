@@ -133,14 +133,10 @@ def _read(form: Table, path: str | os.PathLike[str] | None) -> pd.DataFrame:
                 values[column.name].append(column.value(row[column.name]))
             except ValueError as error:
                 hint = f"; {error}" if str(error) else ""
-                problems.append(
-                    f"line {line}, {column.name}: {row[column.name]!r} — expected {column.expected}{hint}"
-                )
+                problems.append(f"line {line}, {column.name}: {row[column.name]!r} — expected {column.expected}{hint}")
         key = tuple(row[name].casefold() for name in form.key)
         if all(key) and (before := first_line.setdefault(key, line)) != line:
-            problems.append(
-                f"line {line}: the same {' and '.join(form.key)} as line {before} — keep one of the two"
-            )
+            problems.append(f"line {line}: the same {' and '.join(form.key)} as line {before} — keep one of the two")
     if problems:
         raise BadTable.at(file, problems, advice)
     frame = pd.DataFrame(values, index=pd.Index([line for line, _ in rows], name="line"))
@@ -151,9 +147,7 @@ def _read(form: Table, path: str | os.PathLike[str] | None) -> pd.DataFrame:
 def _header_problems(form: Table, line: int, names: list[str]) -> list[str]:
     needed = [column.name for column in form.columns]
     if len(names) == 1 and (other := next((sign for sign in ";\t|" if sign in names[0]), None)):
-        return [
-            f"line {line}: the columns are separated by {other!r} — expected commas; save it as CSV UTF-8"
-        ]
+        return [f"line {line}: the columns are separated by {other!r} — expected commas; save it as CSV UTF-8"]
     problems = [f"line {line}: column {name} is there twice" for name in needed if names.count(name) > 1]
     spare = [name for name in names if name not in needed]
     for name in needed:
