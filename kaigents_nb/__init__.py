@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from kaigents_nb.errors import RunTimeout as RunTimeout
     from kaigents_nb.people.inbox import decisions as decisions
     from kaigents_nb.people.inbox import pending as pending
-    from kaigents_nb.runs.listing import runs as runs
-    from kaigents_nb.runs.run import Run as Run
-    from kaigents_nb.runs.run import run as run
+    from kaigents_nb.history.listing import runs as runs
+    from kaigents_nb.history.run import Run as Run
+    from kaigents_nb.history.run import run as run
     from kaigents_nb.runtime.connection import Connection as Connection
     from kaigents_nb.runtime.connection import connect as connect
     from kaigents_nb.runtime.connection import disconnect as disconnect
@@ -52,7 +52,7 @@ _HOMES = {
     "KaigentsError": "errors",
     "NoOpenGate": "errors",
     "Retry": "authoring.options",
-    "Run": "runs.run",
+    "Run": "history.run",
     "RunCancelled": "errors",
     "RunFailed": "errors",
     "RunTimeout": "errors",
@@ -69,15 +69,15 @@ _HOMES = {
     "progress": "authoring.progress",
     "random": "authoring.clock",
     "resource": "authoring.resource",
-    "run": "runs.run",
-    "runs": "runs.listing",
+    "run": "history.run",
+    "runs": "history.listing",
     "sleep": "authoring.clock",
     "step": "authoring.step",
     "track": "authoring.progress",
     "uuid4": "authoring.clock",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name of the table, tested
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.upward import upward
 
 if TYPE_CHECKING:
-    from kaigents_nb.runs.run import Run
+    from kaigents_nb.history.run import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +58,7 @@ class Agent(Generic[P, R]):
         ``run = sourcing_agent.start("solar panel")``
         """
         inspect.signature(self.fn).bind(*args, **kwargs)
-        run: Run = upward("kaigents_nb.runs.start:start")(self, args, kwargs, id=id)
+        run: Run = upward("kaigents_nb.history.start:start")(self, args, kwargs, id=id)
         return run
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ async def sleep(
 def now() -> dt.datetime:
     """Return the time, UTC; in an agent the run's own, the same on every replay."""
     interpreter = agent_context.get()
-    return interpreter.now() if interpreter else dt.datetime.now(dt.timezone.utc)
+    return interpreter.now() if interpreter else dt.datetime.now(dt.UTC)
 
 
 def random() -> _random.Random:

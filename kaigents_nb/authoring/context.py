@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class AgentContext(Protocol):
     """What an agent may ask of its interpreter; every answer replays."""
 
-    def call_step(self, step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
         """Run a step durably."""
         ...
 
-    def call_agent(self, agent: Agent, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
         """Run another agent as a run of its own."""
         ...
 

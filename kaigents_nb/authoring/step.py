@@ -24,7 +24,7 @@ class Step(Generic[P, R]):
     def __init__(self, fn: Callable[P, R] | None, options: StepOptions, name: str | None = None) -> None:
         self.fn = fn
         self.options = options
-        self.name = name or getattr(fn, "__name__", "")
+        self.name: str = name or getattr(fn, "__name__", "")
         if fn is not None:
             if self.name == "<lambda>":
                 raise TypeError("A step needs a name that history can show. Write it with def, not lambda.")
@@ -46,9 +46,7 @@ class Step(Generic[P, R]):
 @overload
 def step(fn: Callable[P, R], /) -> Step[P, R]: ...
 @overload
-def step(
-    *, timeout: Duration | None = None, retry: Retry | None = None
-) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+def step(*, timeout: Duration | None = None, retry: Retry | None = None) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
 def step(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
-from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import RunNotFound
-from kaigents_nb.runs.decide import OpenGate, gates_in_memo
-from kaigents_nb.runs.history import DECISION_COLUMNS, decisions_frame, frame, gates_frame
-from kaigents_nb.runs.listing import runs
-from kaigents_nb.runs.observe import Observer
+from kaigents_nb.history.decide import OpenGate, gates_in_memo
+from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
+from kaigents_nb.history.listing import runs
+from kaigents_nb.history.observe import Observer
 from kaigents_nb.runtime.connection import current
 from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
 

@@ -65,9 +65,7 @@ class CodeGuard(PayloadCodec):
 
     async def _admit(self, payload: Payload) -> Payload:
         snapshot = await asyncio.to_thread(self._verify, payload.data)
-        return Payload(
-            data=f'"{snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"}
-        )
+        return Payload(data=f'"{snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
 
     def _verify(self, packed: bytes) -> Snapshot:
         snapshot = Snapshot.unpack(packed, self._key)

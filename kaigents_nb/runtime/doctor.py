@@ -85,16 +85,12 @@ def _directory(data_dir: Path) -> Check:
     if not data_dir.exists():
         return Check(name, None, f"{data_dir} does not exist yet", "The first start makes it.")
     if not data_dir.is_dir():
-        return Check(
-            name, False, f"{data_dir} is not a directory", f"Set {datadir.ENVIRONMENT_VARIABLE} to one."
-        )
+        return Check(name, False, f"{data_dir} is not a directory", f"Set {datadir.ENVIRONMENT_VARIABLE} to one.")
     status = data_dir.stat()
     mode = status.st_mode & 0o777
     detail = f"{data_dir} (mode {mode:04o}, owner {status.st_uid})"
     if not os.access(data_dir, os.W_OK | os.X_OK):
-        return Check(
-            name, False, f"{detail} can't be written by this user", f"chown or chmod u+rwx {data_dir}"
-        )
+        return Check(name, False, f"{detail} can't be written by this user", f"chown or chmod u+rwx {data_dir}")
     if mode & 0o077:
         return Check(name, False, f"{detail} is open to other users of this machine", f"chmod 700 {data_dir}")
     return Check(name, True, detail)
@@ -104,9 +100,7 @@ def _disk(data_dir: Path) -> Check:
     free = shutil.disk_usage(data_dir).free
     detail = f"{free / 1024**3:.1f} GB free"
     if free < _LOW_SPACE_BYTES:
-        return Check(
-            "disk space", False, detail, "Make room: when the disk is full, runs stand still (none is lost)."
-        )
+        return Check("disk space", False, detail, "Make room: when the disk is full, runs stand still (none is lost).")
     return Check("disk space", True, detail)
 
 
@@ -121,9 +115,7 @@ def _database(data_dir: Path) -> Check:
         return Check(name, False, str(error))
     detail = f"{path} ({(size or 0) / 2**20:.1f} MB)"
     if (size or 0) > server_database.CHECK_UP_TO_BYTES:
-        return Check(
-            name, None, f"{detail}: not checked, it would take long", f"sqlite3 {path} 'PRAGMA quick_check'"
-        )
+        return Check(name, None, f"{detail}: not checked, it would take long", f"sqlite3 {path} 'PRAGMA quick_check'")
     problem = server_database.check(path)
     return Check(name, not problem, f"{detail}: {problem or 'every page is sound'}")
 
@@ -146,33 +138,23 @@ def _server(data_dir: Path) -> Iterator[Check]:
             yield Check(name, False, detail, advice)
         elif server_process.is_alive(data_dir):
             detail = "a process of another machine or user holds the data directory"
-            yield Check(
-                name, False, detail, "Stop the server where it was started, or use another directory."
-            )
+            yield Check(name, False, detail, "Stop the server where it was started, or use another directory.")
         else:
-            yield Check(
-                name, None, "not running", "The first run starts it; so does `kaigents-nb server start`."
-            )
+            yield Check(name, None, "not running", "The first run starts it; so does `kaigents-nb server start`.")
         return
     yield Check(
         name,
         True,
         f"Temporal {info.version} at {info.address} answered in {round_trip_ms:.1f} ms (process "
         f"{info.pid}, since {info.started:{_TIME}} UTC, durability {info.durability})",
-        f"Restart it for {DURABILITY_VARIABLE}={wanted} to count."
-        if wanted not in (None, info.durability)
-        else "",
+        f"Restart it for {DURABILITY_VARIABLE}={wanted} to count." if wanted not in (None, info.durability) else "",
     )
     yield _ports(info)
 
 
 def _ports(info: ServerInfo) -> Check:
     grpc, ui = info.address.rpartition(":")[2], info.ui_url.split(":")[2].partition("/")[0]
-    silent = [
-        f"{what} {port}"
-        for what, port in (("gRPC", grpc), ("web UI", ui))
-        if not accepts_connections(int(port))
-    ]
+    silent = [f"{what} {port}" for what, port in (("gRPC", grpc), ("web UI", ui)) if not accepts_connections(int(port))]
     if silent:
         advice = "Restart it: `kaigents-nb server stop`, then start again."
         return Check("ports", False, f"nobody listens on {', '.join(silent)}", advice)

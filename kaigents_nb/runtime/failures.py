@@ -7,14 +7,14 @@ the three it is and how to build the analyst's own exception again.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
+from kaigents_nb import errors
 from kaigents_nb.authoring.options import Retry
 from kaigents_nb.errors import ConversionError, Fatal, KaigentsError, StepFailed
 from kaigents_nb.values.brief import brief
@@ -24,7 +24,7 @@ from kaigents_nb.values.types import type_name
 PARK, RAISE, RETRY = "park", "raise", "retry"
 
 _BUGS: tuple[type[BaseException], ...] = (
-    TypeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError,
+    TypeError, AttributeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError,
 )  # fmt: skip
 """No retry mends these."""
 
@@ -37,7 +37,7 @@ _TEXT_LIMIT = 1_000
 _MAX_RETRY_AFTER_S = 3_600.0
 
 
-class StepTraceback(Exception):  # noqa: N818 - shown as the cause, "StepTraceback: ..."
+class StepTraceback(Exception):
     """The traceback of the step, as the cause of the exception that the agent sees."""
 
     def __str__(self) -> str:
@@ -62,10 +62,15 @@ def http_status(error: BaseException) -> int | None:
     return None
 
 
+def headline(failure: ApplicationError) -> str:
+    """Return a failure in one line, as Python prints an exception."""
+    return f"{failure.type}: {failure.message}" if failure.message else str(failure.type)
+
+
 def retry_after(error: BaseException) -> timedelta | None:
     """Return how long the other side asked us to wait, from ``Retry-After``."""
     headers = getattr(getattr(error, "response", None), "headers", None)
-    if not isinstance(headers, Mapping) and not hasattr(headers, "get"):
+    if headers is None or not hasattr(headers, "get"):
         return None
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name)
@@ -89,18 +94,15 @@ def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
     return text if len(text) <= limit else "…" + text[-limit:]
 
 
-def to_failure(
-    error: BaseException, traceback: str, kind: str, limit: int = _TRACEBACK_LIMIT
-) -> ApplicationError:
+def to_failure(error: BaseException, traceback: str, kind: str, limit: int = _TRACEBACK_LIMIT) -> ApplicationError:
     """Return the wire form of an analyst's exception."""
     cls = type(error)
     try:
         module, qualname = type_name(cls)
     except ConversionError:
         module, qualname = cls.__module__, cls.__qualname__
-    message = f"{cls.__name__}: {error}" if str(error) else cls.__name__
     return ApplicationError(
-        clean(message),
+        clean(str(error)),
         {
             "do": kind,
             "class": [module, qualname],
@@ -111,6 +113,8 @@ def to_failure(
         type=cls.__name__,
         non_retryable=kind != RETRY,
         next_retry_delay=retry_after(error) if kind == RETRY else None,
+        # The card shows it; the SDK need not log it into somebody's cell.
+        category=ApplicationErrorCategory.BENIGN,
     )
 
 
@@ -133,7 +137,8 @@ def rebuild(failure: BaseException | None, resolve: TypeResolver) -> BaseExcepti
     known = details(failure)
     error: BaseException | None = None
     if known:
-        cls = _exception_class(*known["class"], resolve)
+        module, qualname = known["class"]
+        cls = _exception_class(module, qualname, resolve)
         if cls is not None:
             # Without __init__: it may want other arguments than those it passed on to Exception.
             error = cls.__new__(cls)
@@ -148,6 +153,8 @@ def rebuild(failure: BaseException | None, resolve: TypeResolver) -> BaseExcepti
 def _exception_class(module: str, qualname: str, resolve: TypeResolver) -> type[BaseException] | None:
     if module == "builtins":
         cls = getattr(builtins, qualname, None)
+    elif module == errors.__name__:
+        cls = getattr(errors, qualname, None)
     else:
         try:
             cls = resolve(module, qualname)

@@ -27,11 +27,7 @@ def way_out(error: RestrictedWorkflowAccessError) -> ForbiddenInAgent:
     name = error.qualified_name
     parts = name.split(".")
     advice = next(
-        (
-            _INSTEAD[prefix]
-            for prefix in (".".join(parts[:n]) for n in range(len(parts), 0, -1))
-            if prefix in _INSTEAD
-        ),
+        (_INSTEAD[prefix] for prefix in (".".join(parts[:n]) for n in range(len(parts), 0, -1)) if prefix in _INSTEAD),
         _STEP,
     )
     shown = name.removeprefix("__builtins__.").removesuffix(".__call__")

@@ -22,10 +22,10 @@ from temporalio.workflow import ActivityCancellationType, ParentClosePolicy
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.durations import seconds
-from kaigents_nb.authoring.gate import REJECT, Decision, Gate
+from kaigents_nb.authoring.gate import Decision, Gate
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.code import Code, held
-from kaigents_nb.runtime.failures import PARK, RAISE, details, rebuild, to_failure
+from kaigents_nb.runtime.failures import PARK, RAISE, details, headline, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
@@ -127,9 +127,7 @@ class AgentWorkflow:
             return self._replayed(seed)
         return self._perform(call, step, payloads, StepCall(step.name, call, "", len(args), keywords))
 
-    def call_agent(
-        self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Awaitable[Any]:
+    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
         """Run another agent as a child workflow, with the same code."""
         call = self._next_call()
         payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
@@ -190,9 +188,7 @@ class AgentWorkflow:
         self._calls += 1
         return str(self._calls)
 
-    async def _perform(
-        self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall
-    ) -> Any:
+    async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         """Run one call to its end: over retries (Temporal's), parking, mending and "retry now" (ours)."""
         start = 0
         while True:
@@ -209,7 +205,8 @@ class AgentWorkflow:
                     raise asyncio.CancelledError from None
                 known = details(error.cause)
                 if known.get("do") != PARK:
-                    raise self._own(error.cause) from None
+                    own = self._own(error.cause)
+                    raise own from own.__cause__
                 await self._park(call, step.name, error.cause, known)
             finally:
                 self._in_flight.pop(call, None)
@@ -224,9 +221,7 @@ class AgentWorkflow:
         code = mended or self._code
         options = step.options if mended is None else code.snapshot.options(step.name)
         retry = options.retry
-        wire = StepCall(
-            header.step, call, code.snapshot.digest, header.positional, header.keywords, mended is not None
-        )
+        wire = StepCall(header.step, call, code.snapshot.digest, header.positional, header.keywords, mended is not None)
         handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
             step.name,
             args=[to_wire(wire), *payloads, *([code.payload()] if mended else [])],
@@ -245,7 +240,7 @@ class AgentWorkflow:
         return handle
 
     async def _park(self, call: str, name: str, cause: BaseException | None, known: Mapping[str, Any]) -> None:
-        message = cause.message if isinstance(cause, ApplicationError) else str(cause)
+        message = headline(cause) if isinstance(cause, ApplicationError) else str(cause)
         self._parked[call] = {"call": call, "step": name, "error": message[:500]}
         self._publish()
         try:
@@ -255,7 +250,12 @@ class AgentWorkflow:
             self._publish()
 
     async def _child(
-        self, call: str, agent: Agent[..., Any], payloads: list[RawValue], positional: int, keywords: tuple[str, ...]
+        self,
+        call: str,
+        agent: Agent[..., Any],
+        payloads: list[RawValue],
+        positional: int,
+        keywords: tuple[str, ...],
     ) -> Any:
         assert self._code is not None
         launch = Launch(
@@ -276,7 +276,8 @@ class AgentWorkflow:
         except ChildWorkflowError as error:
             if isinstance(error.cause, CancelledError):
                 raise asyncio.CancelledError from None
-            raise self._own(error.cause) from None
+            own = self._own(error.cause)
+            raise own from own.__cause__
         return self._decode(result.payload)
 
     def _seed(self, call: str, name: str) -> tuple[Mapping[str, Any], Any] | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from temporalio.worker.workflow_sandbox import (
-    RestrictionContext,
-    SandboxedWorkflowRunner,
-    SandboxRestrictions,
-)
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
 
 def sandbox() -> SandboxedWorkflowRunner:

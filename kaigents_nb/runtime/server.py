@@ -100,7 +100,7 @@ def status(data_dir: Path) -> dict[str, Any]:
     """Return what runs and where things are; starts nothing.
 
     Keys: ``running, answers, info, uptime_s, data_dir, database, database_bytes, log, binary, problem``.
-    ``info`` and ``uptime_s`` are None unless the server answers; ``database_bytes``, with its write-ahead log,
+    ``info`` and ``uptime_s`` are None unless the server answers; ``database_bytes`` (write-ahead log included)
     is None if there is no database; ``binary`` is None, and ``problem`` says why, if none is installed.
     """
     data_dir = data_dir.expanduser().resolve()
@@ -132,9 +132,7 @@ def _start_lock(data_dir: Path) -> Iterator[None]:
             "The embedded server needs Linux or macOS. Use WSL, or start `temporal server start-dev` by hand "
             'and kg.connect("localhost:7233").'
         )
-    lock = filelock.FileLock(
-        datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=datadir.PRIVATE_FILE
-    )
+    lock = filelock.FileLock(datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=datadir.PRIVATE_FILE)
     try:
         lock.acquire(poll_interval=0.01)
     except filelock.Timeout as error:

@@ -25,9 +25,7 @@ def backup(data_dir: Path, target: Path) -> Path:
     data_dir = data_dir.expanduser().resolve()
     database = datadir.database_path(data_dir)
     if not database.is_file():
-        raise DatabaseError(
-            f"No database {database}, so there is nothing to back up. No server was started there yet."
-        )
+        raise DatabaseError(f"No database {database}, so there is nothing to back up. No server was started there yet.")
     name = f"kaigents-backup-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     complete, draft = target / name, target / f"{name}.partial"
     if complete.exists():

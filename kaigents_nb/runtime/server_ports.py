@@ -49,9 +49,7 @@ def _read(data_dir: Path) -> Ports | None:
         ports = Ports(stored["grpc"], stored["http"], stored["ui"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return (
-        ports if all(isinstance(port, int) and 0 < port < 65_536 for port in asdict(ports).values()) else None
-    )
+    return ports if all(isinstance(port, int) and 0 < port < 65_536 for port in asdict(ports).values()) else None
 
 
 def _is_free(port: int) -> bool:

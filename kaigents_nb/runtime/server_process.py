@@ -164,13 +164,7 @@ def holders(path: Path) -> list[int]:
 def command_line(pid: int) -> str:
     """Return the command line of a process, joined with spaces; empty if it is gone."""
     try:
-        return (
-            Path(f"/proc/{pid}/cmdline")
-            .read_bytes()
-            .rstrip(b"\0")
-            .replace(b"\0", b" ")
-            .decode(errors="replace")
-        )
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         if Path("/proc/self/cmdline").exists():
             return ""

@@ -68,9 +68,11 @@ def make_database(data_dir: Path, binary: Binary) -> None:
     def is_made(ports: Ports) -> bool:
         return server_http.namespace_is_served(ports.http) and server_http.keep_finished_runs(ports.http)
 
-    # Not synced while it is made: it is synced as a whole before it counts.
-    _bring_up(data_dir, binary, draft, "OFF", is_made, ui=False)
-    server_process.end(data_dir, grace_s=0)
+    try:
+        # Not synced while it is made: it is synced as a whole before it counts.
+        _bring_up(data_dir, binary, draft, "OFF", is_made, ui=False)
+    finally:
+        server_process.end(data_dir, grace_s=0)
     server_database.finish(draft, datadir.database_path(data_dir))
     shutil.rmtree(place, ignore_errors=True)
 

@@ -5,7 +5,6 @@
 import asyncio
 import inspect
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +46,11 @@ class Attempt:
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
-        self.progress = {"done": float(done), "total": None if total is None else float(total), "note": str(note)}
+        self.progress = {
+            "done": float(done),
+            "total": None if total is None else float(total),
+            "note": str(note),
+        }
         if tracked is not None:
             self.tracked = tracked
         self.changed = True
@@ -128,10 +131,16 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot), PARK) from None
         try:
-            annotations = hints(step.fn) if step.fn else {}
+            assert step.fn is not None
+            annotations = hints(step.fn)
             payloads = [item.payload for item in args[1:]]
             positional, keyword = read_arguments(
-                payloads, call.positional, call.keywords, loaded.resolve, annotations, positional_names(step.fn)
+                payloads,
+                call.positional,
+                call.keywords,
+                loaded.resolve,
+                annotations,
+                positional_names(step.fn),
             )
             with attempt.output:
                 token = step_context.set(attempt)
@@ -144,9 +153,7 @@ class StepRunner:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            failure = to_failure(
-                error, analyst_traceback(error, code.snapshot), classify(error, step.options.retry)
-            )
+            failure = to_failure(error, analyst_traceback(error, code.snapshot), classify(error, step.options.retry))
             if attempt.output.text and isinstance(failure.details[0], dict):
                 failure.details[0]["output"] = attempt.output.text[-1_000:]
             raise failure from None
@@ -180,7 +187,8 @@ class StepRunner:
             code = held(digest)
         if code is None:
             raise ApplicationError(
-                f"The run does not carry the code {digest[:12]} that this step wants.", type=SnapshotError.__name__
+                f"The run does not carry the code {digest[:12]} that this step wants.",
+                type=SnapshotError.__name__,
             )
         return code
 

@@ -43,9 +43,7 @@ class FileStore(StorageDriver):
         """Return the kind of store, equal in every process."""
         return "kaigents.files"
 
-    async def store(
-        self, context: StorageDriverStoreContext, payloads: Sequence[Payload]
-    ) -> list[StorageDriverClaim]:
+    async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
         """Write each payload, unless it is there already."""
         return list(await asyncio.gather(*(asyncio.to_thread(self._write, payload) for payload in payloads)))
 
@@ -63,9 +61,7 @@ class FileStore(StorageDriver):
 
     def _write(self, payload: Payload) -> StorageDriverClaim:
         described = {
-            key: data.decode("utf-8", "replace")
-            for key, data in payload.metadata.items()
-            if key.startswith(_META)
+            key: data.decode("utf-8", "replace") for key, data in payload.metadata.items() if key.startswith(_META)
         }
         encoding = payload.metadata["encoding"].decode()
         digest = hashlib.sha256(payload.data).hexdigest()

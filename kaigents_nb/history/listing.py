@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecution
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.durations import Duration, seconds
-from kaigents_nb.runs.history import frame
+from kaigents_nb.history.tables import frame
 from kaigents_nb.runtime.connection import current
 from kaigents_nb.runtime.payloads import plain
 from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE, STATE_ATTRIBUTE

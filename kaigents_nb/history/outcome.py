@@ -10,9 +10,9 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import RunCancelled, RunFailed
-from kaigents_nb.runs.observe import Observer, not_found
+from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.failures import details, rebuild
+from kaigents_nb.runtime.failures import details, headline, rebuild
 
 
 async def outcome(connection: Connection, run_id: str) -> Any:
@@ -39,6 +39,6 @@ def _failure(run_id: str, cause: BaseException | None, observer: Observer) -> Ex
         return RunCancelled(f"Run {run_id!r} was cancelled.", run_id=run_id)
     if isinstance(cause, TerminatedError):
         return RunCancelled(f"Run {run_id!r} was terminated: {cause.message}", run_id=run_id)
-    text = cause.message if isinstance(cause, ApplicationError) else str(cause)
+    text = headline(cause) if isinstance(cause, ApplicationError) else str(cause)
     traceback = details(cause).get("traceback", "")
     return RunFailed(f"Run {run_id!r} failed: {text}\n\n{traceback}".rstrip(), run_id=run_id)

@@ -14,7 +14,7 @@ from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.values.types import resolve_loaded
 
 if TYPE_CHECKING:
-    from kaigents_nb.runs.fold import RunFold
+    from kaigents_nb.history.fold import RunFold
     from kaigents_nb.runtime.connection import Connection
 
 
@@ -55,11 +55,11 @@ class RunTypes:
             for part in qualname.split("."):
                 mine = getattr(mine, part, None)
             if isinstance(mine, type):
-                return mine
+                found: type = mine
+                return found
         code = held(self._fold.launch.code)
         if code is not None:
             if self._loaded is None:
                 self._loaded = load(code.snapshot, [], for_agent=False)
             return self._loaded.resolve(module, qualname)
         return resolve_loaded(module, qualname)
-

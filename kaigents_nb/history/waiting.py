@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.errors import GateError
-from kaigents_nb.runs.decide import OpenGate, open_gates
+from kaigents_nb.history.decide import OpenGate, open_gates
 
 if TYPE_CHECKING:
-    from kaigents_nb.runs.run import Run
+    from kaigents_nb.history.run import Run
 
 _LOOK_EVERY_S = 1.0
 _CLICKS_WHILE_AWAITING = (7, 4)
@@ -55,7 +55,7 @@ class Prompter:
             )
         else:
             lines.append(f"Decide in a notebook (kg.inbox()) or a terminal: kaigents-nb approve {gate.run_id}")
-        print("\n".join(lines), flush=True)  # noqa: T201 - said to whoever waits
+        print("\n".join(lines), flush=True)
         if not self._awaiting and _can_ask(kernel):
             self._ask(gate)
 
@@ -70,9 +70,9 @@ class Prompter:
             elif answer in allowed:
                 self._run.approve(gate.gate, choice=answer if gate.options else None)
             else:
-                print(f"No option {answer!r}; the run goes on waiting.")  # noqa: T201
+                print(f"No option {answer!r}; the run goes on waiting.")
         except GateError as error:
-            print(error)  # noqa: T201
+            print(error)
 
 
 def _kernel() -> Any:

@@ -16,9 +16,9 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
-from kaigents_nb.runs.fold import Call, RunFold, failure_text, utc
-from kaigents_nb.runs.types import RunTypes
-from kaigents_nb.runs.view import GateView, Progress, RunView, Status, StepView
+from kaigents_nb.history.fold import Call, RunFold, failure_text, utc
+from kaigents_nb.history.types import RunTypes
+from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, shown
 from kaigents_nb.runtime.worker import identity_is_dead
@@ -82,7 +82,11 @@ class Observer:
                 if call is not None and call.activity_id == pending.activity_id and not call.closed_event:
                     steps[call.view.call] = self._pending(call, pending)
             for attempt in self._connection.live.of_run(self._run_id).values():
-                if attempt.call in steps and steps[attempt.call].status in ("scheduled", "running", "retrying"):
+                if attempt.call in steps and steps[attempt.call].status in (
+                    "scheduled",
+                    "running",
+                    "retrying",
+                ):
                     steps[attempt.call] = _beating(steps[attempt.call], attempt.heartbeat())
             problem = await self._problem(description)
             status = self._open_status(tuple(steps.values()), problem)
@@ -137,9 +141,7 @@ class Observer:
         return view
 
     async def _gates(self) -> tuple[GateView, ...]:
-        return tuple(
-            [replace(gate, details=await self._gate_details(gate.gate)) for gate in self.fold.gates.values()]
-        )
+        return tuple([replace(gate, details=await self._gate_details(gate.gate)) for gate in self.fold.gates.values()])
 
     async def _gate_details(self, gate: str) -> Any:
         if gate not in self._details and gate in self.fold.details:

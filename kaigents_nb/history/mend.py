@@ -7,8 +7,8 @@ from typing import Any
 
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import RunError
-from kaigents_nb.runs.observe import Observer
-from kaigents_nb.runs.view import StepView
+from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.view import StepView
 from kaigents_nb.runtime.code import hold
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import MEND_SIGNAL, RETRY_SIGNAL
@@ -46,7 +46,9 @@ async def _failing(connection: Connection, run_id: str) -> list[StepView]:
     view = await observer.view()
     failing = [step for step in view.steps if step.status in ("parked", "retrying")]
     if not failing or view.closed:
-        advice = " An ended run is not changed any more; run.fork() goes on from any point of it." if view.closed else ""
+        advice = (
+            " An ended run is not changed any more; run.fork() goes on from any point of it." if view.closed else ""
+        )
         raise RunError(
             f"No step of run {run_id!r} is parked or retrying: it is {view.status!r}.{advice}", run_id=run_id
         )

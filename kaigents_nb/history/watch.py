@@ -12,8 +12,8 @@ from functools import partial
 from temporalio.service import RPCError
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
-from kaigents_nb.runs.observe import Observer
-from kaigents_nb.runs.view import RunView
+from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.view import RunView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.loop import in_thread
 

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import (
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate
-from kaigents_nb.runs.observe import Observer, not_found, queue_is_served
+from kaigents_nb.history.observe import Observer, not_found, queue_is_served
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain
 from kaigents_nb.runtime.protocol import (
@@ -105,7 +109,7 @@ async def decide(
         When the choice is not among the gate's options, or one must be named.
     """
     found = await _find(connection, run_id, gate)
-    decision = {
+    decision: dict[str, Any] = {
         "id": uuid.uuid4().hex,
         "gate": found.gate,
         "approved": approved,
@@ -121,7 +125,8 @@ async def decide(
         try:
             # An asyncio timeout, not the RPC's own: the client repeats timed-out calls by itself.
             await asyncio.wait_for(
-                handle.execute_update(DECIDE_UPDATE, decision, id=decision["id"]), _UPDATE_TIMEOUT.total_seconds()
+                handle.execute_update(DECIDE_UPDATE, decision, id=decision["id"]),
+                _UPDATE_TIMEOUT.total_seconds(),
             )
             return to_decision(decision)
         except WorkflowUpdateFailedError as error:
@@ -195,7 +200,8 @@ def already(decision: dict[str, Any]) -> AlreadyDecided:
     if decision["choice"] == APPROVE:
         verb = "approved"
     return AlreadyDecided(
-        f"Already decided: {decision.get('by') or 'somebody'} {verb} at {decision.get('at', '?')}.", decision=decision
+        f"Already decided: {decision.get('by') or 'somebody'} {verb} at {decision.get('at', '?')}.",
+        decision=decision,
     )
 
 

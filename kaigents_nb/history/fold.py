@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
-from kaigents_nb.runs.view import GateView, StepStatus, StepView
+from kaigents_nb.history.view import GateView, StepStatus, StepView
 from kaigents_nb.runtime.payloads import metadata, plain
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
@@ -126,9 +126,7 @@ class RunFold:
     def _seed(self, seed: Mapping[str, Any], result: Payload | None) -> None:
         status: StepStatus = "completed" if result is not None else "failed"
         output = metadata(result, META_OUTPUT) if result is not None else ""
-        view = StepView(
-            seed["call"], seed["name"], status, 0, self.started, self.started, self.started, output=output
-        )
+        view = StepView(seed["call"], seed["name"], status, 0, self.started, self.started, self.started, output=output)
         self.calls[seed["call"]] = Call(view, result=result, code=self.launch.code, seeded=True)
 
     def _on_task_completed(self, event: HistoryEvent) -> None:
@@ -225,7 +223,11 @@ class RunFold:
         launch = from_wire(Launch, plain(data.input.payloads[0]))
         number = data.workflow_id.rpartition("-")[2]
         view = StepView(
-            number, data.workflow_type.name, "scheduled", scheduled=utc(event.event_time), child_run=data.workflow_id
+            number,
+            data.workflow_type.name,
+            "scheduled",
+            scheduled=utc(event.event_time),
+            child_run=data.workflow_id,
         )
         count = launch.positional + len(launch.keywords)
         call = Call(view, launch.keywords, launch.positional, tuple(data.input.payloads[2 : 2 + count]))

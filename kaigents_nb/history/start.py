@@ -10,7 +10,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.runs.run import Run
+from kaigents_nb.history.run import Run
 from kaigents_nb.runtime.code import Code, hold
 from kaigents_nb.runtime.connection import Connection, current
 from kaigents_nb.runtime.payloads import call_arguments

@@ -13,14 +13,14 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError
-from kaigents_nb.runs.fold import Call, RunFold, failure_text, utc
-from kaigents_nb.runs.observe import Observer, not_found
+from kaigents_nb.history.fold import Call, RunFold, failure_text, utc
+from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
 
 if TYPE_CHECKING:
-    from kaigents_nb.runs.decide import OpenGate
+    from kaigents_nb.history.decide import OpenGate
 
 _UTC = "datetime64[us, UTC]"
 STEP_COLUMNS = {
@@ -199,9 +199,7 @@ def _detail(data: Any) -> str:
 
 def decisions_frame(fold: RunFold) -> pd.DataFrame:
     """See :meth:`Run.decisions`."""
-    rows = [
-        {**decision, "run_id": fold.run_id, "at": pd.Timestamp(decision["at"])} for decision in fold.decisions
-    ]
+    rows = [{**decision, "run_id": fold.run_id, "at": pd.Timestamp(decision["at"])} for decision in fold.decisions]
     return frame(rows, DECISION_COLUMNS, fold.run_id)
 
 

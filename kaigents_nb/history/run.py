@@ -15,14 +15,14 @@ from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.upward import upward
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
-from kaigents_nb.runs import history
-from kaigents_nb.runs.decide import OpenGate, decide, open_gates
-from kaigents_nb.runs.mend import mend, retry_now
-from kaigents_nb.runs.observe import Observer, not_found, queue_is_served
-from kaigents_nb.runs.outcome import outcome
-from kaigents_nb.runs.view import RunView
-from kaigents_nb.runs.waiting import Prompter
-from kaigents_nb.runs.watch import Watch
+from kaigents_nb.history import tables
+from kaigents_nb.history.decide import OpenGate, decide, open_gates
+from kaigents_nb.history.mend import mend, retry_now
+from kaigents_nb.history.observe import Observer, not_found, queue_is_served
+from kaigents_nb.history.outcome import outcome
+from kaigents_nb.history.view import RunView
+from kaigents_nb.history.waiting import Prompter
+from kaigents_nb.history.watch import Watch
 from kaigents_nb.runtime.connection import Connection, current
 
 _POLL_S = 0.2
@@ -184,7 +184,7 @@ class Run:
 
     def pending(self) -> pd.DataFrame:
         """Return the open gates of this run and the agents it called; columns as in ``kg.pending()``."""
-        return history.gates_frame(self._connection.run(lambda: open_gates(self._connection, self.id)))
+        return tables.gates_frame(self._connection.run(lambda: open_gates(self._connection, self.id)))
 
     def approve(
         self,
@@ -340,7 +340,7 @@ class Run:
 
         async def build() -> pd.DataFrame:
             observer = await self._caught_up()
-            return await history.steps_frame(observer, self.id, full=full)
+            return await tables.steps_frame(observer, self.id, full=full)
 
         return self._connection.run(build)
 
@@ -351,7 +351,7 @@ class Run:
         ``attempt`` (int or NA), ``detail`` (str). Source: the server's history, fetched now; that of an ended run is
         fetched once.
         """
-        return self._connection.run(lambda: history.events_frame(self._connection, self.id))
+        return self._connection.run(lambda: tables.events_frame(self._connection, self.id))
 
     def decisions(self) -> pd.DataFrame:
         """Return the decisions taken, one row per attempt to decide: (n, 12), oldest first.
@@ -362,7 +362,7 @@ class Run:
         """
 
         async def build() -> pd.DataFrame:
-            return history.decisions_frame((await self._caught_up()).fold)
+            return tables.decisions_frame((await self._caught_up()).fold)
 
         return self._connection.run(build)
 
@@ -379,7 +379,8 @@ class Run:
             code = await (await self._caught_up()).types.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
-            return code.snapshot.source
+            source: str = code.snapshot.source
+            return source
 
         return self._connection.run(read)
 
