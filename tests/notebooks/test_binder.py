@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 BASE_URL = "/user/ada/"
 TOKEN = "secret-of-this-test"
 

@@ -9,7 +9,9 @@ from typing import Any
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "notebooks"
+from tests.support import ROOT
+
+FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 MACHINE_PATH = re.compile(r"(?<![\w.])(/(home|root|work|tmp|Users|opt|usr|var)/|[A-Z]:\\\\)")

@@ -16,8 +16,8 @@ import pytest
 from nbclient import NotebookClient
 
 import kaigents_nb as kg
-
-ROOT = Path(__file__).parents[2]
+from kaigents_nb.runtime.server import ServerInfo
+from tests.support import ROOT
 
 Decide = Callable[[Any], object]
 Execute = Callable[..., Any]
@@ -56,22 +56,17 @@ class Person(threading.Thread):
 
 
 @pytest.fixture
-def execute(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Execute]:
+def execute(server: ServerInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Execute]:
     """Return a function that runs a notebook in a folder of its own and gives it back with its outputs."""
     # This process decides and must not execute anything.
     monkeypatch.setenv("KAIGENTS_WORKER", "off")
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    kg.connect(data_dir=server.data_dir)
+    assert kg.connect().address == server.address
 
     def run(name: str, agent: str = "", decide: Decide | None = None) -> Any:
         copy = shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", tmp_path)
         notebook = nbformat.read(copy, as_version=4)
-        environment = {
-            **os.environ,
-            "KAIGENTS_DATA_DIR": str(server.data_dir),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        }
-        del environment["KAIGENTS_WORKER"]
+        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
         client = NotebookClient(
             notebook,
             timeout=180,

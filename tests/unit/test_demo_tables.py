@@ -20,8 +20,7 @@ from kaigents_nb.demo.tables import (
 )
 
 HEADER = (
-    "supplier,product,country,hs_heading,unit_price_usd,freight_usd,moq,"
-    "lead_time_days,quality_rating,contact,source"
+    "supplier,product,country,hs_heading,unit_price_usd,freight_usd,moq,lead_time_days,quality_rating,contact,source"
 )
 GOOD = "Acme,bolt,DE,7318,0.10,0.01,500,7,4.5,sales@acme.example,sample"
 
@@ -198,9 +197,7 @@ def test_lines_after_a_cell_of_several_lines(suppliers: Write) -> None:
 
 def test_missing_columns(suppliers: Write) -> None:
     """A missing column gets the spare one that looks like it, else what was found."""
-    found = problems(
-        suppliers(GOOD, header=HEADER.replace("unit_price_usd", "unit price usd").replace("moq", "x"))
-    )
+    found = problems(suppliers(GOOD, header=HEADER.replace("unit_price_usd", "unit price usd").replace("moq", "x")))
     assert found[0] == "line 1: column unit_price_usd is missing — is it 'unit price usd'?"
     assert found[1].startswith("line 1: column moq is missing — found: supplier, product")
 
@@ -245,9 +242,7 @@ def test_no_such_file(tmp_path: Path) -> None:
 
 def test_unknown_product() -> None:
     """A product that nobody quotes lists the known ones."""
-    with pytest.raises(
-        ValueError, match=r"Did you mean 'solar panel'\? Known: LED lamp, .*, solar panel\."
-    ) as caught:
+    with pytest.raises(ValueError, match=r"Did you mean 'solar panel'\? Known: LED lamp, .*, solar panel\.") as caught:
         quotes_for("solar pannel", read_suppliers())
     assert "No supplier quotes 'solar pannel' in suppliers.csv" in str(caught.value)
 
@@ -264,8 +259,7 @@ def test_no_duty_rate(suppliers: Write) -> None:
     assert caught.value.problems == (
         "country NZ, hs_heading 8541: no duty rate (line 3 of my suppliers.csv, Kiwi)"
         " — countries known for 8541: CN, DE, IN, JP, KR, MX, MY, TR, VN",
-        "country DE, hs_heading 7318: no duty rate (line 4 of my suppliers.csv, Acme)"
-        " — countries known for 7318: none",
+        "country DE, hs_heading 7318: no duty rate (line 4 of my suppliers.csv, Acme) — countries known for 7318: none",
     )
     assert "duty_rates.csv" in str(caught.value)
 
