@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
+
 import pandas as pd
 
 from kaigents_nb.errors import RunNotFound
 from kaigents_nb.history.decide import OpenGate, gates_in_memo
-from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
 from kaigents_nb.history.listing import runs
 from kaigents_nb.history.observe import Observer
-from kaigents_nb.runtime.connection import current
+from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
+from kaigents_nb.runtime.connection import Connection, current
 from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
 
 
@@ -25,17 +28,28 @@ def pending() -> pd.DataFrame:
     ``kg.pending()[["run_id", "question"]]``
     """
     connection = current()
+    return gates_frame(connection.run(lambda: _waiting(connection)))
+
+
+def post_pending(done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
+    """Ask for ``pending()`` without waiting, for buttons; ``done`` gets it, or the error, on a background thread."""
+    connection = current()
+
+    def finished(future: Future[list[OpenGate]]) -> None:
+        error = future.exception()
+        done(None if error else gates_frame(future.result()), error)
+
+    connection.post(_waiting(connection)).add_done_callback(finished)
+
+
+async def _waiting(connection: Connection) -> list[OpenGate]:
     query = "ExecutionStatus = 'Running'"
     if connection.attribute:
         query += f" AND {STATE_ATTRIBUTE} = 'waiting'"
-
-    async def collect() -> list[OpenGate]:
-        gates: list[OpenGate] = []
-        async for execution in connection.client.list_workflows(query):
-            gates += gates_in_memo(execution.id, execution.workflow_type, execution.raw_info.memo.fields)
-        return sorted(gates, key=lambda gate: gate.opened)
-
-    return gates_frame(connection.run(collect))
+    gates: list[OpenGate] = []
+    async for execution in connection.client.list_workflows(query):
+        gates += gates_in_memo(execution.id, execution.workflow_type, execution.raw_info.memo.fields)
+    return sorted(gates, key=lambda gate: gate.opened)
 
 
 def decisions(limit: int = 100) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""What a person sees: the run's card, its gate form, the inbox, and their static forms."""

@@ -1,0 +1,187 @@
+"""The live card of a run: core widgets only, changed from the background, replaced by HTML at the end."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+import ipywidgets as widgets
+
+from kaigents_nb.display import html, words
+from kaigents_nb.display.actions import RunActions
+from kaigents_nb.display.gate_form import GateForm
+from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, publish, widget_bundle
+from kaigents_nb.display.protocols import LiveRun
+from kaigents_nb.display.text import run_text
+from kaigents_nb.history.view import RunView
+
+_cards: dict[tuple[str, str], Card] = {}
+_cards_lock = threading.Lock()
+
+
+def show(run: LiveRun) -> None:
+    """Show a run here: live while it runs, as static HTML once it has ended, as text in a terminal.
+
+    A run has one card in a kernel however often it is shown, so all its views are always in step and showing
+    it again costs nothing.
+    """
+    view = run.view()
+    if view.closed or not has_widgets():
+        publish({"text/html": html.run_html(view), "text/plain": run_text(view)}, uuid.uuid4().hex)
+        return
+    key = (view.run_id, view.url)
+    with _cards_lock:
+        card = _cards.get(key)
+    if card is None or not card.alive:
+        # Not under the lock: the first update may come while the card is being made.
+        card = Card(run, view, on_close=partial(_forget, key))
+        with _cards_lock:
+            _cards[key] = card
+    card.display()
+    if not card.alive:
+        _forget(key, card)
+
+
+def _forget(key: tuple[str, str], card: Card) -> None:
+    with _cards_lock:
+        if _cards.get(key) is card:
+            del _cards[key]
+
+
+class Card:
+    """The widgets of one run, and the places where they are shown.
+
+    It asks for nothing by itself: ``run.watch`` calls :meth:`update` from the library's background thread,
+    and only the widgets whose content differs are sent. When a gate opens or is decided, the static forms
+    beside the widget are renewed; when the run has ended, they replace it, so that a saved notebook keeps
+    what happened.
+    """
+
+    def __init__(self, run: LiveRun, view: RunView, *, on_close: Callable[[Card], None] | None = None) -> None:
+        self._run = run
+        self._on_close = on_close
+        self._lock = threading.RLock()
+        self._view = view
+        self._displays: list[str] = []
+        self._forms: dict[str, GateForm] = {}
+        self._outputs: dict[str, widgets.HTML] = {}
+        self._head, self._steps, self._decided, self._end, self._foot = (widgets.HTML() for _ in range(5))
+        self._gates, self._printed = widgets.VBox(), widgets.VBox()
+        self._actions = RunActions(run)
+        self.widget = widgets.VBox(
+            [
+                self._head,
+                self._gates,
+                self._end,
+                self._decided,
+                self._steps,
+                self._printed,
+                self._actions.widget,
+                self._foot,
+            ],
+            layout=widgets.Layout(border=f"1px solid {html.RULE}", padding="8px 12px", max_width="900px"),
+        )
+        self._apply(view)
+        self._unwatch: Callable[[], None] | None = None
+        self._unwatch = run.watch(detached(self.update))
+        if not self.alive:
+            self._stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the card still follows its run."""
+        return not self._view.closed and is_open(self.widget)
+
+    def display(self) -> None:
+        """Show the card in the current cell."""
+        display_id = uuid.uuid4().hex
+        # Under the lock, so that an update can't come before what it updates.
+        with self._lock:
+            publish(self._bundle(), display_id)
+            self._displays.append(display_id)
+
+    def update(self, view: RunView) -> None:
+        """Take a newer state of the run; called from the background."""
+        with self._lock:
+            if not is_open(self.widget):
+                self._stop()
+                return
+            if self._view.closed:
+                return
+            before, self._view = self._view, view
+            self._apply(view)
+            if view.closed or _asked(view) != _asked(before):
+                for display_id in self._displays:
+                    publish(self._bundle(), display_id, update=True)
+            if view.closed:
+                self._stop()
+
+    def close(self) -> None:
+        """Stop following the run and take the widgets away; the run itself goes on."""
+        with self._lock:
+            self._stop()
+            for form in self._forms.values():
+                form.close()
+            close_tree(self.widget)
+
+    def _bundle(self) -> dict[str, object]:
+        page, text = html.run_html(self._view), run_text(self._view)
+        if self._view.closed:
+            return {"text/html": page, "text/plain": text}
+        return widget_bundle(self.widget, page, text)
+
+    def _apply(self, view: RunView) -> None:
+        # A widget sends nothing when it is given the value that it has.
+        self.widget.layout.border_left = f"4px solid {html.colour(view.status)}"
+        self._head.value = html.head_html(view)
+        self._end.value = html.end_html(view)
+        self._decided.value = html.decided_html(view)
+        self._steps.value = html.steps_html(view)
+        self._foot.value = html.foot_html(view)
+        self._apply_gates(view)
+        self._apply_outputs(view)
+        self._actions.update(view)
+
+    def _apply_gates(self, view: RunView) -> None:
+        waiting = {gate.gate: gate for gate in words.open_gates(view)}
+        gone = [self._forms.pop(name) for name in list(self._forms) if name not in waiting]
+        for name, gate in waiting.items():
+            if name in self._forms:
+                if self._forms[name].gate is not gate:
+                    self._forms[name].update(gate)
+            else:
+                self._forms[name] = GateForm(gate, partial(self._run.submit_decision, name))
+        children = tuple(self._forms[name].widget for name in waiting)
+        if children != self._gates.children:
+            self._gates.children = children
+        for form in gone:
+            form.close()
+
+    def _apply_outputs(self, view: RunView) -> None:
+        steps = html.steps_with_output(view)
+        for step in steps:
+            if step.call not in self._outputs:
+                self._outputs[step.call] = widgets.HTML()
+            self._outputs[step.call].value = html.output_html(step)
+        children = tuple(self._outputs[step.call] for step in steps)
+        if children == self._printed.children:
+            return
+        self._printed.children = children
+        for call in set(self._outputs) - {step.call for step in steps}:
+            close_tree(self._outputs.pop(call))
+
+    def _stop(self) -> None:
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        if self._on_close is not None:
+            self._on_close(self)
+            self._on_close = None
+
+
+def _asked(view: RunView) -> list[tuple[str, bool]]:
+    """Return the gates and which of them are open: what an audit record must not miss."""
+    waiting = {gate.gate for gate in words.open_gates(view)}
+    return [(gate.gate, gate.gate in waiting) for gate in view.gates]

@@ -1,0 +1,135 @@
+"""The form that decides a gate: shared by the card and the inbox."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Literal
+
+import ipywidgets as widgets
+
+from kaigents_nb.display import html, words
+from kaigents_nb.display.kernel import close_tree, detached
+from kaigents_nb.display.protocols import Done
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate
+from kaigents_nb.history.view import GateView
+
+MAX_BUTTONS: Final = 5
+"""With more options than this, one is picked from a list."""
+
+_LABEL: Final = 60
+
+Submit = Callable[[bool, str | None, str, Done], None]
+"""Posts ``approved, choice, comment`` and returns at once; ``done`` hears how it went."""
+
+
+class GateForm:
+    """A question with its details, a comment and buttons; a click posts the decision and never waits.
+
+    The buttons go grey with the first click. They come back, with the error, when the decision did not
+    arrive; they stay grey when somebody else was faster, and the form says who.
+    """
+
+    def __init__(self, gate: GateView, submit: Submit, *, heading: str = "") -> None:
+        self.gate = gate
+        self._submit = submit
+        self._heading = heading
+        self._state: Literal["open", "sent", "closed"] = "open"
+        self._lock = threading.RLock()
+        self._question = widgets.HTML(html.gate_html(gate, heading=heading))
+        self._choice = self._make_choice()
+        self._comment = widgets.Text(
+            description="Comment",
+            placeholder="optional, kept with the decision",
+            layout=widgets.Layout(width="min(100%, 460px)"),
+            style={"description_width": "initial"},
+        )
+        self._buttons = self._make_buttons()
+        self._message = widgets.HTML()
+        picked = [self._choice] if self._choice is not None else []
+        row = widgets.HBox([*picked, *self._buttons], layout=widgets.Layout(flex_flow="row wrap"))
+        self.widget = widgets.VBox(
+            [self._question, self._comment, row, self._message], layout=widgets.Layout(padding="0 0 6px 0")
+        )
+
+    def update(self, gate: GateView, *, over: bool = False) -> None:
+        """Take a newer state of the gate: its details, or that it is no longer open; ``over``: the run has ended."""
+        with self._lock:
+            self.gate = gate
+            self._question.value = html.gate_html(gate, heading=self._heading)
+            if over or gate.decision is not None or gate.withdrawn:
+                self._settle("closed", f"{words.verdict(gate.decision)}.")
+
+    def close(self) -> None:
+        """Take the form away."""
+        with self._lock:
+            self._state = "closed"
+            close_tree(self.widget)
+
+    def _make_choice(self) -> widgets.Dropdown | None:
+        if len(self.gate.options) <= MAX_BUTTONS:
+            return None
+        labelled = [(words.line(option, _LABEL), option) for option in self.gate.options]
+        return widgets.Dropdown(options=[("Choose one …", None), *labelled], description="Option")
+
+    def _make_buttons(self) -> list[widgets.Button]:
+        several = self.gate.options and self._choice is None
+        labels = self.gate.options if several else ("Approve",)
+        buttons = []
+        for label in labels:
+            button = widgets.Button(
+                description=words.line(label, _LABEL),
+                tooltip=words.line(f"Approve with {label!r}" if several else f"Approve: {self.gate.question}"),
+                button_style="primary" if several else "success",
+                layout=widgets.Layout(width="auto"),
+            )
+            button.on_click(partial(self._click, True, label if several else None))
+            buttons.append(button)
+        reject = widgets.Button(
+            description="Reject",
+            tooltip=words.line(f"Reject: {self.gate.question}"),
+            layout=widgets.Layout(width="auto"),
+        )
+        reject.on_click(partial(self._click, False, None))
+        return [*buttons, reject]
+
+    def _click(self, approved: bool, choice: str | None, _button: widgets.Button) -> None:
+        with self._lock:
+            if self._state != "open":
+                return
+            if approved and self._choice is not None:
+                choice = self._choice.value
+                if choice is None:
+                    self._message.value = html.message_html("Choose one of the options first.", bad=True)
+                    return
+            self._settle("sent", "Sending …")
+            comment = self._comment.value
+        done = detached(partial(self._done, approved, choice))
+        try:
+            self._submit(approved, choice, comment, done)
+        except Exception as error:  # noqa: BLE001 - a click has no caller: the form shows it
+            done(error)
+
+    def _done(self, approved: bool, choice: str | None, error: BaseException | None) -> None:
+        with self._lock:
+            if self._state == "closed":
+                return
+            if error is None:
+                told = words.verdict({"approved": approved, "choice": choice})
+                self._settle("sent", f"{told}. The decision is saved.")
+            elif isinstance(error, AlreadyDecided):
+                told = f"{words.verdict(error.decision)}." if error.decision else str(error)
+                self._settle("closed", f"Somebody else was faster. {told}", bad=True)
+            elif isinstance(error, NoOpenGate):
+                self._settle("closed", str(error), bad=True)
+            else:
+                told = str(error) or type(error).__name__
+                self._settle("open", f"The decision was not taken: {told}", bad=True)
+
+    def _settle(self, state: Literal["open", "sent", "closed"], message: str, *, bad: bool = False) -> None:
+        self._state = state
+        for control in (*self._buttons, self._comment, self._choice):
+            if control is not None:
+                control.disabled = state != "open"
+        self._message.value = html.message_html(message, bad=bad)

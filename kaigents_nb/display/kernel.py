@@ -1,0 +1,59 @@
+"""Output of a notebook kernel, sent from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import Any, ParamSpec, TypeVar
+
+from IPython.core.getipython import get_ipython
+from IPython.display import publish_display_data
+from ipywidgets import Widget
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def has_widgets() -> bool:
+    """Whether this process is a kernel whose front end can talk to widgets."""
+    shell = get_ipython()
+    return getattr(getattr(shell, "kernel", None), "comm_manager", None) is not None
+
+
+def detached(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function so that what it sends belongs to the cell that is running when it is called.
+
+    ipykernel keeps the cell that output belongs to in a context variable, and work posted to a loop inherits
+    that of its poster: a cell long finished. Front ends find a display by its id whatever cell an update
+    names, but nbclient (and so papermill) drops updates of other cells than the one it is executing. In an
+    empty context ipykernel falls back to the latest request, which serves both.
+    """
+    return lambda *args, **kwargs: Context().run(function, *args, **kwargs)
+
+
+def publish(bundle: Mapping[str, Any], display_id: str, *, update: bool = False) -> None:
+    """Show a mime bundle under an id, or replace what is shown under it."""
+    transient = {"display_id": display_id}
+    publish_display_data(dict(bundle), transient=transient, update=update)  # type: ignore[no-untyped-call]
+
+
+def widget_bundle(widget: Widget, html: str, text: str) -> dict[str, Any]:
+    """Return a widget's mime bundle with the static forms for viewers without a kernel."""
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {WIDGET_VIEW: view, "text/html": html, "text/plain": text}
+
+
+def is_open(widget: Widget) -> bool:
+    """Whether the front end still has the widget."""
+    return widget.comm is not None
+
+
+def close_tree(widget: Widget) -> None:
+    """Close a widget with all that belongs to it; ``Widget.close`` alone leaves its parts open."""
+    for child in getattr(widget, "children", ()):
+        close_tree(child)
+    for part in (getattr(widget, "layout", None), getattr(widget, "style", None), widget):
+        if part is not None:
+            part.close()

@@ -1,0 +1,41 @@
+"""What the widgets ask of a run: all of it returns within a second, and never waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from kaigents_nb.history.view import RunView
+
+Done = Callable[[BaseException | None], None]
+"""Called from the library's background thread when a posted call ended: with its error, or None."""
+
+Action = Literal["mend", "retry_now", "cancel"]
+
+
+class LiveRun(Protocol):
+    """The part of ``Run`` that the card and the inbox use."""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        ...
+
+    def view(self) -> RunView:
+        """Return the state, fetched now."""
+        ...
+
+    def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+        """Call back with the present state and on each change; returns the way to stop.
+
+        Calls come from a background thread, at most 4 a second; the last has ``closed`` set.
+        """
+        ...
+
+    def submit_decision(self, gate: str, approved: bool, choice: str | None, comment: str, done: Done) -> None:
+        """Post a decision and return at once."""
+        ...
+
+    def post(self, action: Action, done: Done) -> None:
+        """Post an action and return at once."""
+        ...

@@ -1,0 +1,103 @@
+"""Values as small tables: the details of a gate, bounded in rows, columns and characters."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Final
+
+from kaigents_nb.display.words import line
+
+ROWS, COLUMNS, ITEMS = 20, 12, 40
+ABSENT: Final = "–"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table ready to be shown: everything is text; ``note`` says what was left out."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    note: str = ""
+
+
+def cell(value: Any) -> str:
+    """Return one value on one line; a missing one is a dash."""
+    if value is None or _missing(value):
+        return ABSENT
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return line(value)
+
+
+def as_pairs(value: Any) -> list[tuple[str, Any]] | None:
+    """Return a mapping or a dataclass as names and values; None for anything else."""
+    if isinstance(value, Mapping):
+        return [(line(name), item) for name, item in value.items()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return None
+
+
+def as_grid(value: Any) -> Grid | None:
+    """Return a DataFrame, a Series or a list of mappings as a table; None for anything else."""
+    # If nobody imported pandas, then nothing is a DataFrame, and a terminal need not wait for the import.
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.Series):
+        value = value.to_frame()
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        return _frame_grid(value, pandas)
+    if _is_records(value):
+        names = list(dict.fromkeys(name for row in value[:ROWS] for name in row))
+        rows = [[row.get(name) for name in names[:COLUMNS]] for row in value[:ROWS]]
+        return _grid([line(name) for name in names[:COLUMNS]], rows, len(value), len(names))
+    return None
+
+
+def _frame_grid(frame: Any, pandas: Any) -> Grid:
+    head = frame.iloc[:ROWS, :COLUMNS]
+    names = [line(name) for name in head.columns]
+    rows = [list(row) for row in head.itertuples(index=False, name=None)]
+    if not isinstance(frame.index, pandas.RangeIndex):
+        labels = [line(name or "") for name in frame.index.names]
+        multi = isinstance(frame.index, pandas.MultiIndex)
+        names = [*labels, *names]
+        rows = [[*(key if multi else (key,)), *row] for key, row in zip(head.index, rows, strict=True)]
+    return _grid(names, rows, *frame.shape)
+
+
+def _grid(names: list[str], rows: list[list[Any]], n_rows: int, n_columns: int) -> Grid:
+    note = ""
+    if n_rows > ROWS or n_columns > COLUMNS:
+        shown = f"first {min(n_rows, ROWS)} rows, {min(n_columns, COLUMNS)} columns"
+        note = f"{n_rows:,} rows × {n_columns:,} columns; {shown} shown"
+    elif not n_rows:
+        note = "no rows"
+    numeric = tuple(
+        bool(rows) and all(_is_number(row[at]) or cell(row[at]) == ABSENT for row in rows) for at in range(len(names))
+    )
+    return Grid(tuple(names), tuple(tuple(cell(item) for item in row) for row in rows), numeric, note)
+
+
+def _is_records(value: Any) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str | bytes)
+        and len(value) > 0
+        and all(isinstance(row, Mapping) for row in value[:ROWS])
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _missing(value: Any) -> bool:
+    pandas = sys.modules.get("pandas")
+    if pandas is None:
+        return isinstance(value, float) and value != value
+    return bool(pandas.api.types.is_scalar(value) and pandas.isna(value))

@@ -1,0 +1,200 @@
+"""The words of the card: what a state is called, what to do about it, and text made safe to show."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from kaigents_nb.authoring.gate import APPROVE, REJECT
+from kaigents_nb.history.view import GateView, Progress, RunView, StepView
+
+STATE_WORDS: Final[Mapping[str, str]] = {
+    "waiting": "waiting for a decision",
+}
+STEP_WORDS: Final[Mapping[str, str]] = {
+    "scheduled": "queued",
+    "completed": "done",
+}
+
+# Bounds of what is shown, in characters. The whole of it stays in the history.
+LINE, PARAGRAPH, PAGE = 300, 4_000, 12_000
+STEPS_SHOWN = 40
+
+_ANSI = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\-_]")
+# Besides control signs: what reverses or hides text, so that a supplier's name can't pretend to be another.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def clean(text: object, limit: int = PARAGRAPH, *, tail: bool = False) -> str:
+    """Return text that any terminal, page and protocol can carry, at most about ``limit`` characters.
+
+    Colour codes go, lines that were overwritten with a carriage return keep their last state, other control
+    signs, lone surrogates and signs that reverse the reading direction become visible escapes.
+    ``tail`` keeps the end instead of the beginning.
+    """
+    whole = str(text)
+    # Cut before the regular expressions see it, so that a huge text costs nothing.
+    kept = whole[-limit:] if tail else whole[:limit]
+    cut = len(whole) - len(kept)
+    kept = _ANSI.sub("", kept).replace("\r\n", "\n")
+    if "\r" in kept:
+        kept = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in kept.split("\n"))
+    kept = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", kept)
+    if not cut:
+        return kept
+    return f"… ({cut:,} characters before this)\n{kept}" if tail else f"{kept} … ({cut:,} more characters)"
+
+
+def line(text: object, limit: int = LINE) -> str:
+    """Return ``text`` on one line, shortened with an ellipsis."""
+    one = " ".join(clean(str(text)[: limit * 4]).split())
+    return one if len(one) <= limit else one[: limit - 1] + "…"
+
+
+def last_line(error: str) -> str:
+    """Return what a traceback ends with: the exception and its message."""
+    lines = [text for text in error[-PAGE:].splitlines() if text.strip()]
+    return line(lines[-1]) if lines else ""
+
+
+def clock(moment: datetime | None, *, date: bool = False) -> str:
+    """Return a time of day in UTC, which reads the same in a notebook opened anywhere."""
+    if moment is None:
+        return ""
+    utc = moment.astimezone(UTC) if moment.tzinfo else moment
+    return utc.strftime("%Y-%m-%d %H:%M:%S UTC" if date else "%H:%M:%S UTC")
+
+
+def moment(value: Any) -> str:
+    """Return a date and time as :func:`clock` does, also one in ISO form; anything else as text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = datetime.fromisoformat(value)
+    return clock(value, date=True) if isinstance(value, datetime) else line("" if value is None else value)
+
+
+def duration(seconds: float) -> str:
+    """Return ``0.25 s``, ``12.3 s``, ``4 min 05 s``, ``3 h 12 min`` or ``2 d 4 h``."""
+    if seconds < 0.995:
+        return f"{max(seconds, 0):.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def span(started: datetime | None, ended: datetime | None) -> str:
+    """Return how long something took, or since when it has been running."""
+    if started is None:
+        return ""
+    if ended is None:
+        return f"since {clock(started)}"
+    return duration((ended - started).total_seconds())
+
+
+def state(view: RunView) -> str:
+    """Return the run's state in words."""
+    return STATE_WORDS.get(view.status, view.status)
+
+
+def step_state(step: StepView) -> str:
+    """Return the step's state in words."""
+    return STEP_WORDS.get(step.status, step.status)
+
+
+def progress(now: Progress) -> str:
+    """Return ``3 of 6 (50 %)`` and the note."""
+    percent = f" ({share(now):.0%})".replace("%", " %") if now.total else ""
+    told = f"{now.done:g} of {now.total:g}{percent}" if now.total else f"{now.done:g} done"
+    return f"{told} · {line(now.note)}" if now.note else told
+
+
+def share(now: Progress) -> float:
+    """Return how much is done, from 0 to 1."""
+    return min(max(now.done / now.total, 0.0), 1.0) if now.total else 0.0
+
+
+def shown_steps(view: RunView) -> tuple[tuple[StepView, ...], int]:
+    """Return the latest steps and everything that is not done yet, and how many are left out."""
+    if len(view.steps) <= STEPS_SHOWN:
+        return view.steps, 0
+    late = view.steps[-STEPS_SHOWN:]
+    undone = [step for step in view.steps[:-STEPS_SHOWN] if step.status != "completed"][-STEPS_SHOWN:]
+    shown = (*undone, *late)
+    return shown, len(view.steps) - len(shown)
+
+
+def next_steps(view: RunView) -> list[str]:
+    """Return what a person can do now, one sentence each; nothing for a run that needs nobody."""
+    todo: list[str] = []
+    if view.problem:
+        todo.append(clean(view.problem))
+    if view.closed:
+        if view.status == "failed":
+            todo.append("Correct the agent's cell, run the cell, and start a new run.")
+        return todo
+    for step in view.steps:
+        if step.status == "parked":
+            todo.append(
+                f"Step {line(step.name)} has an error that no retry mends. "
+                "Correct its cell, run the cell, then run.mend()."
+            )
+        elif step.status == "retrying":
+            when = f" at {clock(step.next_retry)}" if step.next_retry else ""
+            todo.append(
+                f"Step {line(step.name)} failed on attempt {step.attempt}; it is tried again{when} "
+                "by itself. run.retry_now() tries at once; run.mend() puts a corrected cell in."
+            )
+    if view.status == "starting" and not view.problem:
+        todo.append("Saved by the server; it begins when a worker takes it.")
+    if view.status == "stuck" and not view.problem:
+        todo.append("The worker can't execute the agent; run.events() shows what it tried.")
+    return todo
+
+
+def open_gates(view: RunView) -> tuple[GateView, ...]:
+    """Return the gates that can still be decided: none once the run has ended."""
+    return () if view.closed else view.open_gates
+
+
+def past_gates(view: RunView) -> list[GateView]:
+    """Return the gates that are decided, or that the run has left behind."""
+    waiting = {gate.gate for gate in open_gates(view)}
+    return [gate for gate in view.gates if gate.gate not in waiting]
+
+
+def in_code(gate: GateView, view: RunView) -> str:
+    """Return how to decide a gate in a cell or a terminal."""
+    which = f"{gate.gate!r}" if len(view.open_gates) > 1 else ""
+    choice = f"choice={line(gate.options[0])!r}" if gate.options else ""
+    approve = ", ".join(part for part in (which, choice) if part)
+    reject = ", ".join(part for part in (which, 'comment="…"') if part)
+    return f"run.approve({approve}) or run.reject({reject})"
+
+
+def verdict(decision: Mapping[str, Any] | None) -> str:
+    """Return what was decided, by whom and when."""
+    if decision is None:
+        return "Not decided; the run no longer waits for it"
+    approved, choice = bool(decision.get("approved")), str(decision.get("choice") or "")
+    told = "Approved" if approved else "Rejected"
+    if approved and choice and choice not in (APPROVE, REJECT):
+        told += f": {line(choice)}"
+    if by := decision.get("by"):
+        told += f" by {line(by)}"
+    if at := moment(decision.get("at")):
+        told += f" on {at}"
+    return told
+
+
+def values(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the extra values of a decision."""
+    given = decision.get("values")
+    return dict(given) if isinstance(given, Mapping) else {}
