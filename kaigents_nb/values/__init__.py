@@ -1,0 +1,1 @@
+"""How a Python value becomes bytes in a history, and the same value again."""

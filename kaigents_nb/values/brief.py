@@ -1,0 +1,189 @@
+"""Any value as a short text: safe on values of any size and on objects that misbehave."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import itertools
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kaigents_nb.values.encoded import Encoded
+from kaigents_nb.values.types import display_name, is_pydantic_model
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_SHOWN = 20
+_DEPTH = 4
+_BRACKETS: dict[type, tuple[str, str]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    dict: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+}
+_CUT = "…"
+
+
+def brief(value: object, limit: int = 200) -> str:
+    """Return a short text for a value.
+
+    It never raises, looks only at the first items of something big, and is the same in every process (no
+    memory addresses).
+
+    Examples
+    --------
+    >>> brief(list(range(1000)), limit=20)
+    '[0, 1, 2, 3, 4, 5, …'
+    """
+    try:
+        text = _text(value, limit, _DEPTH)
+    except Exception:  # noqa: BLE001 - the value's own code failed; the text is only for show
+        text = f"<{_name(value)}>"
+    return _clean(text, limit)
+
+
+def summary(encoded: Encoded) -> str:
+    """Return a short text for a payload, without decoding a big one."""
+    described = encoded.meta.get("summary")
+    if described:
+        return described
+    if encoded.encoding == "binary/null":
+        return "None"
+    if encoded.encoding == "binary/plain":
+        return (
+            f"{encoded.data[:40]!r}{_CUT} ({len(encoded.data):,} bytes)"
+            if len(encoded.data) > 40
+            else repr(encoded.data)
+        )
+    if encoded.encoding != "json/plain":
+        return f"{encoded.meta.get('type') or encoded.encoding}, {len(encoded.data):,} bytes"
+    if len(encoded.data) <= 20_000:
+        try:
+            return brief(json.loads(encoded.data))
+        except (ValueError, RecursionError):
+            pass  # damaged: shown as the text that it is
+    return _clean(encoded.data[:800].decode("utf-8", "replace"), 200)
+
+
+def type_label(value: object) -> str:
+    """Return a short name of a value's class."""
+    return display_name(type(value)).rpartition(".")[2] if _library(value) else display_name(type(value))
+
+
+def _library(value: object) -> bool:
+    return type(value).__module__.partition(".")[0] in (
+        "pandas",
+        "numpy",
+        "builtins",
+        "datetime",
+        "decimal",
+        "collections",
+    )
+
+
+def _name(value: object) -> str:
+    try:
+        return display_name(type(value))
+    except Exception:  # noqa: BLE001 - a class that misbehaves still has to be shown
+        return "object"
+
+
+def _clean(text: str, limit: int) -> str:
+    text = text if len(text) <= limit else text[: max(limit - 1, 0)] + _CUT
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _text(value: Any, room: int, depth: int) -> str:
+    cls = type(value)
+    if value is None or cls is bool or cls is float:
+        return repr(value)
+    if cls is int:
+        return repr(value) if value.bit_length() < 2000 else f"int of {value.bit_length():,} bits"
+    if cls in (str, bytes, bytearray):
+        return repr(value if len(value) <= room else value[:room])
+    if cls in (list, tuple, set, frozenset, dict):
+        return _container(value, room, depth)
+    if isinstance(value, enum.Enum):
+        return f"{cls.__name__}.{value.name}"
+    table = _table(value, room)
+    if table is not None:
+        return table
+    if depth and dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+        return _fields(cls.__name__, ((n, getattr(value, n)) for n in names if hasattr(value, n)), room, depth)
+    if depth and is_pydantic_model(cls):
+        return _fields(cls.__name__, value.__dict__.items(), room, depth)
+    if isinstance(value, Mapping) and isinstance(value, dict):
+        return f"{cls.__name__}({_container(dict(itertools.islice(value.items(), _SHOWN + 1)), room, depth)})"
+    if isinstance(value, (list, tuple, set, frozenset, str, bytes)) and len(value) > 10 * _SHOWN:
+        return f"<{_name(value)} of {len(value):,}>"
+    if vars(object)["__repr__"] is getattr(cls, "__repr__", None):
+        return f"<{_name(value)}>"
+    return _ADDRESS.sub("", repr(value))
+
+
+def _container(value: Any, room: int, depth: int) -> str:
+    cls = type(value)
+    opening, closing = _BRACKETS[cls]
+    if not value:
+        return repr(value)
+    if depth == 0:
+        return f"{opening}{_CUT}{closing}"
+    parts: list[str] = []
+    items: Iterable[Any] = value.items() if cls is dict else value
+    for item in itertools.islice(items, _SHOWN):
+        if cls is dict:
+            part = f"{_text(item[0], room, depth - 1)}: {_text(item[1], room, depth - 1)}"
+        else:
+            part = _text(item, room, depth - 1)
+        parts.append(part)
+        room -= len(part) + 2
+        if room <= 0:
+            break
+    if cls in (set, frozenset):
+        parts.sort()
+    if len(parts) < len(value):
+        parts.append(_CUT)
+    comma = "," if cls is tuple and len(value) == 1 else ""
+    return f"{opening}{', '.join(parts)}{comma}{closing}"
+
+
+def _fields(name: str, fields: Iterable[tuple[str, Any]], room: int, depth: int) -> str:
+    parts: list[str] = []
+    for field, held in fields:
+        if room <= 0:
+            parts.append(_CUT)
+            break
+        parts.append(f"{field}={_text(held, room, depth - 1)}")
+        room -= len(parts[-1]) + 2
+    return f"{name}({', '.join(parts)})"
+
+
+def _table(value: Any, room: int) -> str | None:
+    """Return the text of a pandas or numpy table, None for anything else. Imports neither."""
+    library = type(value).__module__.partition(".")[0]
+    if library == "numpy" and isinstance(value, sys.modules["numpy"].ndarray):
+        shape = " × ".join(f"{n:,}" for n in value.shape) or "()"
+        head = value.reshape(-1)[:6].tolist() if value.size else []
+        more = f": {_container(head, room, 1)}" if head else ""
+        return f"{type(value).__name__} {value.dtype} {shape}{more}"
+    if library == "numpy" and isinstance(value, sys.modules["numpy"].generic):
+        return repr(value)
+    pandas = sys.modules.get("pandas")
+    if pandas is None or library not in ("pandas", "geopandas"):
+        return None
+    kind = type(value).__name__
+    if isinstance(value, pandas.DataFrame):
+        labels = [str(label) for label in value.columns[:_SHOWN]]
+        more = f", {_CUT}" if len(value.columns) > _SHOWN else ""
+        names = f": {', '.join(labels)}{more}" if labels else ""
+        return f"{kind} {len(value):,} × {len(value.columns):,}{names}"
+    if isinstance(value, pandas.Series):
+        name = "" if value.name is None else f" {_text(value.name, room, 1)}"
+        return f"{kind}{name} {value.dtype} of {len(value):,}: {_container(value.iloc[:6].tolist(), room, 1)}"
+    if isinstance(value, (pandas.Index, pandas.api.extensions.ExtensionArray)):
+        return f"{kind} {value.dtype} of {len(value):,}: {_container(value[:6].tolist(), room, 1)}"
+    return None

@@ -1,0 +1,182 @@
+"""From a Python value to bytes: what comes back exactly is taken, anything else refused with advice."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from kaigents_nb.errors import ConversionError
+from kaigents_nb.values import class_kinds, standard_kinds
+from kaigents_nb.values.brief import brief, type_label
+from kaigents_nb.values.encoded import Encoded
+from kaigents_nb.values.kinds import TAG, Writer, lazy, tagged
+from kaigents_nb.values.refusals import Refused, is_awaitable, key_step
+
+NULL, PLAIN, JSON, TAGGED_JSON, ARROW = (
+    "binary/null",
+    "binary/plain",
+    "json/plain",
+    "json/kaigents",
+    "binary/kaigents-arrow",
+)
+MAX_DEPTH = 150
+SUMMARY_LIMIT = 120
+_BIG = 1 << 4096
+"""Python refuses to print or read decimal integers that are much longer; those go as hexadecimal."""
+
+
+def encode(value: object, *, name: str = "result") -> Encoded:
+    """Return a value as bytes from which :func:`~kaigents_nb.values.decode.decode` gives the same value.
+
+    Plain JSON data is plain JSON (readable in Temporal's Web UI), DataFrames and arrays are Arrow, the rest
+    is JSON with tags. Nothing is ever pickled. Equal values give equal bytes; where two parts of a value are the
+    same object, two equal ones come back.
+
+    Parameters
+    ----------
+    value
+        Numbers, text, bytes, dates, containers, dataclasses, pydantic models, enums, numpy and pandas
+        objects, nested as you like.
+    name
+        What error messages call the value.
+
+    Raises
+    ------
+    ConversionError
+        When something in the value can't be saved; the message has its path, its type and what to do.
+
+    Examples
+    --------
+    >>> encode({"price": 12.5}).data
+    b'{"price":12.5}'
+    """
+    try:
+        try:
+            return _encode(value, Walk())
+        except UnicodeEncodeError:
+            # A lone surrogate somewhere: rare enough to look for it only now.
+            return _encode(value, Walk(check_text=True))
+    except Refused as refusal:
+        raise ConversionError(refusal.message(name)) from refusal.__cause__
+    except RecursionError as error:
+        raise ConversionError(f"Can't save {name}: it is nested too deeply. Flatten it.") from error
+
+
+def _encode(value: Any, walk: Walk) -> Encoded:
+    if value is None:
+        return Encoded(NULL, b"")
+    if type(value) is bytes:
+        return Encoded(PLAIN, value)
+    meta = {}
+    if _library(type(value)) in ("pandas", "numpy"):
+        tabular = lazy("tabular")
+        if tabular.handles(value):
+            meta = {"type": type_label(value), "summary": brief(value, SUMMARY_LIMIT)}
+            return Encoded(ARROW, tabular.to_arrow(value, walk), meta)
+    data = walk.json(value)
+    raw = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    if data is value:
+        return Encoded(JSON, raw)
+    meta = {"type": type_label(value), "summary": brief(value, SUMMARY_LIMIT)}
+    return Encoded(TAGGED_JSON, raw, meta)
+
+
+def _library(cls: type) -> str:
+    return (cls.__module__ or "").partition(".")[0]
+
+
+class Walk:
+    """One pass over a value: plain JSON data comes out as the same object, the rest as tagged JSON."""
+
+    def __init__(self, *, check_text: bool = False) -> None:
+        self._depth = 0
+        self._check_text = check_text
+        self._as_is = frozenset({bool, type(None)} if check_text else {bool, type(None), str})
+
+    def json(self, value: Any) -> Any:
+        """Return JSON data for a value; the same object if it is plain JSON data already."""
+        cls = type(value)
+        if cls in self._as_is:
+            return value
+        if cls is int:
+            return value if -_BIG < value < _BIG else tagged("int", hex(value))
+        if cls is float:
+            return value if math.isfinite(value) else tagged("float", repr(value))
+        if cls is str:
+            return self._text(value)
+        if self._depth >= MAX_DEPTH:
+            raise Refused(value, f"It is nested more than {MAX_DEPTH} deep, or contains itself. Flatten it.")
+        self._depth += 1
+        try:
+            if cls is dict:
+                return self._dict(value)
+            if cls is list:
+                return self._list(value)
+            return _writer(value)(value, self)
+        finally:
+            self._depth -= 1
+
+    def text(self, value: Any) -> str:
+        """Return that JSON as text."""
+        return json.dumps(self.json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    def _text(self, value: str) -> Any:
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return tagged("str", standard_kinds.write_bytes(value.encode("utf-8", "surrogatepass")))
+        return value
+
+    def _list(self, value: list[Any]) -> list[Any]:
+        out, as_is = value, self._as_is
+        for number, item in enumerate(value):
+            if type(item) in as_is:
+                continue
+            try:
+                data = self.json(item)
+            except Refused as refusal:
+                refusal.path.append(f"[{number}]")
+                raise
+            if data is not item:
+                if out is value:
+                    out = value.copy()
+                out[number] = data
+        return out
+
+    def _dict(self, value: dict[Any, Any]) -> Any:
+        out, as_is = value, self._as_is
+        for key, item in value.items():
+            if type(key) is not str or key == TAG or (self._check_text and self._text(key) is not key):
+                return tagged("dict", standard_kinds.write_items(value.items(), self))
+            if type(item) in as_is:
+                continue
+            try:
+                data = self.json(item)
+            except Refused as refusal:
+                refusal.path.append(key_step(key))
+                raise
+            if data is not item:
+                if out is value:
+                    out = value.copy()
+                out[key] = data
+        return out
+
+
+def _writer(value: Any) -> Writer:
+    """Return the writer for a value's class. Raises Refused."""
+    cls = type(value)
+    writer = standard_kinds.find(cls)
+    library = _library(cls)
+    if writer is None and library == "pandas":
+        writer = lazy("pandas_kinds").find(cls)
+    if writer is None and library == "numpy":
+        writer = lazy("numpy_kinds").find(cls)
+    if writer is None and library in ("pandas", "numpy"):
+        tabular = lazy("tabular")
+        writer = tabular.write if tabular.handles(value) else None
+    if writer is None and library != "numpy":
+        writer = class_kinds.find(cls)
+    if writer is None:
+        raise Refused(value, "It was not awaited: write `await` before the call." if is_awaitable(value) else "")
+    return writer

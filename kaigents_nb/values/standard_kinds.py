@@ -1,0 +1,199 @@
+"""Kinds from the standard library: containers, numbers, bytes, dates, paths."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import datetime as dt
+import decimal
+import fractions
+import importlib
+import json
+import pathlib
+import types
+import uuid
+import zoneinfo
+from collections.abc import Iterable
+from typing import Any
+
+from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
+from kaigents_nb.values.refusals import Refused, inside, key_step
+
+_FACTORIES: dict[str, type] = {
+    cls.__name__: cls for cls in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
+}
+
+
+def find(cls: type) -> Writer | None:
+    """Return the writer for a class, or None."""
+    if cls.__module__.partition(".")[0] == "pytz" and issubclass(cls, dt.tzinfo):
+        return _write_pytz
+    return _WRITERS.get(cls)
+
+
+def write_items(items: Iterable[tuple[Any, Any]], w: Writing) -> list[list[Any]]:
+    """Return the JSON of a mapping whose keys are not all plain text."""
+    pairs = []
+    for key, value in items:
+        with inside(key_step(key)):
+            pairs.append([w.json(key), w.json(value)])
+    return pairs
+
+
+def write_sequence(values: Iterable[Any], w: Writing) -> list[Any]:
+    """Return the JSON of a sequence."""
+    out = []
+    for number, value in enumerate(values):
+        try:
+            out.append(w.json(value))
+        except Refused as refusal:
+            refusal.path.append(f"[{number}]")
+            raise
+    return out
+
+
+def write_set(values: Iterable[Any], w: Writing) -> list[Any]:
+    """Return the JSON of a set, sorted so that equal sets give equal bytes."""
+    with inside("{…}"):
+        return sorted((w.json(value) for value in values), key=json.dumps)
+
+
+def write_bytes(value: bytes | bytearray) -> str:
+    """Return bytes as JSON text."""
+    return base64.b64encode(value).decode("ascii")
+
+
+def read_bytes(text: str) -> bytes:
+    """Return the bytes of :func:`write_bytes`."""
+    return base64.b64decode(text, validate=True)
+
+
+def _write_defaultdict(value: collections.defaultdict[Any, Any], w: Writing) -> dict[str, Any]:
+    factory = value.default_factory
+    name = None if factory is None else getattr(factory, "__name__", "")
+    if name is not None and _FACTORIES.get(name) is not factory:
+        raise Refused(value, "Its default factory is code; return dict(x).")
+    return tagged("defaultdict", write_items(value.items(), w), f=name)
+
+
+def _write_datetime(value: dt.datetime, w: Writing) -> dict[str, Any]:
+    zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
+    if zone is None or _is_plain_offset(zone):
+        return tagged("datetime", value.isoformat(), **more)
+    if find(type(zone)) is _write_pytz:
+        # pytz zones carry the offset in the object itself, so the moment is saved, not the wall clock.
+        utc = value.astimezone(dt.UTC).replace(tzinfo=None)
+        return tagged("datetime", utc.isoformat(), utc=w.json(zone))
+    return tagged("datetime", value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
+
+
+def _read_datetime(raw: dict[str, Any], r: Reading) -> dt.datetime:
+    value = dt.datetime.fromisoformat(raw["v"])
+    if "utc" in raw:
+        moment: dt.datetime = raw["utc"].fromutc(value)
+        return moment
+    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
+
+
+def _write_time(value: dt.time, w: Writing) -> dict[str, Any]:
+    zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
+    if zone is None or _is_plain_offset(zone):
+        return tagged("time", value.isoformat(), **more)
+    return tagged("time", value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
+
+
+def _read_time(raw: dict[str, Any], r: Reading) -> dt.time:
+    value = dt.time.fromisoformat(raw["v"])
+    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
+
+
+def _is_plain_offset(zone: dt.tzinfo) -> bool:
+    # A timezone with a name of its own has a second argument, which ISO text would lose.
+    return type(zone) is dt.timezone and len(_timezone_args(zone)) == 1
+
+
+def _timezone_args(zone: dt.timezone) -> tuple[Any, ...]:
+    args: tuple[Any, ...] = zone.__getinitargs__()  # type: ignore[attr-defined]
+    return args
+
+
+def _write_timezone(value: dt.timezone, w: Writing) -> dict[str, Any]:
+    offset, *name = _timezone_args(value)
+    return tagged("timezone", [offset.days, offset.seconds, offset.microseconds], name=name)
+
+
+def _write_zoneinfo(value: zoneinfo.ZoneInfo, w: Writing) -> dict[str, Any]:
+    if value.key is None:
+        raise Refused(value, "It has no key; use zoneinfo.ZoneInfo(name).")
+    return tagged("zoneinfo", value.key)
+
+
+def _write_pytz(value: Any, w: Writing) -> dict[str, Any]:
+    if not getattr(value, "zone", None):
+        raise Refused(value)
+    return tagged("pytz", value.zone)
+
+
+_WRITERS: dict[type, Writer] = {
+    tuple: lambda v, w: tagged("tuple", write_sequence(v, w)),
+    set: lambda v, w: tagged("set", write_set(v, w)),
+    frozenset: lambda v, w: tagged("frozenset", write_set(v, w)),
+    collections.deque: lambda v, w: tagged("deque", write_sequence(v, w), max=v.maxlen),
+    collections.OrderedDict: lambda v, w: tagged("OrderedDict", write_items(v.items(), w)),
+    collections.Counter: lambda v, w: tagged("Counter", write_items(v.items(), w)),
+    collections.defaultdict: _write_defaultdict,
+    types.SimpleNamespace: lambda v, w: tagged("namespace", write_items(vars(v).items(), w)),
+    bytes: lambda v, w: tagged("bytes", write_bytes(v)),
+    bytearray: lambda v, w: tagged("bytearray", write_bytes(v)),
+    complex: lambda v, w: tagged("complex", [w.json(v.real), w.json(v.imag)]),
+    decimal.Decimal: lambda v, w: tagged("decimal", str(v)),
+    fractions.Fraction: lambda v, w: tagged("fraction", [w.json(v.numerator), w.json(v.denominator)]),
+    dt.datetime: _write_datetime,
+    dt.date: lambda v, w: tagged("date", v.isoformat()),
+    dt.time: _write_time,
+    dt.timedelta: lambda v, w: tagged("timedelta", [v.days, v.seconds, v.microseconds]),
+    dt.timezone: _write_timezone,
+    zoneinfo.ZoneInfo: _write_zoneinfo,
+    uuid.UUID: lambda v, w: tagged("uuid", str(v)),
+    range: lambda v, w: tagged("range", [w.json(v.start), w.json(v.stop), w.json(v.step)]),
+    slice: lambda v, w: tagged("slice", [w.json(v.start), w.json(v.stop), w.json(v.step)]),
+    type(...): lambda v, w: tagged("ellipsis"),
+    pathlib.PosixPath: lambda v, w: tagged("path", w.json(str(v))),
+    pathlib.WindowsPath: lambda v, w: tagged("path", w.json(str(v))),
+    pathlib.PurePosixPath: lambda v, w: tagged("PurePosixPath", w.json(str(v))),
+    pathlib.PureWindowsPath: lambda v, w: tagged("PureWindowsPath", w.json(str(v))),
+}
+
+READERS: dict[str, Reader] = {
+    "dict": lambda raw, r: dict(raw["v"]),
+    "tuple": lambda raw, r: tuple(raw["v"]),
+    "set": lambda raw, r: set(raw["v"]),
+    "frozenset": lambda raw, r: frozenset(raw["v"]),
+    "deque": lambda raw, r: collections.deque(raw["v"], maxlen=raw["max"]),
+    "OrderedDict": lambda raw, r: collections.OrderedDict(raw["v"]),
+    "Counter": lambda raw, r: collections.Counter(dict(raw["v"])),
+    "defaultdict": lambda raw, r: collections.defaultdict(None if raw["f"] is None else _FACTORIES[raw["f"]], raw["v"]),
+    "namespace": lambda raw, r: types.SimpleNamespace(**dict(raw["v"])),
+    "str": lambda raw, r: read_bytes(raw["v"]).decode("utf-8", "surrogatepass"),
+    "int": lambda raw, r: int(raw["v"], 16),
+    "float": lambda raw, r: float(raw["v"]),
+    "bytes": lambda raw, r: read_bytes(raw["v"]),
+    "bytearray": lambda raw, r: bytearray(read_bytes(raw["v"])),
+    "complex": lambda raw, r: complex(raw["v"][0], raw["v"][1]),
+    "decimal": lambda raw, r: decimal.Decimal(raw["v"]),
+    "fraction": lambda raw, r: fractions.Fraction(raw["v"][0], raw["v"][1]),
+    "datetime": _read_datetime,
+    "date": lambda raw, r: dt.date.fromisoformat(raw["v"]),
+    "time": _read_time,
+    "timedelta": lambda raw, r: dt.timedelta(*raw["v"]),
+    "timezone": lambda raw, r: dt.timezone(dt.timedelta(*raw["v"]), *raw["name"]),
+    "zoneinfo": lambda raw, r: zoneinfo.ZoneInfo(raw["v"]),
+    "pytz": lambda raw, r: importlib.import_module("pytz").timezone(raw["v"]),
+    "uuid": lambda raw, r: uuid.UUID(raw["v"]),
+    "range": lambda raw, r: range(*raw["v"]),
+    "slice": lambda raw, r: slice(*raw["v"]),
+    "ellipsis": lambda raw, r: ...,
+    "path": lambda raw, r: pathlib.Path(raw["v"]),
+    "PurePosixPath": lambda raw, r: pathlib.PurePosixPath(raw["v"]),
+    "PureWindowsPath": lambda raw, r: pathlib.PureWindowsPath(raw["v"]),
+}
