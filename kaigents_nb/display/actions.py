@@ -9,7 +9,7 @@ from typing import Final
 import ipywidgets as widgets
 
 from kaigents_nb.display import html
-from kaigents_nb.display.kernel import detached
+from kaigents_nb.display.kernel import close_tree, detached
 from kaigents_nb.display.protocols import Action, LiveRun
 from kaigents_nb.history.view import RunView
 
@@ -37,6 +37,7 @@ class RunActions:
         self._keep = _plain("No, keep it running", "Don't cancel")
         self._cancel.on_click(lambda _button: self._ask(True))
         self._keep.on_click(lambda _button: self._ask(False))
+        self._all = (self._mend, self._retry, self._really, self._cancel, self._keep)
         self._message = widgets.HTML()
         self._row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
         self.widget = widgets.VBox([self._row, self._message])
@@ -63,6 +64,12 @@ class RunActions:
                 self._ask(False)
             self._enable(True)
             self._message.value = ""
+
+    def close(self) -> None:
+        """Take the buttons away, also those not offered now."""
+        with self._lock:
+            for part in (*self._all, self.widget):
+                close_tree(part)
 
     def _button(self, label: str, tooltip: str, action: Action, style: str = "") -> widgets.Button:
         button = _plain(label, tooltip, style)

@@ -124,6 +124,7 @@ class Card:
             self._stop()
             for form in self._forms.values():
                 form.close()
+            self._actions.close()
             close_tree(self.widget)
 
     def _bundle(self) -> dict[str, object]:

@@ -95,7 +95,7 @@ def inbox_title_html(count: int, shown: int) -> str:
     """Return how many decisions wait."""
     waiting = {0: "No decision is waiting", 1: "One decision is waiting"}.get(count, f"{count:,} decisions are waiting")
     more = f"; the longest waiting {shown} are shown" if shown < count else ""
-    return _base(f"<strong>{waiting}</strong>{more} &nbsp;")
+    return _base(f"<strong>{waiting}{more}</strong> &nbsp;")
 
 
 def head_html(view: RunView) -> str:

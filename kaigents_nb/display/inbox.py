@@ -15,9 +15,9 @@ from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, widget_bundle
 from kaigents_nb.display.protocols import Done
 from kaigents_nb.display.text import pending_text
-from kaigents_nb.people.inbox import pending, post_pending
 from kaigents_nb.history.run import Run
 from kaigents_nb.history.view import GateView, RunView
+from kaigents_nb.people.inbox import pending, post_pending
 from kaigents_nb.runtime.connection import current
 
 MAX_SHOWN: Final = 20

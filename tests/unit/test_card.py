@@ -1,0 +1,451 @@
+"""The card, the gate form and the inbox, without a kernel: real widgets, a run that the test drives."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+import pytest
+from comm.base_comm import BaseComm
+
+from kaigents_nb.display import card as card_module
+from kaigents_nb.display.card import Card, show
+from kaigents_nb.display.gate_form import GateForm
+from kaigents_nb.display.inbox import MAX_SHOWN, Inbox
+from kaigents_nb.display.kernel import WIDGET_VIEW
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate, ServerError
+from kaigents_nb.history.view import GateView, Progress, RunView, StepView
+
+START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
+DECISION = {"approved": True, "choice": "approve", "by": "anna", "at": "2026-11-23T15:10:00+00:00", "comment": ""}
+GATE = GateView("1", "Contact ACME?", opened=START)
+STEP = StepView("1", "quote", "running", 1, START, START)
+VIEW = RunView("run-1", "sourcing_agent", "running", started=START, steps=(STEP,))
+
+
+class FakeRun:
+    """A run that does what the test says, with the methods that the card uses."""
+
+    def __init__(self, view: RunView) -> None:
+        self.id = view.run_id
+        self.now = view
+        self.callbacks: list[Callable[[RunView], None]] = []
+        self.sent: list[tuple[Any, ...]] = []
+        self.answer: Callable[[BaseException | None], None] = lambda error: None
+        self.refuse: Exception | None = None
+
+    def view(self) -> RunView:
+        return self.now
+
+    def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        callback(self.now)
+        return lambda: self.callbacks.remove(callback)
+
+    def become(self, view: RunView) -> None:
+        self.now = view
+        for callback in list(self.callbacks):
+            callback(view)
+
+    def submit_decision(self, gate: str, approved: bool, choice: str | None, comment: str, done: Any) -> None:
+        self._take((gate, approved, choice, comment), done)
+
+    def post(self, action: str, done: Any) -> None:
+        self._take((action,), done)
+
+    def _take(self, sent: tuple[Any, ...], done: Any) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.sent.append(sent)
+        self.answer = done
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What the widgets send to the front end, as (model id, new state)."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    class Wire(BaseComm):
+        def publish_msg(self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **keys: Any):  # type: ignore[no-untyped-def]
+            if msg_type == "comm_msg" and data["method"] == "update":
+                sent.append((self.comm_id, data["state"]))
+
+    monkeypatch.setattr("ipywidgets.comm.create_comm", Wire)
+    yield sent
+    widgets.Widget.close_all()
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch, messages: object) -> list[tuple[str, dict[str, Any], bool]]:
+    """What is shown in cells, as (display id, mime bundle, whether it replaces)."""
+    displays: list[tuple[str, dict[str, Any], bool]] = []
+    monkeypatch.setattr(
+        card_module,
+        "publish",
+        lambda bundle, display_id, *, update=False: displays.append((display_id, dict(bundle), update)),
+    )
+    monkeypatch.setattr(card_module, "has_widgets", lambda: True)
+    return displays
+
+
+def parts(root: widgets.Widget) -> Iterator[widgets.Widget]:
+    yield root
+    for child in getattr(root, "children", ()):
+        yield from parts(child)
+
+
+def buttons(root: widgets.Widget) -> dict[str, widgets.Button]:
+    return {part.description: part for part in parts(root) if isinstance(part, widgets.Button)}
+
+
+def said(root: widgets.Widget) -> str:
+    return "\n".join(part.value for part in parts(root) if isinstance(part, widgets.HTML))
+
+
+def one(root: widgets.Widget, kind: type) -> Any:
+    [found] = [part for part in parts(root) if isinstance(part, kind)]
+    return found
+
+
+def a_card(view: RunView) -> tuple[FakeRun, Card]:
+    run = FakeRun(view)
+    return run, Card(run, view)
+
+
+@pytest.mark.usefixtures("messages")
+def test_a_click_posts_the_decision_once() -> None:
+    """Approve goes out with its comment, the buttons go grey at once, and a second click sends nothing."""
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
+    one(card.widget, widgets.Text).value = "fine"
+    approve, reject = buttons(card.widget)["Approve"], buttons(card.widget)["Reject"]
+    assert approve.tooltip == "Approve: Contact ACME?"
+    approve.click()
+    approve.click()
+    reject.click()
+    assert run.sent == [("1", True, None, "fine")]
+    assert approve.disabled and reject.disabled and one(card.widget, widgets.Text).disabled
+    run.answer(None)
+    assert "The decision is saved" in said(card.widget)
+    run.become(replace(VIEW, gates=(replace(GATE, decision=DECISION),)))
+    assert "Approve" not in buttons(card.widget)
+    assert "Approved by anna on 2026-11-23 15:10:00 UTC" in said(card.widget)
+
+
+@pytest.mark.usefixtures("messages")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_decision_that_fails_can_be_tried_again(at_once: bool) -> None:
+    """The error is on the card, escaped, and the buttons are back."""
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
+    error = ServerError("No server <at> 127.0.0.1:7233.")
+    if at_once:
+        run.refuse = error
+    buttons(card.widget)["Reject"].click()
+    if not at_once:
+        run.answer(error)
+    assert "No server &lt;at&gt; 127.0.0.1:7233." in said(card.widget)
+    assert not buttons(card.widget)["Reject"].disabled
+    run.refuse = None
+    buttons(card.widget)["Reject"].click()
+    assert run.sent[-1] == ("1", False, None, "")
+
+
+@pytest.mark.usefixtures("messages")
+def test_the_loser_is_told_who_decided() -> None:
+    """Who came second reads who was first and when; the buttons stay grey."""
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
+    buttons(card.widget)["Reject"].click()
+    run.answer(AlreadyDecided("already", decision=DECISION))
+    assert "Somebody else was faster. Approved by anna on 2026-11-23 15:10:00 UTC." in said(card.widget)
+    assert buttons(card.widget)["Reject"].disabled
+
+
+@pytest.mark.usefixtures("messages")
+def test_a_gate_that_has_gone_says_so() -> None:
+    """A decision for a gate that the run no longer waits at is refused for good."""
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
+    buttons(card.widget)["Approve"].click()
+    run.answer(NoOpenGate("Nothing waits."))
+    assert "Nothing waits." in said(card.widget)
+    assert buttons(card.widget)["Approve"].disabled
+
+
+@pytest.mark.usefixtures("messages")
+def test_options_are_buttons_and_many_are_a_list() -> None:
+    """One button per option; more than five are picked from a list, and nothing is sent before one is picked."""
+    run, card = a_card(replace(VIEW, gates=(replace(GATE, options=("ACME", "Beta")),)))
+    assert list(buttons(card.widget))[:3] == ["ACME", "Beta", "Reject"]
+    buttons(card.widget)["Beta"].click()
+    assert run.sent == [("1", True, "Beta", "")]
+    run, card = a_card(replace(VIEW, gates=(replace(GATE, options=tuple("abcdef")),)))
+    buttons(card.widget)["Approve"].click()
+    assert run.sent == []
+    assert "Choose one of the options first." in said(card.widget)
+    one(card.widget, widgets.Dropdown).value = "d"
+    buttons(card.widget)["Approve"].click()
+    assert run.sent == [("1", True, "d", "")]
+
+
+@pytest.mark.usefixtures("messages")
+def test_an_option_as_long_as_a_novel_is_shortened_on_its_button_only() -> None:
+    """The choice that is sent is whole."""
+    run, card = a_card(replace(VIEW, gates=(replace(GATE, options=("x" * 500,)),)))
+    button = next(iter(buttons(card.widget).values()))
+    assert len(button.description) <= 60
+    button.click()
+    assert run.sent == [("1", True, "x" * 500, "")]
+
+
+@pytest.mark.usefixtures("messages")
+def test_two_gates_have_a_form_each() -> None:
+    """Deciding one leaves what was typed into the other."""
+    second = replace(GATE, gate="2", question="Order?")
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE, second)))
+    first_form, second_form = card.widget.children[1].children
+    one(second_form, widgets.Text).value = "typed"
+    buttons(first_form)["Approve"].click()
+    run.answer(None)
+    run.become(replace(VIEW, status="waiting", gates=(replace(GATE, decision=DECISION), second)))
+    assert card.widget.children[1].children == (second_form,)
+    assert one(second_form, widgets.Text).value == "typed"
+    assert first_form.comm is None
+
+
+@pytest.mark.usefixtures("messages")
+def test_the_buttons_follow_the_state() -> None:
+    """A parked run is mended or retried, a retrying one retried, a running one cancelled, a closed one nothing."""
+    run, card = a_card(VIEW)
+    assert list(buttons(card.widget)) == ["Cancel run …"]
+    run.become(replace(VIEW, status="retrying", steps=(replace(STEP, status="retrying", attempt=2, error="E"),)))
+    assert list(buttons(card.widget)) == ["Retry now", "Cancel run …"]
+    run.become(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
+    assert list(buttons(card.widget)) == ["Mend and go on", "Retry now", "Cancel run …"]
+    buttons(card.widget)["Mend and go on"].click()
+    assert run.sent == [("mend",)]
+    assert buttons(card.widget)["Retry now"].disabled
+    run.answer(ServerError("The cell does not define 'quote'."))
+    assert "The cell does not define" in said(card.widget)
+    assert not buttons(card.widget)["Mend and go on"].disabled
+    run.become(replace(VIEW, status="completed", result="7"))
+    assert list(buttons(card.widget)) == []
+
+
+@pytest.mark.usefixtures("messages")
+def test_cancelling_asks_once_more() -> None:
+    """The first click sends nothing, and what takes its place is harmless."""
+    run, card = a_card(VIEW)
+    buttons(card.widget)["Cancel run …"].click()
+    assert run.sent == []
+    assert list(buttons(card.widget)) == ["No, keep it running", "Yes, cancel the run"]
+    buttons(card.widget)["No, keep it running"].click()
+    assert list(buttons(card.widget)) == ["Cancel run …"]
+    buttons(card.widget)["Cancel run …"].click()
+    buttons(card.widget)["Yes, cancel the run"].click()
+    assert run.sent == [("cancel",)]
+
+
+def test_only_what_changed_is_sent(messages: list[tuple[str, dict[str, Any]]]) -> None:
+    """The same state sends nothing; progress sends the steps' table and no other widget."""
+    view = replace(VIEW, status="waiting", gates=(replace(GATE, details=pd.DataFrame({"a": np.arange(3)})),))
+    run, _ = a_card(view)
+    messages.clear()
+    run.become(replace(view, gates=(replace(view.gates[0], details=pd.DataFrame({"a": np.arange(3)})),)))
+    assert messages == []
+    run.become(replace(view, steps=(replace(STEP, progress=Progress(1, 2)),)))
+    assert [list(state) for _, state in messages] == [["value"]]
+
+
+def test_printing_sends_one_widget(messages: list[tuple[str, dict[str, Any]]]) -> None:
+    """Output of a step has a widget of its own, so that other parts that were opened stay open."""
+    done = StepView("0", "load", "completed", 1, START, START, START, output="3 files\n")
+    run, _ = a_card(replace(VIEW, steps=(done, replace(STEP, output="a\n"))))
+    messages.clear()
+    run.become(replace(VIEW, steps=(done, replace(STEP, output="a\nb\n"))))
+    assert len(messages) == 1
+    assert "a\nb" in messages[0][1]["value"]
+
+
+def test_what_is_shown_is_replaced_at_the_end(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """Each place has the widget with static forms; a gate renews these, and the end leaves only them."""
+    run = FakeRun(VIEW)
+    show(run)
+    show(run)
+    assert [sorted(bundle) for _, bundle, _ in shown] == [[WIDGET_VIEW, "text/html", "text/plain"]] * 2
+    places = [display_id for display_id, _, _ in shown]
+    assert len(set(places)) == 2
+    assert len(run.callbacks) == 1
+    shown.clear()
+    run.become(replace(VIEW, steps=(replace(STEP, progress=Progress(1, 2)),)))
+    assert shown == []
+    run.become(replace(VIEW, status="waiting", gates=(GATE,)))
+    assert [(display_id, update) for display_id, _, update in shown] == [(place, True) for place in places]
+    assert "Contact ACME?" in shown[-1][1]["text/plain"]
+    shown.clear()
+    decided = replace(VIEW, status="completed", gates=(replace(GATE, decision=DECISION),), result="'ok'")
+    run.become(decided)
+    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"]] * 2
+    assert "Approved by anna" in shown[-1][1]["text/html"]
+    assert run.callbacks == []
+    run.become(decided)
+    assert len(shown) == 2
+
+
+def test_an_ended_run_is_static(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """No widget, no watching."""
+    run = FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'"))
+    show(run)
+    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"]]
+    assert run.callbacks == []
+
+
+def test_without_widgets_the_state_is_shown(
+    shown: list[tuple[str, dict[str, Any], bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal gets the text of the moment."""
+    monkeypatch.setattr(card_module, "has_widgets", lambda: False)
+    run = FakeRun(VIEW)
+    show(run)
+    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"]]
+    assert run.callbacks == []
+
+
+def test_a_run_that_ends_while_it_is_shown(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """The first update may already be the last; nothing stays behind."""
+
+    class Fast(FakeRun):
+        def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+            self.now = replace(VIEW, status="completed", result="1")
+            return super().watch(callback)
+
+    run = Fast(VIEW)
+    show(run)
+    assert sorted(shown[-1][1]) == ["text/html", "text/plain"]
+    assert run.callbacks == []
+    assert card_module._cards == {}
+
+
+def test_a_closed_widget_stops_watching(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """Closing the card, or its widget behind our back, ends the subscription; showing again makes a new one."""
+    run = FakeRun(VIEW)
+    show(run)
+    widgets.Widget.close_all()
+    run.become(replace(VIEW, arguments="1"))
+    assert run.callbacks == []
+    show(run)
+    assert len(run.callbacks) == 1
+    [card] = card_module._cards.values()
+    card.close()
+    assert run.callbacks == []
+    assert card_module._cards == {}
+
+
+def test_close_leaves_no_widget_behind(messages: object) -> None:
+    """Every model of the card is closed, so the front end and the kernel forget it."""
+    alive = widgets.widget._instances
+    start = set(alive)
+    steps = (replace(STEP, output="x"),)
+    run, card = a_card(replace(VIEW, status="waiting", gates=(replace(GATE, options=tuple("abcdef")),), steps=steps))
+    assert set(alive) - start
+    card.close()
+    gc.collect()
+    assert set(alive) - start == set()
+    assert run.callbacks == []
+
+
+class FakeDesk:
+    """Runs by id, and a table that the test fills."""
+
+    def __init__(self, *runs: FakeRun) -> None:
+        self.runs = {run.id: run for run in runs}
+        self.asked: Callable[[pd.DataFrame | None, BaseException | None], None] | None = None
+
+    def refresh(self, done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
+        self.asked = done
+
+    def decide(self, run_id: str, *decision: Any) -> None:
+        self.runs[run_id].submit_decision(*decision)
+
+    def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
+        return self.runs[run_id].watch(callback)
+
+
+def waiting(name: str) -> FakeRun:
+    return FakeRun(replace(VIEW, run_id=name, status="waiting", gates=(replace(GATE, details={"budget": 1500}),)))
+
+
+def table(*names: str) -> pd.DataFrame:
+    columns = ["run_id", "agent", "gate", "question", "options", "opened"]
+    rows = [(name, "sourcing_agent", "1", "Contact ACME?", [], pd.Timestamp(START)) for name in names]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.usefixtures("messages")
+def test_the_inbox_decides_and_keeps_in_step() -> None:
+    """Details come with the run's view; a decision here is posted, one taken elsewhere shows."""
+    first, second = waiting("run-1"), waiting("run-2")
+    inbox = Inbox(FakeDesk(first, second), table("run-1", "run-2"))
+    assert "2 decisions are waiting" in said(inbox.widget)
+    assert said(inbox.widget).count("1500") == 2
+    one_form, other_form = inbox.widget.children[2].children
+    buttons(one_form)["Approve"].click()
+    assert first.sent == [("1", True, None, "")] and second.sent == []
+    second.become(replace(second.now, status="running", gates=(replace(GATE, decision=DECISION),)))
+    assert "Approved by anna" in said(other_form)
+    assert buttons(other_form)["Approve"].disabled
+
+
+@pytest.mark.usefixtures("messages")
+def test_the_inbox_refreshes_without_waiting() -> None:
+    """New gates come in, decided ones go, forms that stay keep what was typed."""
+    first, second, third = waiting("run-1"), waiting("run-2"), waiting("run-3")
+    desk = FakeDesk(first, second, third)
+    inbox = Inbox(desk, table("run-1", "run-2"))
+    kept = inbox.widget.children[2].children[1]
+    one(kept, widgets.Text).value = "typed"
+    buttons(inbox.widget)["Refresh"].click()
+    assert buttons(inbox.widget)["Refresh"].disabled
+    assert desk.asked is not None
+    desk.asked(table("run-2", "run-3"), None)
+    assert not buttons(inbox.widget)["Refresh"].disabled
+    assert inbox.widget.children[2].children[0] is kept
+    assert one(kept, widgets.Text).value == "typed"
+    assert first.callbacks == [] and len(third.callbacks) == 1
+    desk.asked(None, ServerError("The server went away."))
+    assert "The server went away." in said(inbox.widget)
+    inbox.close()
+    assert second.callbacks == third.callbacks == []
+
+
+@pytest.mark.usefixtures("messages")
+def test_a_long_inbox_is_bounded() -> None:
+    """The longest waiting are shown, and how many there are."""
+    runs = [waiting(f"run-{n}") for n in range(MAX_SHOWN + 5)]
+    inbox = Inbox(FakeDesk(*runs), table(*(run.id for run in runs)))
+    assert len(inbox.widget.children[2].children) == MAX_SHOWN
+    assert f"{MAX_SHOWN + 5} decisions are waiting; the longest waiting {MAX_SHOWN} are shown" in said(inbox.widget)
+
+
+@pytest.mark.usefixtures("messages")
+def test_the_inbox_has_a_static_form() -> None:
+    """Without widgets it is a table with the code that decides."""
+    inbox = Inbox(FakeDesk(waiting("run-1")), table("run-1"))
+    bundle = inbox._repr_mimebundle_()
+    assert sorted(bundle) == ["text/html", "text/plain"]
+    assert "kg.run(&#x27;run-1&#x27;)" in bundle["text/html"]
+    assert "kg.run('run-1').approve()" in bundle["text/plain"]
+    assert "No decision is waiting" in Inbox(FakeDesk(), table())._repr_mimebundle_()["text/plain"]
+
+
+@pytest.mark.usefixtures("messages")
+def test_controls_are_named_for_screen_readers() -> None:
+    """Every control has words: a description, and buttons a tooltip."""
+    form = GateForm(replace(GATE, options=tuple("abcdef")), lambda *_: None)
+    controls = [part for part in parts(form.widget) if not isinstance(part, widgets.HTML | widgets.Box)]
+    assert len(controls) == 4
+    assert all(control.description.strip() for control in controls)
+    assert all(button.tooltip for button in buttons(form.widget).values())
