@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,12 +21,15 @@ from kaigents_nb.runtime.protocol import (
     MEMO_GATE,
     MEMO_ORIGIN,
     MEMO_STATE,
+    MEND_SIGNAL,
     META_NOTICE,
     META_OUTPUT,
+    SLEEP_SUMMARY,
     Launch,
     StepCall,
     from_wire,
 )
+from kaigents_nb.runtime.seeds import Seed
 
 
 def utc(stamp: Timestamp) -> datetime | None:
@@ -67,7 +70,7 @@ class Call:
     scheduled_event: int = 0
     closed_event: int = 0
     code: str = ""
-    seeded: bool = False
+    seed: Seed | None = None
 
 
 class RunFold:
@@ -83,6 +86,13 @@ class RunFold:
         self.closed = ""
         self.arguments: tuple[Payload, ...] = ()
         self.code_payload: Payload | None = None
+        self.seeds_payload: Payload | None = None
+        """Recorded calls of a fork, until :meth:`take_seeds`."""
+        self.mends: list[tuple[tuple[str, ...], Payload]] = []
+        """Names of mended steps and their code, in order."""
+        self.parted: dict[str, str] = {}
+        self.waits: list[tuple[int, int]] = []
+        """``(event of the start, event of the end or 0)`` of each ``kg.sleep``."""
         self.origin: dict[str, Any] = {}
         self.calls: dict[str, Call] = {}
         self.gates: dict[str, GateView] = {}
@@ -117,17 +127,30 @@ class RunFold:
         self.code_payload = payloads[1]
         count = launch.positional + len(launch.keywords)
         self.arguments = tuple(payloads[2 : 2 + count])
-        seeds = iter(payloads[2 + count :])
-        for seed in launch.seeds:
-            self._seed(seed, next(seeds) if seed.get("payload") else None)
+        rest = list(payloads[2 + count :])
+        self.seeds_payload = rest.pop(0) if launch.seeded else None
+        self.mends = list(zip(launch.mended, rest, strict=False))
         for gate, decision in launch.decisions.items():
             self.gates[gate] = GateView(gate, decision.get("question", ""), opened=self.started, decision=decision)
 
-    def _seed(self, seed: Mapping[str, Any], result: Payload | None) -> None:
-        status: StepStatus = "completed" if result is not None else "failed"
-        output = metadata(result, META_OUTPUT) if result is not None else ""
-        view = StepView(seed["call"], seed["name"], status, 0, self.started, self.started, self.started, output=output)
-        self.calls[seed["call"]] = Call(view, result=result, code=self.launch.code, seeded=True)
+    def take_seeds(self, seeds: Iterable[Seed]) -> None:
+        """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
+        for seed in seeds:
+            status: StepStatus = "completed" if seed.result is not None else "failed"
+            output = metadata(seed.result, META_OUTPUT) if seed.result is not None else ""
+            view = StepView(
+                seed.call,
+                seed.name,
+                status,
+                scheduled=self.started,
+                started=self.started,
+                ended=self.started,
+                output=output,
+                error=str(seed.failure.get("message", "")),
+                reused=True,
+            )
+            self.calls.setdefault(seed.call, Call(view, result=seed.result, code=self.launch.code, seed=seed))
+        self.seeds_payload = None
 
     def _on_task_completed(self, event: HistoryEvent) -> None:
         self.worked, self.task_failure = True, ""
@@ -164,7 +187,7 @@ class RunFold:
         count = header.positional + len(header.keywords)
         call = self.calls.get(header.call)
         when = utc(event.event_time)
-        if call is None or call.seeded:
+        if call is None or call.seed is not None:
             view = StepView(header.call, header.step, "scheduled", scheduled=when)
             call = self.calls[header.call] = Call(view)
             call.scheduled_event = event.event_id
@@ -275,6 +298,7 @@ class RunFold:
                     tuple(gate["options"]),
                     opened=datetime.fromisoformat(gate["opened"]),
                 )
+        self.parted = plain(fields[MEMO_STATE]).get("parted", {})
         still_open = {gate["gate"] for gate in plain(fields[MEMO_STATE])["gates"]}
         for number, gate in self.gates.items():
             if number not in still_open and gate.decision is None:
@@ -285,8 +309,18 @@ class RunFold:
         if request.input.name == DECIDE_UPDATE:
             self._decided(plain(request.input.args.payloads[0]), event, "update")
 
+    def _on_timer_started(self, event: HistoryEvent) -> None:
+        if event.HasField("user_metadata") and plain(event.user_metadata.summary) == SLEEP_SUMMARY:
+            self.waits.append((event.event_id, 0))
+
+    def _on_timer_fired(self, event: HistoryEvent) -> None:
+        begin = event.timer_fired_event_attributes.started_event_id
+        self.waits = [(event_id, event.event_id if event_id == begin else end) for event_id, end in self.waits]
+
     def _on_signal(self, event: HistoryEvent) -> None:
         data = event.workflow_execution_signaled_event_attributes
+        if data.signal_name == MEND_SIGNAL:
+            self.mends.append((tuple(plain(data.input.payloads[0])), data.input.payloads[2]))
         if data.signal_name == DECIDE_SIGNAL:
             self._decided(plain(data.input.payloads[0]), event, "signal")
 
@@ -310,8 +344,13 @@ class RunFold:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Warnings that steps left, each once."""
-        texts = (metadata(call.result, META_NOTICE) for call in self.calls.values() if call.result is not None)
+        """Warnings that steps left, each once, and where a fork left its origin."""
+        texts = [metadata(call.result, META_NOTICE) for call in self.calls.values() if call.result is not None]
+        if self.parted:
+            texts.append(
+                f"From call {self.parted['call']} on this fork goes its own way: the first run called "
+                f"{self.parted['recorded']!r} there, the new code calls {self.parted['asked']!r}."
+            )
         return tuple(dict.fromkeys(text for text in texts if text))
 
 
@@ -337,6 +376,8 @@ _HANDLERS = {
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: RunFold._on_child_stopped,
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: RunFold._on_child_stopped,
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: RunFold._on_child_stopped,
+    EventType.EVENT_TYPE_TIMER_STARTED: RunFold._on_timer_started,
+    EventType.EVENT_TYPE_TIMER_FIRED: RunFold._on_timer_fired,
     EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: RunFold._on_memo,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: RunFold._on_update,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: RunFold._on_signal,

@@ -21,6 +21,7 @@ from kaigents_nb.history.types import RunTypes
 from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, shown
+from kaigents_nb.runtime.seeds import unpack_seeds
 from kaigents_nb.runtime.worker import identity_is_dead
 
 _NO_WORKER_AFTER_S = 3.0
@@ -51,8 +52,16 @@ class Observer:
     async def catch_up(self) -> None:
         """Read the events that came since the last time."""
         async for event in self._events():
-            if event.event_id > self.fold.last_event:
-                self.fold.add(event)
+            await self._take(event)
+
+    async def _take(self, event: HistoryEvent) -> bool:
+        if event.event_id <= self.fold.last_event:
+            return False
+        self.fold.add(event)
+        if self.fold.seeds_payload is not None:
+            payload = await self.types.fetched(self.fold.seeds_payload)
+            self.fold.take_seeds(unpack_seeds(payload))
+        return True
 
     async def _events(self, wait: bool = False) -> AsyncIterator[HistoryEvent]:
         try:
@@ -66,8 +75,7 @@ class Observer:
     async def follow(self) -> AsyncIterator[None]:
         """Yield whenever the history has grown, until the run has ended; one long poll, no polling."""
         async for event in self._events(wait=True):
-            if event.event_id > self.fold.last_event:
-                self.fold.add(event)
+            if await self._take(event):
                 yield
 
     async def view(self) -> RunView:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from temporalio.client import WorkflowHandle
@@ -17,6 +17,7 @@ from kaigents_nb.authoring.upward import upward
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.history import tables
 from kaigents_nb.history.decide import OpenGate, decide, open_gates
+from kaigents_nb.history.fork import StepKey, fork
 from kaigents_nb.history.mend import mend, retry_now
 from kaigents_nb.history.observe import Observer, not_found, queue_is_served
 from kaigents_nb.history.outcome import outcome
@@ -319,6 +320,52 @@ class Run:
     @property
     def _handle(self) -> WorkflowHandle[Any, Any]:
         return self._connection.client.get_workflow_handle(self.id)
+
+    def fork(
+        self,
+        at: Any = "failed",
+        *,
+        values: Mapping[StepKey, Any] | None = None,
+        args: Sequence[Any] | Mapping[str, Any] | None = None,
+        code: Literal["same", "current"] = "same",
+        decisions: Literal["ask", "keep"] = "ask",
+        id: str | None = None,
+    ) -> Run:
+        """Start a new run that takes over what was recorded before a point, and goes on live from there.
+
+        No step before the point runs again: results are taken over by reference, so big values are not copied. This
+        run is not changed.
+
+        Parameters
+        ----------
+        at
+            The point: a step's name (before its last call), ``(name, occurrence)``, an event id (after it), a
+            ``Moment``, ``"start"``, or ``"failed"``: before what failed or is parked; all else is kept.
+        values
+            Outputs that replace recorded ones, by step: ``{"load": frame}`` or ``{("load", 2): frame}``.
+        args
+            Other arguments for the agent: a list of positional or a dict of named ones.
+        code
+            ``"same"``: the code this run carries. ``"current"``: that of this notebook now. Where new code no longer
+            asks for a recorded step, the two part: the fork goes on live from there and says so on its card.
+        decisions
+            ``"ask"``: gates before the point are asked again. ``"keep"``: their decisions are taken over.
+        id
+            An id for the fork.
+
+        Raises
+        ------
+        NoSuchMoment
+            When the point is unknown; the message lists the known ones.
+
+        Examples
+        --------
+        ``better = run.fork(at="analyze_tariffs", code="current")``
+        """
+        fork_id = fork(
+            self._connection, self.id, at=at, values=values, args=args, code=code, decisions=decisions, id=id
+        )
+        return Run(self._connection, fork_id)
 
     # Looking back.
 

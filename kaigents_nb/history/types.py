@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
-from temporalio.common import RawValue
 
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.payloads import value
@@ -28,9 +27,7 @@ class RunTypes:
 
     async def fetched(self, payload: Payload) -> Payload:
         """Return the payload itself, read from its file if it is kept there."""
-        [raw] = await self._connection.client.data_converter.decode([payload], [RawValue])
-        fetched: Payload = raw.payload
-        return fetched
+        return await self._connection.fetch(payload)
 
     async def value(self, payload: Payload) -> Any:
         """Decode one payload."""

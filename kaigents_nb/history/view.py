@@ -51,6 +51,8 @@ class StepView:
     """Last error, as text with the analyst's traceback; kept while the step retries or is parked."""
     next_retry: datetime | None = None
     worker: str = ""
+    reused: bool = False
+    """Taken over from the run this one was forked from, not executed again."""
     child_run: str = ""
     """The run id, where the call is another agent."""
 

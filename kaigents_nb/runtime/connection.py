@@ -14,20 +14,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client, TLSConfig
-from temporalio.converter import DataConverter, ExternalStorage
+from temporalio.converter import (
+    DataConverter,
+    ExternalStorage,
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+)
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import ServerError, ServerNotReady
 from kaigents_nb.runtime import server
-from kaigents_nb.runtime.code import CodeGuard
+from kaigents_nb.runtime.code import Arrivals
 from kaigents_nb.runtime.datadir import data_dir as resolve_data_dir
 from kaigents_nb.runtime.live import Live
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.output import restore_output, route_output
+from kaigents_nb.runtime.payloads import reference
 from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.runtime.worker import QueueWorker, identity
@@ -53,12 +60,11 @@ class Connection:
         self._step_loop: LoopThread | None = None
         self._workers: dict[str, QueueWorker] = {}
         self._lock = threading.Lock()
+        self._store = store = FileStore(data_dir / "blobs")
         converter = replace(
             DataConverter.default,
-            payload_codec=CodeGuard(self.key),
-            external_storage=ExternalStorage(
-                drivers=[FileStore(data_dir / "blobs")], payload_size_threshold=THRESHOLD_BYTES
-            ),
+            payload_codec=Arrivals(self.key, store),
+            external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
         )
         self.address = client_config["target_host"]
         try:
@@ -115,6 +121,14 @@ class Connection:
     def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the library's loop; returns at once."""
         return self._loop.post(work)
+
+    async def fetch(self, payload: Payload) -> Payload:
+        """Return a payload itself, read from its file where a history has only the reference."""
+        claim = reference(payload)
+        if claim is None:
+            return payload
+        [fetched] = await self._store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
+        return fetched
 
     def serve(self, queue: str) -> None:
         """Have a worker for a task queue in this process, unless ``KAIGENTS_WORKER=off``."""

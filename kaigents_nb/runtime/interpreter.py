@@ -37,6 +37,7 @@ from kaigents_nb.runtime.protocol import (
     MEND_SIGNAL,
     NO_OPEN_GATE,
     RETRY_SIGNAL,
+    SLEEP_SUMMARY,
     STATE_ATTRIBUTE,
     Launch,
     StepCall,
@@ -44,6 +45,7 @@ from kaigents_nb.runtime.protocol import (
     to_wire,
 )
 from kaigents_nb.runtime.sandbox import unwrap
+from kaigents_nb.runtime.seeds import Seed, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
@@ -73,7 +75,10 @@ class AgentWorkflow:
         self._parked: dict[str, dict[str, Any]] = {}
         self._renewed: set[str] = set()  # calls to start again, after a mend or "retry now"
         self._mended: dict[str, Code] = {}  # by step name
-        self._seeds: dict[str, tuple[Mapping[str, Any], Any]] = {}
+        self._seeds: dict[str, Seed] = {}  # recorded calls of the run this one was forked from
+        self._parted: dict[str, str] = {}
+        self._sleeps = 0
+        self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._published: tuple[str, Any] = ("running", None)
 
     @workflow.run
@@ -95,7 +100,8 @@ class AgentWorkflow:
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
             )
-            self._take_seeds([item.payload for item in args[2 + count :]])
+            self._random.seed(launch.chance)
+            self._take_over([item.payload for item in args[2 + count :]])
             return raw(await agent.fn(*positional, **keyword), f"result of agent {agent.name}")
         except asyncio.CancelledError:
             raise
@@ -111,10 +117,14 @@ class AgentWorkflow:
             error = way_out(error)
         return to_failure(error, analyst_traceback(error, self._code.snapshot), RAISE, limit=_RUN_TRACEBACK_LIMIT)
 
-    def _take_seeds(self, payloads: Sequence[Any]) -> None:
+    def _take_over(self, payloads: Sequence[Any]) -> None:
+        """What a fork brings from the first run: recorded calls, mended steps."""
         rest = iter(payloads)
-        for seed in self._launch.seeds:
-            self._seeds[seed["call"]] = (seed, next(rest) if seed.get("payload") else None)
+        if self._launch.seeded:
+            self._seeds = {seed.call: seed for seed in unpack_seeds(next(rest))}
+        for steps in self._launch.mended:
+            code = code_by_digest(plain(next(rest)))
+            self._mended.update(dict.fromkeys(steps, code))
 
     # What the agent's code asks for: AgentContext.
 
@@ -167,8 +177,11 @@ class AgentWorkflow:
         )
 
     def sleep(self, delay_s: float) -> Awaitable[None]:
-        """Wait by a timer of the server."""
-        return workflow.sleep(delay_s)
+        """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
+        self._sleeps += 1
+        if self._sleeps <= self._launch.slept:
+            return asyncio.sleep(0)
+        return workflow.sleep(delay_s, summary=SLEEP_SUMMARY)
 
     def now(self) -> datetime:
         """Return the time of the current workflow task."""
@@ -176,11 +189,11 @@ class AgentWorkflow:
 
     def random(self) -> random.Random:
         """Return the run's seeded generator."""
-        return workflow.random()
+        return self._random
 
     def uuid4(self) -> uuid.UUID:
         """Return an id from the run's seeded generator."""
-        return workflow.uuid4()
+        return uuid.UUID(int=self._random.getrandbits(128), version=4)
 
     # Steps.
 
@@ -264,6 +277,7 @@ class AgentWorkflow:
             positional=positional,
             keywords=keywords,
             attribute=self._launch.attribute,
+            chance=self._random.getrandbits(64),
         )
         try:
             result: RawValue = await workflow.execute_child_workflow(
@@ -280,20 +294,24 @@ class AgentWorkflow:
             raise own from own.__cause__
         return self._decode(result.payload)
 
-    def _seed(self, call: str, name: str) -> tuple[Mapping[str, Any], Any] | None:
+    def _seed(self, call: str, name: str) -> Seed | None:
         """A recorded result for this call. Where the code asks for another step, old and new part for good."""
         seed = self._seeds.pop(call, None)
-        if seed is not None and seed[0]["name"] != name:
+        if seed is not None and seed.name != name:
             self._seeds.clear()
+            self._parted = {"call": call, "recorded": seed.name, "asked": name}
+            self._publish()
             return None
         return seed
 
-    async def _replayed(self, seed: tuple[Mapping[str, Any], Any]) -> Any:
-        recorded, payload = seed
-        if payload is not None:
-            return self._decode(payload)
-        failure = ApplicationError(recorded.get("message", ""), recorded.get("failure", {}))
-        raise self._own(failure)
+    async def _replayed(self, seed: Seed) -> Any:
+        if seed.result is not None:
+            return self._decode(seed.result)
+        failure = ApplicationError(
+            seed.failure.get("message", ""), seed.failure.get("details", {}), type=seed.failure.get("type")
+        )
+        own = self._own(failure)
+        raise own from own.__cause__
 
     def _decode(self, payload: Any) -> Any:
         assert self._loaded is not None
@@ -317,6 +335,7 @@ class AgentWorkflow:
                 for number, gate in self._gates.items()
             ],
             "parked": list(self._parked.values()),
+            **({"parted": self._parted} if self._parted else {}),
         }
         if (state, summary) == self._published:
             return

@@ -1,7 +1,8 @@
 """What travels between client, workflow and activity: names and shapes, stated once.
 
-A run's input is ``[Launch, code, *args, *seeds]``; a step's is ``[StepCall, *args, *code]``, where the last one
-is there only for a mended step. Every argument is a payload of its own, so that a big value which is handed on
+A run's input is ``[Launch, code, *args, *seeds, *mended]``, where ``seeds`` (one payload) is there only for a fork and
+``mended`` only where it takes over mended steps; a step's is ``[StepCall, *args, *code]``, the last one only for a
+mended step. Every argument is a payload of its own, so that a big value which is handed on
 is stored once. Changing a shape here breaks runs in flight: the golden histories in the tests guard it.
 """
 
@@ -29,6 +30,9 @@ DECIDE_SIGNAL = "decide_later"
 MEND_SIGNAL = "mend"
 RETRY_SIGNAL = "retry_now"
 
+SLEEP_SUMMARY = "kg.sleep"
+"""Summary of the timer of a ``kg.sleep``."""
+
 META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""
 META_NOTICE = "kaigents-notice"
@@ -55,8 +59,14 @@ class Launch:
     keywords: tuple[str, ...] = ()
     attribute: bool = True
     """Whether the server knows our search attribute."""
-    seeds: tuple[Mapping[str, Any], ...] = ()
-    """Recorded calls that are not run again, oldest first: ``{"call", "name", "payload": bool, ...}``."""
+    chance: int = 0
+    """Seed of the run's random generator; a fork has that of the first run, so that it takes the same turns."""
+    seeded: bool = False
+    """Whether recorded calls follow the arguments."""
+    mended: tuple[tuple[str, ...], ...] = ()
+    """Names of mended steps, for each mended code that follows."""
+    slept: int = 0
+    """So many waits (``kg.sleep``) were over before the point of the fork."""
     decisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Decisions that are kept from the run this one was forked from, by gate."""
 
@@ -83,4 +93,8 @@ def to_wire(header: Launch | StepCall) -> dict[str, Any]:
 def from_wire(kind: type[T], data: Mapping[str, Any]) -> T:
     """Read a header; what a newer version added is ignored."""
     known = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in data.items() if key in known})
+    return kind(**{key: _frozen(value) for key, value in data.items() if key in known})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -36,8 +36,9 @@ def backup(data_dir: Path, target: Path) -> Path:
         server_database.copy(database, datadir.database_path(draft))
         # After the database: a value is stored before the history names it, so none can be missing.
         if (blobs := datadir.blobs_path(data_dir)).is_dir():
-            shutil.copytree(blobs, datadir.blobs_path(draft), copy_function=_copy_blob)
-            datadir.blobs_path(draft).chmod(datadir.PRIVATE_DIRECTORY)
+            copied = shutil.copytree(blobs, datadir.blobs_path(draft), copy_function=_copy_blob)
+            for directory in (copied, *(path for path in copied.rglob("*") if path.is_dir())):
+                directory.chmod(datadir.PRIVATE_DIRECTORY)
         if (key := datadir.signing_key_path(data_dir)).is_file():
             datadir.write_private(datadir.signing_key_path(draft), key.read_bytes())
         draft.rename(complete)

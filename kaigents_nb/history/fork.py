@@ -1,0 +1,251 @@
+"""Fork: a new run that takes over what was recorded before a point, and goes on live from there."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from temporalio.common import RawValue
+
+from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.errors import NoSuchMoment, RunError
+from kaigents_nb.history.fold import Call, RunFold, failure_details, failure_text
+from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.submit import submit
+from kaigents_nb.runtime.code import Code, hold
+from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.payloads import call_arguments, raw
+from kaigents_nb.runtime.protocol import Launch
+from kaigents_nb.runtime.queue import home
+from kaigents_nb.runtime.seeds import Seed, pack_seeds
+from kaigents_nb.snapshot.freeze import freeze
+from kaigents_nb.snapshot.lint import lint
+
+StepKey = str | tuple[str, int]
+"""A step by its name (its last call), or ``(name, occurrence)``, the first being 1."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a fork begins: before a call, or after an event."""
+
+    text: str
+    call: int | None = None
+    event_id: int | None = None
+    redo: frozenset[str] = frozenset()
+    """Calls that are made again wherever they stand."""
+
+    def keeps(self, call: Call) -> bool:
+        """Whether the call's recorded outcome is taken over."""
+        if call.view.call in self.redo:
+            return False
+        if self.call is not None:
+            return int(call.view.call) < self.call
+        return call.seed is not None or 0 < call.closed_event <= (self.event_id or 0)
+
+
+def fork(
+    connection: Connection,
+    run_id: str,
+    *,
+    at: Any,
+    values: Mapping[StepKey, Any] | None,
+    args: Sequence[Any] | Mapping[str, Any] | None,
+    code: Literal["same", "current"],
+    decisions: Literal["ask", "keep"],
+    id: str | None,
+) -> str:
+    """Start the fork and return its id; see :meth:`Run.fork`."""
+    if code not in ("same", "current"):
+        raise ValueError(f"code is 'same' or 'current', not {code!r}.")
+    if decisions not in ("ask", "keep"):
+        raise ValueError(f"decisions is 'ask' or 'keep', not {decisions!r}.")
+
+    async def look() -> tuple[Observer, Code | None]:
+        observer = Observer(connection, run_id)
+        await observer.catch_up()
+        return observer, await observer.types.code()
+
+    observer, carried = connection.run(look)
+    fold = observer.fold
+    if carried is None:
+        raise RunError(f"Run {run_id!r} carries no code of ours, so it can't be forked.", run_id=run_id)
+    chosen = carried if code == "same" else _current_code(connection, fold.agent, run_id)
+    point = find_point(fold, at)
+    seeds, edits = _seeds(fold, point, values or {})
+    payloads, positional, keywords = _arguments(fold, args)
+    mends = fold.mends if code == "same" else []
+    launch = Launch(
+        agent=chosen.snapshot.root if code == "current" else fold.launch.agent,
+        code=chosen.snapshot.digest,
+        positional=positional,
+        keywords=keywords,
+        attribute=connection.attribute,
+        chance=fold.launch.chance,
+        seeded=bool(seeds),
+        mended=tuple(names for names, _ in mends),
+        slept=_slept(fold, point),
+        decisions=_kept_decisions(fold, point) if decisions == "keep" else {},
+    )
+    if seeds:
+        payloads.append(pack_seeds(seeds))
+    payloads += [RawValue(payload) for _, payload in mends]
+    origin = {
+        "home": home(),
+        "forked_from": run_id,
+        "forked_at": point.text,
+        "forked_edits": ", ".join(
+            edits + (["arguments"] if args is not None else []) + (["code"] * (code == "current"))
+        ),
+    }
+    return submit(connection, fold.agent, launch, chosen, payloads, id=id, origin=origin)
+
+
+def find_point(fold: RunFold, at: Any) -> Point:
+    """Return the point that people mean by ``at``."""
+    at = getattr(at, "event_id", at)  # a Moment
+    if isinstance(at, bool):
+        raise TypeError(f"at= is a step's name, (name, occurrence), an event id or a moment, not {at!r}.")
+    if isinstance(at, int):
+        if not 0 < at <= fold.last_event:
+            raise NoSuchMoment(f"No event {at}. Known: 1 to {fold.last_event}.")
+        return Point(f"event {at}", event_id=at)
+    if at == "start":
+        return Point("start", call=0)
+    if at == "failed":
+        return _failed_point(fold)
+    call = find_call(fold, at)
+    return Point(f"{call.view.name} (call {call.view.call})", call=int(call.view.call))
+
+
+def _failed_point(fold: RunFold) -> Point:
+    """Before the calls that failed, or still fail; everything that succeeded is kept."""
+    failing = [call for call in fold.calls.values() if call.view.status in ("parked", "failed", "scheduled", "running")]
+    if fold.failure is not None and failing:
+        # A step's error that the agent handled is part of what went well; the last one is what ended the run.
+        failing = failing[-1:]
+    if not failing and fold.failure is None:
+        raise NoSuchMoment(
+            f"Nothing failed in run {fold.run_id!r}. Fork at a step: {_known(fold)}; at an event id; or at 'start'."
+        )
+    names = ", ".join(f"{call.view.name} (call {call.view.call})" for call in failing) or "the end"
+    return Point(f"failed: {names}", event_id=fold.last_event, redo=frozenset(call.view.call for call in failing))
+
+
+def find_call(fold: RunFold, key: StepKey) -> Call:
+    """Return a recorded call by its step's name (the last one), or by name and occurrence."""
+    name, occurrence = key if isinstance(key, tuple) else (key, None)
+    name = name.name if isinstance(name, Step) else name
+    same = [call for call in fold.calls.values() if call.view.name == name]
+    if not same:
+        near = difflib.get_close_matches(str(name), {call.view.name for call in fold.calls.values()}, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise NoSuchMoment(f"No step {name!r} was called in run {fold.run_id!r}.{hint} Called: {_known(fold)}.")
+    if occurrence is None:
+        return same[-1]
+    if not 1 <= occurrence <= len(same):
+        raise NoSuchMoment(f"Step {name!r} was called {len(same)} times in run {fold.run_id!r}, not {occurrence}.")
+    return same[occurrence - 1]
+
+
+def _known(fold: RunFold) -> str:
+    return ", ".join(dict.fromkeys(call.view.name for call in fold.calls.values())) or "no step"
+
+
+def _seeds(fold: RunFold, point: Point, values: Mapping[StepKey, Any]) -> tuple[list[Seed], list[str]]:
+    edited: dict[str, RawValue] = {}
+    edits = []
+    for key, value in values.items():
+        call = find_call(fold, key)
+        edited[call.view.call] = raw(value, f"value for step {call.view.name}")
+        edits.append(f"{call.view.name} (call {call.view.call})")
+    seeds = []
+    for call in fold.calls.values():
+        number, name = call.view.call, call.view.name
+        if number in edited:
+            seeds.append(Seed(number, name, edited[number].payload, edited=True))
+        elif point.keeps(call):
+            seed = _recorded(call)
+            if seed is not None:
+                seeds.append(seed)
+    return seeds, edits
+
+
+def _recorded(call: Call) -> Seed | None:
+    """The call's outcome as the agent got it; None where it had none yet."""
+    if call.seed is not None:
+        return call.seed
+    if call.result is not None:
+        return Seed(call.view.call, call.view.name, call.result)
+    if call.view.status != "failed" or call.failure is None:
+        return None
+    failure = call.failure
+    while failure.HasField("cause") and not failure.HasField("application_failure_info"):
+        failure = failure.cause
+    recorded = {
+        "type": failure.application_failure_info.type or "StepFailed",
+        "message": failure.message or failure_text(failure),
+        "details": failure_details(failure),
+    }
+    return Seed(call.view.call, call.view.name, failure=recorded)
+
+
+def _arguments(
+    fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None
+) -> tuple[list[RawValue], int, tuple[str, ...]]:
+    if args is None:
+        return [RawValue(payload) for payload in fold.arguments], fold.launch.positional, fold.launch.keywords
+    if isinstance(args, (str, bytes)):
+        raise TypeError(f"args= is a list of positional arguments or a dict of named ones: [{args!r}].")
+    where = f"agent {fold.agent}"
+    if isinstance(args, Mapping):
+        payloads, keywords = call_arguments((), args, where)
+        return payloads, 0, keywords
+    payloads, _ = call_arguments(tuple(args), {}, where)
+    return payloads, len(args), ()
+
+
+def _point_event(fold: RunFold, point: Point) -> int:
+    """The event that divides before from after."""
+    if point.event_id is not None:
+        return point.event_id
+    call = fold.calls.get(str(point.call))
+    return call.scheduled_event if call is not None else 0
+
+
+def _slept(fold: RunFold, point: Point) -> int:
+    event_id = _point_event(fold, point)
+    over = 0
+    for _, end in fold.waits:
+        if not 0 < end <= event_id:
+            break
+        over += 1
+    return fold.launch.slept + over
+
+
+def _kept_decisions(fold: RunFold, point: Point) -> dict[str, Mapping[str, Any]]:
+    event_id = _point_event(fold, point)
+    taken = {d["gate"]: d["event_id"] for d in fold.decisions if d["counted"]}
+    return {
+        gate.gate: {**gate.decision, "question": gate.question}
+        for gate in fold.gates.values()
+        if gate.decision is not None and taken.get(gate.gate, 0) <= event_id
+    }
+
+
+def _current_code(connection: Connection, agent: str, run_id: str) -> Code:
+    mine = {item.name: item for item in vars(sys.modules["__main__"]).values() if isinstance(item, Agent)}
+    if agent not in mine:
+        known = ", ".join(sorted(mine)) or "none"
+        raise RunError(
+            f"This notebook defines no agent {agent!r}. Defined here: {known}. Execute its cells first, or fork with "
+            "code='same'.",
+            run_id=run_id,
+        )
+    snapshot = freeze(mine[agent])
+    lint(snapshot)
+    return hold(snapshot, snapshot.pack(connection.key))

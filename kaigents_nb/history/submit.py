@@ -1,0 +1,51 @@
+"""Hand a prepared run to the server."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from kaigents_nb.runtime.code import Code
+from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, Launch, to_wire
+from kaigents_nb.runtime.queue import task_queue
+
+
+def submit(
+    connection: Connection,
+    agent: str,
+    launch: Launch,
+    code: Code,
+    payloads: list[Any],
+    *,
+    id: str | None,
+    origin: Mapping[str, Any],
+) -> str:
+    """Hand a prepared run to the server, with a worker of this notebook to execute it; returns its id."""
+    queue = task_queue()
+    workflow_id = id or f"{agent}-{uuid.uuid4().hex[:8]}"
+
+    async def begin() -> None:
+        await connection.client.start_workflow(
+            agent,
+            args=[to_wire(launch), code.payload(), *payloads],
+            id=workflow_id,
+            task_queue=queue,
+            memo={MEMO_ORIGIN: dict(origin)},
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+
+    try:
+        connection.run(begin)
+    except WorkflowAlreadyStartedError:
+        raise ValueError(
+            f"A run {workflow_id!r} has already ended on this server. kg.run({workflow_id!r}) shows it; give this one "
+            "another id, or none."
+        ) from None
+    connection.serve(queue)
+    return workflow_id
