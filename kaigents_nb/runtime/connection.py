@@ -130,9 +130,12 @@ class Connection:
         [fetched] = await self._store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
         return fetched
 
-    def serve(self, queue: str) -> None:
-        """Have a worker for a task queue in this process, unless ``KAIGENTS_WORKER=off``."""
-        if os.environ.get(WORKER_ENV, "").lower() == "off":
+    def serve(self, queue: str, *, explicit: bool = False) -> None:
+        """Have a worker for a task queue in this process.
+
+        ``KAIGENTS_WORKER=off`` keeps a process from it, unless it was told explicitly to be a worker.
+        """
+        if not explicit and os.environ.get(WORKER_ENV, "").lower() == "off":
             return
         with self._lock:
             worker = self._workers.get(queue)

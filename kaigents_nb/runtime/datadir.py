@@ -30,6 +30,12 @@ PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
 
 
+def chosen(path: str | Path | None = None) -> Path:
+    """Return where the data directory is, or would be made, as `data_dir` chooses it; changes nothing."""
+    place = path or os.environ.get(ENVIRONMENT_VARIABLE) or platformdirs.user_data_dir("kaigents_nb", False)
+    return Path(place).expanduser()
+
+
 def data_dir(path: str | Path | None = None) -> Path:
     """Return the data directory, absolute and with links resolved; created with mode 0700 if it is absent.
 
@@ -41,8 +47,7 @@ def data_dir(path: str | Path | None = None) -> Path:
     DatabaseError
         The directory can't be made, or is no directory.
     """
-    chosen = path or os.environ.get(ENVIRONMENT_VARIABLE) or platformdirs.user_data_dir("kaigents_nb", False)
-    directory = Path(chosen).expanduser()
+    directory = chosen(path)
     try:
         directory = directory.resolve()
         directory.parent.mkdir(parents=True, exist_ok=True)

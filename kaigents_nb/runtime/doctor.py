@@ -40,6 +40,8 @@ class Check:
     ok: bool | None
     detail: str
     advice: str = ""
+    blocks: bool = True
+    """Whether, if it is not ok, no run can be started or go on."""
 
 
 def doctor(data_dir: Path) -> list[Check]:
@@ -92,7 +94,7 @@ def _directory(data_dir: Path) -> Check:
     if not os.access(data_dir, os.W_OK | os.X_OK):
         return Check(name, False, f"{detail} can't be written by this user", f"chown or chmod u+rwx {data_dir}")
     if mode & 0o077:
-        return Check(name, False, f"{detail} is open to other users of this machine", f"chmod 700 {data_dir}")
+        return Check(name, False, f"{detail} is open to other users of this machine", f"chmod 700 {data_dir}", blocks=False)
     return Check(name, True, detail)
 
 
@@ -100,7 +102,8 @@ def _disk(data_dir: Path) -> Check:
     free = shutil.disk_usage(data_dir).free
     detail = f"{free / 1024**3:.1f} GB free"
     if free < _LOW_SPACE_BYTES:
-        return Check("disk space", False, detail, "Make room: when the disk is full, runs stand still (none is lost).")
+        advice = "Make room: when the disk is full, runs stand still (none is lost)."
+        return Check("disk space", False, detail, advice, blocks=False)
     return Check("disk space", True, detail)
 
 

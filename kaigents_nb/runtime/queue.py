@@ -10,14 +10,22 @@ from pathlib import Path
 
 
 def home() -> str:
-    """Return what this process is working on: the notebook's path, else the script's, else the folder."""
+    """Return what this process is working on: the notebook's path, else the script's, else the folder.
+
+    The command line works on the folder it is called in, however it was installed.
+    """
     notebook = os.environ.get("JPY_SESSION_NAME")
     if notebook:
         return notebook
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    if script and "ipykernel" not in script:
+    if script and "ipykernel" not in script and not _is_command_line(Path(script)):
         return str(Path(script).resolve())
     return str(Path.cwd())
+
+
+def _is_command_line(script: Path) -> bool:
+    """Whether a script is ours: ``bin/kaigents-nb``, or this package executed with ``-m``."""
+    return script.stem == "kaigents-nb" or script.resolve().parent == Path(__file__).parent.parent
 
 
 def task_queue() -> str:
