@@ -44,7 +44,7 @@ _QUIET = "opacity: 0.75"
 _INHERIT = "font-size: inherit; color: inherit"
 _TABLE = f"border-collapse: collapse; border: none; margin: 0; table-layout: auto; {_INHERIT}"
 _ROW = "background: none; border: none"
-_CELL = "padding: 2px 14px 2px 0; text-align: left; vertical-align: top; line-height: inherit; border: none"
+_CELL = "padding: 2px 14px 2px 0; text-align: left; vertical-align: top; line-height: 1.5; border: none"
 
 
 def esc(text: object, limit: int = words.PARAGRAPH, *, tail: bool = False) -> str:
@@ -255,7 +255,7 @@ def _callout(edge: str, text: str, role: str = "note") -> str:
 
 
 def _code(text: object) -> str:
-    return f'<code style="{_MONO}; background: none; color: inherit">{esc(text, words.LINE)}</code>'
+    return f'<code style="{_MONO}; padding: 0; background: none; color: inherit">{esc(text, words.LINE)}</code>'
 
 
 def _pre(escaped: str) -> str:
@@ -276,12 +276,14 @@ def _details(title: str, text: str, *, opened: bool = False, edge: str = RULE) -
 def _note(step: StepView) -> str:
     notes = []
     if step.progress is not None and step.ended is None:
-        told = esc(words.progress(step.progress))
+        told = bar = esc(words.progress(step.progress))
         if step.progress.total:
             style = f"width: 9em; vertical-align: middle; accent-color: {_BUSY}"
-            share = f"{words.share(step.progress):.3f}"
-            told = f'<progress max="1" value="{share}" aria-label="{told}" style="{style}"></progress> {told}'
-        notes.append(told)
+            value = f"{words.share(step.progress):.3f}"
+            bar = f'<progress max="1" value="{value}" aria-label="{told}" style="{style}"></progress> {told}'
+        notes.append(f'<span style="white-space: nowrap">{bar}</span>')
+        if step.progress.note:
+            notes.append(esc(words.line(step.progress.note)))
     if step.status == "retrying" and step.next_retry:
         notes.append(f"next try at {esc(words.clock(step.next_retry))}")
     if step.child_run:

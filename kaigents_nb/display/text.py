@@ -140,6 +140,8 @@ def _note(step: StepView) -> str:
         done = round(words.share(step.progress) * 10)
         bar = f"[{'#' * done}{'.' * (10 - done)}] " if step.progress.total else ""
         notes.append(bar + words.progress(step.progress))
+        if step.progress.note:
+            notes.append(words.line(step.progress.note))
     if step.error and step.status in ("retrying", "parked"):
         notes.append(words.last_line(step.error))
     if step.child_run:

@@ -110,10 +110,10 @@ def step_state(step: StepView) -> str:
 
 
 def progress(now: Progress) -> str:
-    """Return ``3 of 6 (50 %)`` and the note."""
-    percent = f" ({share(now):.0%})".replace("%", " %") if now.total else ""
-    told = f"{now.done:g} of {now.total:g}{percent}" if now.total else f"{now.done:g} done"
-    return f"{told} · {line(now.note)}" if now.note else told
+    """Return ``3 of 6 (50 %)``, or ``3 done`` where the total is not known."""
+    if not now.total:
+        return f"{now.done:g} done"
+    return f"{now.done:g} of {now.total:g} ({round(100 * share(now))} %)"
 
 
 def share(now: Progress) -> float:

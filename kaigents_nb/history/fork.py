@@ -75,8 +75,10 @@ def fork(
     if carried is None:
         raise RunError(f"Run {run_id!r} carries no code of ours, so it can't be forked.", run_id=run_id)
     chosen = carried if code == "same" else _current_code(connection, fold.agent, run_id)
-    point = find_point(fold, at)
-    seeds, edits = _seeds(fold, point, values or {})
+    values = values or {}
+    point = find_point(fold, at if at is not None else _default_point(fold, values))
+    seeds, edits = _seeds(fold, point, values)
+    edits += ["arguments"] * (args is not None) + ["code"] * (code == "current")
     payloads, positional, keywords = _arguments(fold, args)
     mends = fold.mends if code == "same" else []
     launch = Launch(
@@ -98,15 +100,21 @@ def fork(
         "home": home(),
         "forked_from": run_id,
         "forked_at": point.text,
-        "forked_edits": ", ".join(
-            edits + (["arguments"] if args is not None else []) + (["code"] * (code == "current"))
-        ),
+        "forked_edits": ", ".join(edits),
     }
     return submit(connection, fold.agent, launch, chosen, payloads, id=id, origin=origin)
 
 
+def _default_point(fold: RunFold, values: Mapping[StepKey, Any]) -> Any:
+    """After the first edited output, for what came later was computed from it; else before what failed."""
+    edited = [int(find_call(fold, key).view.call) for key in values]
+    return Point(f"after call {min(edited)}", call=min(edited) + 1) if edited else "failed"
+
+
 def find_point(fold: RunFold, at: Any) -> Point:
     """Return the point that people mean by ``at``."""
+    if isinstance(at, Point):
+        return at
     at = getattr(at, "event_id", at)  # a Moment
     if isinstance(at, bool):
         raise TypeError(f"at= is a step's name, (name, occurrence), an event id or a moment, not {at!r}.")

@@ -323,7 +323,7 @@ class Run:
 
     def fork(
         self,
-        at: Any = "failed",
+        at: Any = None,
         *,
         values: Mapping[StepKey, Any] | None = None,
         args: Sequence[Any] | Mapping[str, Any] | None = None,
@@ -340,7 +340,8 @@ class Run:
         ----------
         at
             The point: a step's name (before its last call), ``(name, occurrence)``, an event id (after it), a
-            ``Moment``, ``"start"``, or ``"failed"``: before what failed or is parked; all else is kept.
+            ``Moment``, ``"start"``, or ``"failed"``: before what failed or is parked; all else is kept. The default is
+            after the first of ``values``, without them ``"failed"``.
         values
             Outputs that replace recorded ones, by step: ``{"load": frame}`` or ``{("load", 2): frame}``.
         args

@@ -121,6 +121,6 @@ class Watch:
                 continue
             try:
                 await in_thread(partial(callback, view), "kaigents view")
-            except Exception:  # a listener that breaks must not silence the others
+            except Exception:  # noqa: BLE001 - a listener that breaks must not silence the others
                 _log.exception("A listener of run %s failed and is not called again.", self._run_id)
                 self._callbacks.pop(number, None)

@@ -93,7 +93,7 @@ class Arrivals(PayloadCodec):
                 if module not in sys.modules:
                     try:
                         importlib.import_module(module)
-                    except Exception:  # noqa: BLE001 - the code that needs it raises in its own place, with its line
+                    except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
                         continue
             hold(snapshot, packed)
         return snapshot

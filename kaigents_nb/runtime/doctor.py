@@ -94,7 +94,9 @@ def _directory(data_dir: Path) -> Check:
     if not os.access(data_dir, os.W_OK | os.X_OK):
         return Check(name, False, f"{detail} can't be written by this user", f"chown or chmod u+rwx {data_dir}")
     if mode & 0o077:
-        return Check(name, False, f"{detail} is open to other users of this machine", f"chmod 700 {data_dir}", blocks=False)
+        return Check(
+            name, False, f"{detail} is open to other users of this machine", f"chmod 700 {data_dir}", blocks=False
+        )
     return Check(name, True, detail)
 
 

@@ -107,7 +107,7 @@ class AgentWorkflow:
             raise
         except workflow.ContinueAsNewError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             raise self._failure(error) from None
 
     def _failure(self, error: Exception) -> ApplicationError:

@@ -127,7 +127,7 @@ class StepRunner:
         try:
             loaded = await in_thread(lambda: self._load(code, call.step), f"kaigents load {call.step}")
             step: Step[..., Any] = loaded.get(code.snapshot.step_global(call.step))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot), PARK) from None
         try:
@@ -152,7 +152,7 @@ class StepRunner:
             return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
         except asyncio.CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             failure = to_failure(error, analyst_traceback(error, code.snapshot), classify(error, step.options.retry))
             if attempt.output.text and isinstance(failure.details[0], dict):
                 failure.details[0]["output"] = attempt.output.text[-1_000:]

@@ -38,11 +38,7 @@ def brief(value: object, limit: int = 200) -> str:
     >>> brief(list(range(1000)), limit=20)
     '[0, 1, 2, 3, 4, 5, …'
     """
-    try:
-        text = _text(value, limit, _DEPTH)
-    except Exception:  # noqa: BLE001 - the value's own code failed; the text is only for show
-        text = f"<{_name(value)}>"
-    return _clean(text, limit)
+    return _clean(_text(value, limit, _DEPTH), limit)
 
 
 def summary(encoded: Encoded) -> str:
@@ -97,6 +93,13 @@ def _clean(text: str, limit: int) -> str:
 
 
 def _text(value: Any, room: int, depth: int) -> str:
+    try:
+        return _own_text(value, room, depth)
+    except Exception:  # noqa: BLE001 - the value's own code failed; the text is only for show
+        return f"<{_name(value)}>"
+
+
+def _own_text(value: Any, room: int, depth: int) -> str:
     cls = type(value)
     if value is None or cls is bool or cls is float:
         return repr(value)

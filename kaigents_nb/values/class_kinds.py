@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -199,16 +200,19 @@ def _read_model(raw: dict[str, Any], r: Reading) -> Any:
             state[name] = field.get_default(call_default_factory=True)
         else:
             raise _new_field(cls, name)
-    allows_extra = cls.model_config.get("extra") == "allow"
-    has_private = bool(cls.__private_attributes__)
+    pydantic = sys.modules["pydantic"]
     value = cls.__new__(cls)
-    # The same four slots that pydantic itself fills when it copies or unpickles a model.
-    object.__setattr__(value, "__dict__", state)
-    object.__setattr__(value, "__pydantic_fields_set__", set(raw["set"]) - (set(saved) - set(state)))
-    object.__setattr__(value, "__pydantic_extra__", dict(raw.get("extra", ())) if allows_extra else None)
-    object.__setattr__(value, "__pydantic_private__", None)
-    if has_private:
-        object.__setattr__(value, "__pydantic_private__", _private(cls, raw.get("private", {})))
+    # What pydantic itself does for a copy; its own method, as the class might have another idea of it.
+    base = pydantic.RootModel if issubclass(cls, pydantic.RootModel) else pydantic.BaseModel
+    base.__setstate__(
+        value,
+        {
+            "__dict__": state,
+            "__pydantic_fields_set__": set(raw["set"]) - (set(saved) - set(state)),
+            "__pydantic_extra__": dict(raw.get("extra", ())) if cls.model_config.get("extra") == "allow" else None,
+            "__pydantic_private__": _private(cls, raw.get("private", {})) if cls.__private_attributes__ else None,
+        },
+    )
     return value
 
 

@@ -49,7 +49,10 @@ def _write_scalar(value: Any, w: Writing) -> dict[str, Any]:
 
 
 def _read_scalar(raw: dict[str, Any], r: Reading) -> Any:
-    return np.dtype(raw["t"]).type(raw["v"])
+    dtype = np.dtype(raw["t"])
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{dtype} is not a number")
+    return dtype.type(raw["v"])
 
 
 def _read_time(raw: dict[str, Any], r: Reading) -> Any:

@@ -70,13 +70,17 @@ def _arrays(table: pa.Table) -> Iterator[pa.Array]:
 
 def _describe(value: Any, out: list[pa.Array], w: Writing) -> Spec:
     if isinstance(value, pd.DataFrame):
+        attrs = _attrs(value, w)
+        # Taking a column out copies the attributes deeply, each time.
+        value = value.copy(deep=False)
+        value.attrs = {}
         columns = []
         for position, label in enumerate(value.columns):
             with inside(key_step(label)):
                 columns.append(write_values(values_of(value.iloc[:, position]), out, w))
         labels = _write_labels(value.columns, w)
         index = _write_index(value.index, out, w)
-        return {"k": "frame", "columns": columns, "labels": labels, "index": index, **_attrs(value, w)}
+        return {"k": "frame", "columns": columns, "labels": labels, "index": index, **attrs}
     if isinstance(value, pd.Series):
         spec = write_values(values_of(value), out, w)
         index = _write_index(value.index, out, w)

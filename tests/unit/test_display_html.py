@@ -178,7 +178,7 @@ def test_progress_is_a_bar_with_words() -> None:
     step = StepView("1", "quote", "running", 1, START, START, progress=Progress(3, 6, "India"))
     page, text = run_html(a_view(steps=(step,))), run_text(a_view(steps=(step,)))
     assert 'value="0.500"' in page
-    assert "3 of 6 (50 %) · India" in safe(page).text
+    assert "3 of 6 (50 %)India" in safe(page).text
     assert "[#####.....] 3 of 6 (50 %) · India" in text
     step = replace(step, progress=Progress(3))
     assert "3 done" in run_text(a_view(steps=(step,)))
