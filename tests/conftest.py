@@ -1,0 +1,36 @@
+"""What all tests stand on: a data directory of their own and one real server in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kaigents_nb.runtime import server as embedded
+from kaigents_nb.runtime.server import ServerInfo
+from tests.support import ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory for this test run, also for its child processes; the user's own is never touched."""
+    directory = tmp_path_factory.mktemp("kaigents")
+    directory.chmod(0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAIGENTS_DATA_DIR", str(directory))
+        for name in ("KAIGENTS_PROFILE", "KAIGENTS_DURABILITY", "TEMPORAL_ADDRESS", "TEMPORAL_PROFILE"):
+            patch.delenv(name, raising=False)
+        path = os.environ.get("PYTHONPATH")
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{path}" if path else str(ROOT))
+        try:
+            yield directory
+        finally:
+            embedded.stop(directory)  # whoever started it
+
+
+@pytest.fixture(scope="session")
+def server(data_dir: Path) -> ServerInfo:
+    """The server of this test run, started once."""
+    return embedded.ensure(data_dir)
