@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from kaigents_nb.history.observe import queue_is_served
+from temporalio.service import RPCError, RPCStatusCode
+
+from kaigents_nb.history.observe import not_found, queue_is_served
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
+
+
+async def orphaned_queue(connection: Connection, run_id: str) -> str:
+    """Return the task queue of a run if it is open and no worker polls it, else ``""``.
+
+    Raises
+    ------
+    RunNotFound
+        When the server does not know the run.
+    """
+    try:
+        description = await connection.client.get_workflow_handle(run_id).describe()
+    except RPCError as error:
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            raise not_found(run_id, error) from None
+        raise
+    ended = description.close_time is not None
+    return "" if ended or await queue_is_served(connection, description.task_queue) else description.task_queue
 
 
 async def orphaned_queues(connection: Connection) -> list[str]:

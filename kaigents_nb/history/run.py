@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import pandas as pd
 from temporalio.client import WorkflowHandle
-from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.gate import Decision
@@ -19,7 +18,8 @@ from kaigents_nb.history import tables
 from kaigents_nb.history.decide import OpenGate, decide, open_gates
 from kaigents_nb.history.fork import StepKey, fork
 from kaigents_nb.history.mend import mend, retry_now
-from kaigents_nb.history.observe import Observer, not_found, queue_is_served
+from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.orphans import orphaned_queue
 from kaigents_nb.history.outcome import outcome
 from kaigents_nb.history.view import RunView
 from kaigents_nb.history.waiting import Prompter
@@ -462,18 +462,7 @@ def run(id: str) -> Run:
     ``kg.run("sourcing_agent-1f3a9c2e")``
     """
     connection = current()
-
-    async def queue_to_adopt() -> str:
-        try:
-            description = await connection.client.get_workflow_handle(id).describe()
-        except RPCError as error:
-            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-                raise not_found(id, error) from None
-            raise
-        ended = description.close_time is not None
-        return "" if ended or await queue_is_served(connection, description.task_queue) else description.task_queue
-
-    queue = connection.run(queue_to_adopt)
+    queue = connection.run(lambda: orphaned_queue(connection, id))
     if queue:
         connection.serve(queue)
     return Run(connection, id)

@@ -31,6 +31,7 @@ from kaigents_nb.errors import ServerError, ServerNotReady
 from kaigents_nb.runtime import server
 from kaigents_nb.runtime.code import Arrivals
 from kaigents_nb.runtime.datadir import data_dir as resolve_data_dir
+from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
 from kaigents_nb.runtime.live import Live
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.output import restore_output, route_output
@@ -44,7 +45,6 @@ T = TypeVar("T")
 
 WORKER_ENV = "KAIGENTS_WORKER"
 """Set to ``off``, this process starts runs but executes none."""
-PROFILE_ENV = "KAIGENTS_PROFILE"
 
 
 class Connection:
@@ -274,9 +274,7 @@ def _client_config(
     profile = os.environ.get(PROFILE_ENV)
     config: dict[str, Any] = {}
     if address is None:
-        if not profile and not any(
-            os.environ.get(name) for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
-        ):
+        if not names_cluster():
             if api_key or tls:
                 raise ValueError("api_key= and tls= belong to a server's address: kg.connect('host:7233', ...).")
             return None

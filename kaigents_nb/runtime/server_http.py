@@ -31,6 +31,13 @@ def keep_finished_runs(http_port: int) -> bool:
     return _call(http_port, "POST", f"/api/v1/namespaces/{NAMESPACE}/update", {"config": config}) is not None
 
 
+def newest_runs(http_port: int, count: int) -> list[str]:
+    """Return the ids of the newest runs; none if the server does not answer at once."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/workflows?pageSize={count}"
+    answer = _call(http_port, "GET", path, timeout_s=1.0) or {}
+    return [run["execution"]["workflowId"] for run in answer.get("executions", [])]
+
+
 def accepts_connections(port: int) -> bool:
     """Whether somebody listens on a port of this machine."""
     try:
