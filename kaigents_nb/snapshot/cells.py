@@ -1,0 +1,320 @@
+"""Cells as text and syntax: which statement bound which name, in the order in which it was executed."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, cast
+
+PARSE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_SCOPES = (*DEFINITIONS, ast.Lambda)
+_MUTATORS = frozenset(
+    [
+        "append",
+        "extend",
+        "insert",
+        "update",
+        "add",
+        "pop",
+        "popitem",
+        "remove",
+        "discard",
+        "clear",
+        "setdefault",
+        "sort",
+        "reverse",
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """One simple statement or definition, with the names it binds and the objects it changes in place."""
+
+    node: ast.stmt
+    binds: tuple[str, ...]
+    changes: tuple[str, ...]
+    header: bool = False
+    """The names are bound by the head of a block (``for x in``, ``with … as x``), which can't go in alone."""
+    looped: bool = False
+    """It is inside a ``for`` or ``while``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One executed cell (or a script, or a module): its Python text, and how people see its lines."""
+
+    label: str
+    text: str
+    order: tuple[int, ...]
+    filenames: frozenset[str] = frozenset()
+    """File names that its code objects may carry."""
+    first_line: int = 1
+    """The line, as people see it, of the first line of ``text``."""
+    flags: int = 0
+    """Compiler flags of ``from __future__`` imports that were active."""
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The statements of the cell, blocks taken apart."""
+        return outline(self.text)
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """A statement of a cell."""
+
+    cell: Cell
+    leaf: Leaf
+
+    @property
+    def node(self) -> ast.stmt:
+        """The syntax."""
+        return self.leaf.node
+
+    @property
+    def order(self) -> tuple[tuple[int, ...], int]:
+        """When it was executed, to compare with others."""
+        return self.cell.order, self.node.lineno
+
+    @property
+    def line(self) -> int:
+        """Its first line as people see it in the cell; decorators are part of it."""
+        return first_line(self.node) + self.cell.first_line - 1
+
+    @functools.cached_property
+    def text(self) -> str:
+        """Its source, cut out of the cell and moved to the left margin."""
+        return segment(self.cell.text, self.node)
+
+    @property
+    def text_line(self) -> int:
+        """The line, as people see it, of the first line of ``text``."""
+        return self.line - (1 if self.text.startswith(_WRAPPER) else 0)
+
+    def holds(self, code: CodeType) -> bool:
+        """Tell whether a code object was compiled from this statement."""
+        end = self.node.end_lineno or self.node.lineno
+        return code.co_filename in self.cell.filenames and first_line(self.node) <= code.co_firstlineno <= end
+
+    def defines(self, code: CodeType) -> bool:
+        """Tell whether a code object is the body of the function that this statement defines."""
+        return (
+            isinstance(self.node, DEFINITIONS)
+            and code.co_name == self.node.name
+            and code.co_filename in self.cell.filenames
+            and code.co_firstlineno in (first_line(self.node), self.node.lineno)
+        )
+
+
+class Cells:
+    """All cells of a notebook (or the one file of a script or module), in the order of their execution."""
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self._bindings: dict[str, list[Statement]] = defaultdict(list)
+        self._changes: dict[str, list[Statement]] = defaultdict(list)
+        self._cells: list[Cell] = []
+        for cell in sorted(cells, key=lambda c: c.order):
+            self._add(cell)
+
+    def _add(self, cell: Cell) -> None:
+        self._cells.append(cell)
+        for leaf in cell.leaves:
+            statement = Statement(cell, leaf)
+            for name in leaf.binds:
+                self._bindings[name].append(statement)
+            for name in leaf.changes:
+                self._changes[name].append(statement)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self._cells)
+
+    def bindings(self, name: str) -> Sequence[Statement]:
+        """Return the statements that bound a name at the top level of a cell, oldest first."""
+        return self._bindings.get(name, ())
+
+    def changes(self, name: str, after: Statement) -> list[Statement]:
+        """Return the later statements that changed the object behind a name, oldest first."""
+        return [found for found in self._changes.get(name, ()) if found.order > after.order]
+
+    def defining(self, code: CodeType) -> Statement | None:
+        """Return the statement that defines the function with this body at the top level of a cell."""
+        found = [s for s in self.bindings(code.co_name) if s.defines(code)]
+        return found[-1] if found else None
+
+    def knows(self, filename: str) -> bool:
+        """Tell whether code with this file name comes from one of the cells."""
+        return any(filename in cell.filenames for cell in self._cells)
+
+
+def compile_quietly(source: str | ast.Module, filename: str, flags: int = 0) -> CodeType:
+    """Compile; what the analyst's code is warned about was shown when its cell was executed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        code: CodeType = compile(source, filename, "exec", flags, dont_inherit=True)
+        return code
+
+
+@functools.lru_cache(maxsize=2048)
+def parse(text: str) -> ast.Module:
+    """Return the syntax of a text; it is shared, so never change it. Raises SyntaxError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree: ast.Module = compile(text, "<cell>", "exec", PARSE_FLAGS, dont_inherit=True)
+        return tree
+
+
+@functools.lru_cache(maxsize=2048)
+def outline(text: str) -> tuple[Leaf, ...]:
+    """Return the statements of a text, blocks taken apart; none when it is not Python (its cell failed)."""
+    try:
+        return tuple(_leaves(parse(text).body))
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+
+
+def _leaves(body: Sequence[ast.stmt], looped: bool = False) -> Iterator[Leaf]:
+    for node in body:
+        blocks = [b for field in ("body", "orelse", "finalbody") if (b := getattr(node, field, None))]
+        if isinstance(node, DEFINITIONS) or not (blocks or isinstance(node, ast.Match)):
+            yield Leaf(node, tuple(_bound(node)), tuple(_changed(node)), looped=looped)
+            continue
+        if head := tuple(_bound_by_head(node)):
+            yield Leaf(node, head, (), header=True)
+        parts = getattr(node, "handlers", None) or getattr(node, "cases", None) or ()
+        for block in (*blocks, *(part.body for part in parts)):
+            yield from _leaves(block, looped or isinstance(node, (ast.For, ast.AsyncFor, ast.While)))
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name
+            return
+        case ast.Import() | ast.ImportFrom():
+            for alias in node.names:
+                yield alias.asname or alias.name.partition(".")[0]
+            return
+        case ast.Assign():
+            yield from _names(node.targets)
+        case ast.AugAssign():
+            yield from _names([node.target])
+        case ast.AnnAssign() if node.value is not None:
+            yield from _names([node.target])
+    if type(node).__name__ == "TypeAlias":  # Python 3.12
+        yield cast(Any, node).name.id
+        return
+    yield from _walrus(node)
+
+
+def _bound_by_head(node: ast.stmt) -> Iterator[str]:
+    match node:
+        case ast.For() | ast.AsyncFor():
+            yield from _names([node.target])
+            yield from _walrus(node.iter)
+        case ast.With() | ast.AsyncWith():
+            for item in node.items:
+                yield from _names([item.optional_vars] if item.optional_vars else [])
+                yield from _walrus(item.context_expr)
+        case ast.If() | ast.While():
+            yield from _walrus(node.test)
+        case ast.Match():
+            for case in node.cases:
+                for part in ast.walk(case.pattern):
+                    name = getattr(part, "rest" if isinstance(part, ast.MatchMapping) else "name", None)
+                    if isinstance(name, str):
+                        yield name
+
+
+def _names(targets: Sequence[ast.expr]) -> Iterator[str]:
+    for target in targets:
+        match target:
+            case ast.Name():
+                yield target.id
+            case ast.Tuple() | ast.List():
+                yield from _names(target.elts)
+            case ast.Starred():
+                yield from _names([target.value])
+
+
+def _walrus(node: ast.AST) -> Iterator[str]:
+    stack: list[ast.AST] = [node]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, ast.NamedExpr):
+            yield part.target.id
+        stack.extend(c for c in ast.iter_child_nodes(part) if not isinstance(c, _SCOPES))
+
+
+def _changed(node: ast.stmt) -> Iterator[str]:
+    targets: list[ast.expr] = []
+    match node:
+        case ast.Assign() | ast.Delete():
+            targets = node.targets
+        case ast.AugAssign() | ast.AnnAssign():
+            targets = [node.target]
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr))):
+            if attr in _MUTATORS:
+                yield name
+        case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[ast.Name(id=name), *_])):
+            yield name
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            for decorator in node.decorator_list:
+                called = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+                    yield called.value.id
+    for target in targets:
+        if isinstance(target, (ast.Attribute, ast.Subscript)) and isinstance(target.value, ast.Name):
+            yield target.value.id
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_REST = re.compile(r"\s*(#.*)?")
+_WRAPPER = "if True:\n"
+
+
+def split_lines(text: str) -> list[str]:
+    """Split as the parser counts lines: ``str.splitlines`` also splits at form feeds and the like."""
+    return _LINE_END.split(text)
+
+
+def first_line(node: ast.stmt) -> int:
+    """Return the first line of a statement, its decorators included."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def segment(text: str, node: ast.stmt) -> str:
+    """Return the source of one statement at the left margin."""
+    last = node.end_lineno or node.lineno
+    start = first_line(node)
+    lines = split_lines(text)[start - 1 : last]
+    # Offsets count bytes. A decorated definition starts at its "@", which has the same column.
+    after = lines[-1].encode()[node.end_col_offset or 0 :].decode()
+    before = lines[0].encode()[: node.col_offset].decode()
+    if not _REST.fullmatch(after):
+        lines[-1] = lines[-1][: len(lines[-1]) - len(after)]
+    if before.strip():
+        lines[0] = lines[0][len(before) :]
+        return "\n".join(lines)
+    if not before:
+        return "\n".join(lines)
+    moved = "\n".join(line.removeprefix(before) for line in lines)
+    try:
+        # Text inside a string literal may have moved too, which would change its value.
+        if ast.dump(parse(moved)) == ast.dump(ast.Module([node], [])):
+            return moved
+    except SyntaxError:
+        pass
+    return _WRAPPER + "\n".join(lines)

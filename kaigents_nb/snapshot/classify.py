@@ -1,0 +1,381 @@
+"""What becomes of one global name: an import, source, a captured value, or a refusal."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import io
+import re
+import types
+from collections.abc import Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+from kaigents_nb.errors import ConversionError
+from kaigents_nb.snapshot import live
+from kaigents_nb.snapshot.capture import (
+    VALUE_LIMIT_BYTES,
+    held_bytes,
+    literal,
+    secret_word,
+    shape_of,
+    size_text,
+)
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
+from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
+from kaigents_nb.snapshot.drafts import Draft
+from kaigents_nb.snapshot.imports import module_imports, star_import, value_import
+from kaigents_nb.snapshot.module import Part
+from kaigents_nb.snapshot.needs import needs_of
+from kaigents_nb.snapshot.origin import assigned_alone, origin_of, resolve
+from kaigents_nb.snapshot.problems import Problem
+from kaigents_nb.values.encode import encode
+
+_OUTPUT_NAME = re.compile(r"_+|_i+|_i?\d+|_i?h|_oh|_dh|In|Out")
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+_RUN_ONCE = (types.GeneratorType, types.AsyncGeneratorType, map, filter, zip, enumerate, reversed)
+_RESOURCE = "Make it in a function marked @kg.resource, or in the step that uses it."
+_SMALLER = "Load it in the step that uses it, pass it as an argument, or make it smaller."
+
+
+class Classifier:
+    """Decides over global names of one namespace; what one statement binds becomes one draft."""
+
+    def __init__(self, namespace: Mapping[str, Any], cells: Cells) -> None:
+        self.namespace = namespace
+        self.cells = cells
+        self.module: str = namespace.get("__name__", "__main__")
+        self.package: str = namespace.get("__package__") or ""
+        self._by_statement: dict[tuple[int, Any], Draft] = {}
+        self._stars = [s for s in reversed(cells.bindings("*")) if isinstance(s.node, ast.ImportFrom)]
+        self.names: dict[int, str] = {}
+        """Global name by ``id`` of its object; an object's own name comes before others."""
+        for name, value in namespace.items():
+            own = getattr(value, "__name__", None) if live.is_code(value) else None
+            if not _OUTPUT_NAME.fullmatch(name) and (id(value) not in self.names or name == own):
+                self.names[id(value)] = name
+
+    def classify(self, name: str, value: object) -> Draft | Problem:
+        """Return what becomes of a name that has this value."""
+        bindings = self.cells.bindings(name)
+        if isinstance(value, ModuleType):
+            return self._module(name, value)
+        found = value_import(name, value, bindings, self.package)
+        if found is None and not bindings:
+            found = star_import(name, value, self._stars, self.package)
+        if found is not None:
+            return self._import(name, [found])
+        if live.is_code(value):
+            return self._code(name, value)
+        if isinstance(value, _CONTAINERS) and live.holds_code(value):
+            return self._container(name, value)
+        return self._plain(name, value)
+
+    # --- imports ----------------------------------------------------------------------------------------------------
+
+    def _module(self, name: str, value: ModuleType) -> Draft | Problem:
+        if value.__name__ in (self.module, "__main__"):
+            return Problem(
+                f"{name} is the notebook itself, as a module",
+                "Use its functions and values by their own names.",
+            )
+        parts = module_imports(name, value, self.cells.bindings(name), self.package)
+        if parts:
+            return self._import(name, parts)
+        return Problem(
+            f"{name} is a module that was made while the notebook ran, not imported",
+            "Save it as a .py file beside the notebook and import it.",
+        )
+
+    def _import(self, name: str, parts: list[Part]) -> Draft:
+        return Draft({name}, parts, order=(0, parts[0].label, parts[0].line, name), binds={name})
+
+    # --- code -------------------------------------------------------------------------------------------------------
+
+    def _code(self, name: str, value: object) -> Draft | Problem:
+        function = live.function_in(value)
+        own_name = getattr(value, "__name__", None) or (function.__name__ if function else None)
+        if (
+            isinstance(own_name, str)
+            and own_name != name
+            and own_name.isidentifier()
+            and self.namespace.get(own_name) is value
+        ):
+            return self._alias(name, own_name)
+        origin = origin_of(name, value, self.cells, self.namespace)
+        place = live.place_of(value)
+        if place is not None and place[0] not in (self.module, "__main__"):
+            assigned = assigned_alone(origin, name) if origin is not None else None
+            if assigned is None or resolve(assigned, self.namespace) is not value:
+                module, attribute = place
+                if module == "builtins":
+                    return Draft({name}, [Part(f"{name} = {attribute}")], order=(0, "", 0, name), binds={name})
+                text = f"from {module} import {attribute}" + (f" as {name}" if name != attribute else "")
+                return self._import(name, [Part(text)])
+        if origin is not None:
+            return self._from_statement(name, origin, value)
+        if isinstance(value, FunctionType) or (function is not None and value is not function):
+            return self._earlier(name, value, function)
+        return Problem(
+            f"{name} is {_a(live.type_title(value))} whose source is not known",
+            "Define it at the top level of a cell.",
+        )
+
+    def _alias(self, name: str, own_name: str) -> Draft:
+        latest = self._latest(name)
+        place = (latest.cell.label, latest.line) if latest is not None else ("", 0)
+        part = Part(f"{name} = {own_name}", *place)
+        return Draft({name}, [part], order=(1, *(latest.order if latest else ((0,), 0)), name), binds={name})
+
+    def _earlier(self, name: str, value: object, function: FunctionType | None) -> Draft | Problem:
+        """Take over an earlier version of a function, kept under another name: ``old = f`` and then a new ``f``."""
+        statement = self.cells.defining(function.__code__) if function is not None else None
+        if (
+            function is not None
+            and statement is not None
+            and function.__globals__ is self.namespace
+            and (value is function or getattr(statement.node, "decorator_list", ()))
+        ):
+            draft = self._from_statement(name, statement, value, shared=False)
+            if isinstance(draft, Draft):
+                draft.parts.append(Part(f"{name} = {function.__code__.co_name}"))
+                draft.binds.add(name)
+            return draft
+        what = f"{name} is a function whose source is not known"
+        if function is not None and function.__globals__ is not self.namespace:
+            file = function.__code__.co_filename.replace("\\", "/").rpartition("/")[2]
+            return Problem(
+                f"{what}: it comes from {file}, executed by %run or the like",
+                f"Import it instead, for example: from {file.removesuffix('.py')} import {name}."
+                if file.endswith(".py")
+                else "Define it in a cell, or import it from a module.",
+            )
+        if function is not None and function.__code__.co_filename == "<stdin>":
+            return Problem(
+                f"{what}: this Python does not keep what is typed at its prompt",
+                "Use a notebook, a script, or Python 3.13.",
+            )
+        return Problem(f"{what}", "Define it with def at the top level of a cell, or import it from a module.")
+
+    def _from_statement(self, name: str, origin: Statement, value: object, *, shared: bool = True) -> Draft | Problem:
+        key = (id(origin.leaf), origin.order)
+        known = self._by_statement.get(key) if shared else None
+        if known is not None:
+            known.names.add(name)
+            return known
+        chain = self._chain(name, origin)
+        if any(_awaits(statement.node) for statement in chain):
+            return Problem(
+                f"{name} is made with a top-level await ({_at(origin)})",
+                "Make it in a step, or without await.",
+            )
+        changed = self._changes(name, origin, value)
+        if isinstance(changed, Problem):
+            return changed
+        own = set().union(*(s.leaf.binds for s in chain))
+        for statement in chain:
+            if (stale := self._stale(name, statement, value, own)) is not None:
+                return stale
+        draft = Draft(
+            {name},
+            [Part(s.text, s.cell.label, s.text_line) for s in chain] + changed,
+            order=(1, *origin.order, name),
+            binds=own,
+            flags=origin.cell.flags,
+            real=_makes_types(origin.node, value),
+        )
+        if shared:
+            self._by_statement[key] = draft
+        return draft
+
+    def _chain(self, name: str, origin: Statement) -> list[Statement]:
+        """Return the statement behind those that it builds upon: ``f = cache(f)`` needs the ``f`` before it."""
+        chain = [origin]
+        while any(
+            use.name == name and use.now and not use.annotation
+            for use in needs_of(chain[0].text, origin.cell.flags).uses
+        ):
+            before = [s for s in self.cells.bindings(name) if s.order < chain[0].order and not s.leaf.header]
+            if not before:
+                break
+            chain.insert(0, before[-1])
+        return chain
+
+    def _changes(self, name: str, origin: Statement, value: object) -> list[Part] | Problem:
+        """Return what later statements changed in a class or function: ``Quote.total = total``."""
+        parts = []
+        for statement in self.cells.changes(name, origin):
+            node = statement.node
+            if isinstance(node, ast.Expr) and ast.unparse(node.value).startswith(f"{name}."):
+                continue  # a call of one of its methods that only looks like a change of a list
+            if statement.leaf.looped:
+                return Problem(
+                    f"{name} is changed in a loop ({_at(statement)})", "Write the changes one by one, or in its class."
+                )
+            text = statement.text
+            match node:
+                case (
+                    ast.Assign(targets=[ast.Attribute(value=ast.Name(), attr=attribute)])
+                    | ast.AugAssign(target=ast.Attribute(value=ast.Name(), attr=attribute))
+                ):
+                    held = vars(value).get(attribute) if hasattr(value, "__dict__") else None
+                    if (plain := literal(held)) is not None:
+                        text = f"{name}.{attribute} = {plain}"
+            parts.append(Part(text, statement.cell.label, statement.text_line))
+        return parts
+
+    def _stale(self, name: str, statement: Statement, value: object, own: set[str]) -> Problem | None:
+        """Refuse what was made with a value that a later cell has changed: made again, it would be another."""
+        for use in needs_of(statement.text, statement.cell.flags).uses:
+            if not use.now or use.annotation or use.name in own or use.name not in self.namespace:
+                continue
+            bindings = [
+                s for s in self.cells.bindings(use.name) if not isinstance(s.node, (ast.Import, ast.ImportFrom))
+            ]
+            before = [s for s in bindings if s.order < statement.order]
+            after = [s for s in bindings if s.order > statement.order]
+            if not before or not after or before[-1].text == after[-1].text:
+                continue
+            now = self.namespace[use.name]
+            held = [*live.values_held(value), *(value.__mro__ if isinstance(value, type) else ())]
+            if any(h is now or (literal(h) is not None and literal(h) == literal(now)) for h in held):
+                continue
+            return Problem(
+                f"{name} was made ({_at(statement)}) with a {use.name} that was changed afterwards ({_at(after[-1])})",
+                f"Run the cell of {name} again, or give the two values of {use.name} different names.",
+            )
+        return None
+
+    # --- containers -------------------------------------------------------------------------------------------------
+
+    def _container(self, name: str, value: object) -> Draft | Problem:
+        origin = self._latest(name)
+        assigned = assigned_alone(origin, name) if origin is not None else None
+        changes = self.cells.changes(name, origin) if origin is not None else []
+        if origin is not None and assigned is not None and not changes:  # noqa: SIM102
+            if is_as_written(assigned, value, self.namespace):
+                return self._from_statement(name, origin, value)
+        try:
+            text = written(value, self.names)
+        except (Unnamed, RecursionError) as unnamed:
+            made_whole = isinstance(assigned, (ast.Call, ast.ListComp, ast.DictComp, ast.SetComp, ast.BinOp))
+            if origin is not None and made_whole and not changes and not isinstance(origin.node, ast.AugAssign):
+                return self._from_statement(name, origin, value)
+            path = f"{name}{unnamed.path}" if isinstance(unnamed, Unnamed) else name
+            held = live.type_title(unnamed.value) if isinstance(unnamed, Unnamed) else "container that holds itself"
+            return Problem(
+                f"{path} is {_a(held)} that has no global name of its own, or an earlier version of what has",
+                f"Define it at the top level of a cell, then write {name} as one list or dict of names "
+                "(or run its cell again).",
+            )
+        place = (origin.cell.label, origin.line) if origin is not None else ("", 0)
+        draft = Draft(
+            {name},
+            [Part(f"{name} = {text}", *place)],
+            order=(1, *(origin.order if origin else ((0,), 0)), name),
+            binds={name},
+        )
+        empties: dict[type, str] = {list: "[]", dict: "{}", set: "set()"}
+        empty = empties.get(type(value))
+        if empty:
+            fill = f"{name}[:] = {text}" if empty == "[]" else f"{name}.clear()\n{name}.update({text})"
+            draft.filled, draft.empty = Part(fill, *place), f"{name} = {empty}"
+        return draft
+
+    # --- values -----------------------------------------------------------------------------------------------------
+
+    def _plain(self, name: str, value: object) -> Draft | Problem:
+        word = secret_word(name, value)
+        if word is not None:
+            return Problem(
+                f"{name} looks like a secret (a {word}), which would be saved with the run for all who can read it",
+                f'Read it where it is used, in a step or @kg.resource: os.environ["{name}"]. '
+                "If it is no secret, give it another name.",
+            )
+        latest = self._latest(name)
+        place = (latest.cell.label, latest.line) if latest is not None else ("", 0)
+        order = (1, *(latest.order if latest else ((0,), 0)), name)
+        text = literal(value)
+        if text is not None:
+            return Draft({name}, [Part(f"{name} = {text}", *place)], order=order, binds={name})
+        assigned = latest if latest is not None and not latest.leaf.header else None
+        if live.is_remade(value) and assigned is not None:
+            return self._from_statement(name, assigned, value)
+        held = held_bytes(value)
+        if held > 4 * VALUE_LIMIT_BYTES:
+            return self._too_large(name, value, held)
+        try:
+            encoded = encode(value, name=name)
+        except ConversionError as error:
+            if assigned is not None and (live.holds_code(value) or isinstance(assigned.node, DEFINITIONS)):
+                return self._from_statement(name, assigned, value)
+            return _alive(name, value, error)
+        if len(encoded.data) > VALUE_LIMIT_BYTES:
+            return self._too_large(name, value, len(encoded.data))
+        comment = f"{shape_of(value)}, kept beside this text"
+        return Draft({name}, [Part(f"{name} = ...  # {comment}", *place)], order=order, binds={name}, value=encoded)
+
+    def _too_large(self, name: str, value: object, size_bytes: int) -> Problem:
+        return Problem(
+            f"{name} is {_a(shape_of(value))} of {size_text(size_bytes)}; "
+            f"up to {size_text(VALUE_LIMIT_BYTES)} travel with the run",
+            _SMALLER,
+        )
+
+    def _latest(self, name: str) -> Statement | None:
+        bindings = self.cells.bindings(name)
+        return bindings[-1] if bindings else None
+
+
+def own_classes(value: object, module: str) -> Iterator[type]:
+    """Yield the classes of the notebook that a captured value is made of."""
+    for cls in live.classes_in(value):
+        if cls.__module__ == module:
+            yield cls
+    if isinstance(value, enum.Enum) and type(value).__module__ == module:
+        yield type(value)
+
+
+def _alive(name: str, value: object, error: ConversionError) -> Problem:
+    inside = re.match(r"Can't save (.+?), of type (.+?)\. ", str(error))
+    path, kind = (inside[1], inside[2]) if inside else (name, live.type_title(value))
+    advice = _RESOURCE
+    if isinstance(value, io.IOBase):
+        advice = "Open it in the step that uses it: with open(...) as file."
+    elif isinstance(value, _RUN_ONCE):
+        advice = "It can be read only once. Make it a list, or make it in the step that uses it."
+    elif isinstance(value, types.CoroutineType):
+        advice = "It was not awaited: write await before the call that made it."
+    elif type(value).__module__ == "__main__" and path == name:
+        advice = f"If it is data, make {type(value).__name__} a @dataclass. If it is live: " + _RESOURCE
+    return Problem(f"{path} is {_a(kind)}, a live object that can't travel with the run", advice)
+
+
+def _makes_types(node: ast.stmt, value: object) -> bool:
+    """Tell whether a statement makes types, or only annotations and defaults that need no guarded module."""
+    if isinstance(value, type) or live.is_type_form(value) or isinstance(node, ast.ClassDef):
+        return True
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+        return not any(isinstance(part, ast.Call) for default in defaults for part in ast.walk(default))
+    return False
+
+
+def _awaits(node: ast.stmt) -> bool:
+    stack: list[ast.AST] = [node]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(part, ast.Await) or (isinstance(part, ast.comprehension) and part.is_async):
+            return True
+        stack.extend(ast.iter_child_nodes(part))
+    return False
+
+
+def _at(statement: Statement) -> str:
+    return f"{statement.cell.label}, line {statement.line}"
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"

@@ -1,0 +1,314 @@
+"""Freeze an agent or step: find all that it needs over all cells, as source or as values, and refuse the rest."""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import inspect
+import platform
+import sys
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.durations import seconds
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.errors import CannotFreeze
+from kaigents_nb.snapshot import live
+from kaigents_nb.snapshot.capture import TOTAL_LIMIT_BYTES, size_text
+from kaigents_nb.snapshot.classify import Classifier, own_classes
+from kaigents_nb.snapshot.drafts import Draft, in_order
+from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.needs import Need, needs_of
+from kaigents_nb.snapshot.packages import packages_of
+from kaigents_nb.snapshot.problems import Problem, Use, refuse
+from kaigents_nb.snapshot.sources import read_cells, shell_of
+
+_CONTAINER_DEPTH = 3
+
+
+def freeze(root: Agent[..., Any] | Step[..., Any], *, values: tuple[object, ...] = ()) -> Snapshot:
+    """Return the code that an agent or step needs, as it is now; nothing of it is executed.
+
+    Functions, classes, imports and what is made of them go in as source, plain values as they are at this moment.
+
+    Parameters
+    ----------
+    root
+        The agent or step. The module it lives in (the notebook, a script, an importable module) is carried;
+        other modules are imported where the run is executed.
+    values
+        Arguments of the run: the notebook's classes that they are made of go in too.
+
+    Raises
+    ------
+    CannotFreeze
+        When something that is needed can't travel; the message lists everything, where it is used and what to do.
+    """
+    return _Freezer(root, values).snapshot()
+
+
+class _Freezer:
+    def __init__(self, root: Agent[..., Any] | Step[..., Any], values: tuple[object, ...]) -> None:
+        self._root = root
+        self._namespace = _namespace_of(root)
+        self._shell = shell_of(self._namespace)
+        self._classifier = Classifier(self._namespace, read_cells(self._namespace))
+        self._root_name = self._classifier.names[id(root)]
+        self._values = values
+        self._drafts: dict[str, Draft] = {}
+        self._problems: dict[str, Problem] = {}
+        self._uses: dict[str, list[tuple[Use, Need]]] = defaultdict(list)
+        self._read: set[int] = set()
+        self._queue: deque[str] = deque()
+        self._seen: set[str] = set()
+        self._types: dict[str, str] = {}
+
+    def snapshot(self) -> Snapshot:
+        self._want(self._root_name)
+        for value in self._values:
+            self._want_classes(value, None)
+        while self._queue:
+            self._define(self._queue.popleft())
+        drafts = list({id(draft): draft for draft in self._drafts.values()}.values())
+        steps, agents = self._callables()
+        self._check(drafts)
+        needs = [needs_of(part.text, d.flags) for d in drafts if d.value is None for part in d.parts]
+        modules = {module for need in needs for module in need.modules} | self._foreign_modules(drafts)
+        doc = inspect.cleandoc(self._root.__doc__ or "").partition("\n")[0]
+        return Snapshot(
+            root=self._root_name,
+            root_name=self._root.name,
+            title=doc or self._root.name,
+            python=platform.python_version(),
+            definitions=tuple(in_order(drafts)),
+            steps=steps,
+            agents=agents,
+            packages=packages_of(modules),
+            modules=tuple(sorted(module for module in modules if module in sys.modules)),
+            module=self._classifier.module,
+            package=self._classifier.package,
+            types=self._types,
+        )
+
+    # --- the walk ---------------------------------------------------------------------------------------------------
+
+    def _want(self, name: str) -> None:
+        if name not in self._seen:
+            self._seen.add(name)
+            self._queue.append(name)
+
+    def _define(self, name: str) -> None:
+        if name in self._namespace:
+            value = self._namespace[name]
+        elif _is_injected(name):
+            value = vars(builtins)[name]
+        else:
+            if name not in vars(builtins):
+                self._problems[name] = self._undefined(name)
+            return
+        if name == "open" and getattr(value, "__module__", "").startswith("IPython"):
+            return  # IPython's guard around the built-in one
+        if name == "get_ipython" or self._is_notebooks_own(name, value):
+            self._problems[name] = Problem(
+                "a magic, !command or get_ipython()" if name == "get_ipython" else f"{name}",
+                "It exists only in a notebook and can't travel with the run. "
+                "Do the same in plain Python, for example with subprocess.run() in a step.",
+            )
+            return
+        found = self._classifier.classify(name, value)
+        if isinstance(found, Problem):
+            self._problems[name] = found
+            return
+        self._drafts[name] = found
+        self._follow(name, value, found)
+
+    def _follow(self, name: str, value: object, draft: Draft) -> None:
+        """Look up what a definition needs in turn."""
+        if draft.value is not None or not draft.parts:
+            self._want_classes(value, draft)
+        module = self._classifier.module
+        if isinstance(value, type) and value.__module__ == module:
+            if value.__qualname__ != name and "<locals>" not in value.__qualname__:
+                self._types[value.__qualname__] = name
+            for subclass in _registered(value):
+                known = self._classifier.names.get(id(subclass))
+                if known is not None:
+                    draft.needs_later.add(known)
+                    self._want(known)
+        if id(draft) in self._read:
+            return
+        self._read.add(id(draft))
+        for part, need in draft.uses():
+            if need.name in draft.binds and need.name not in self._drafts and need.now:
+                continue  # bound by an earlier line of the same definition
+            if need.text and not self._is_type(need.name):
+                continue
+            line = part.line + need.line - 1 if part.label else 0
+            self._uses[need.name].append((Use(need.function, part.label, line), need))
+            (draft.needs_now if need.now else draft.needs_later).add(need.name)
+            self._want(need.name)
+
+    def _want_classes(self, value: object, draft: Draft | None) -> None:
+        """Take in the notebook's classes that a captured value is made of."""
+        for cls in own_classes(value, self._classifier.module):
+            outer = cls.__qualname__.partition(".")[0]
+            name = self._classifier.names.get(id(cls), outer)
+            if name in self._namespace:
+                self._want(name)
+                if draft is not None:
+                    draft.needs_now.add(name)
+
+    def _is_type(self, name: str) -> bool:
+        value = self._namespace.get(name)
+        return isinstance(value, (type, ModuleType)) or (value is not None and live.is_type_form(value))
+
+    def _is_notebooks_own(self, name: str, value: object) -> bool:
+        hidden = getattr(self._shell, "user_ns_hidden", None) or {}
+        return name in hidden and hidden[name] is value and not isinstance(value, ModuleType)
+
+    # --- what is wrong ----------------------------------------------------------------------------------------------
+
+    def _undefined(self, name: str) -> Problem:
+        known = [*self._namespace, *vars(builtins)]
+        close = difflib.get_close_matches(name, [k for k in known if not k.startswith("_")], n=1)
+        meant = f"Did you mean {close[0]!r}?" if close else "Run the cell that defines it."
+        return Problem(f"name {name!r} is not defined", meant)
+
+    def _check(self, drafts: list[Draft]) -> None:
+        written = {
+            name
+            for draft in drafts
+            if draft.value is None
+            for part in draft.parts
+            for name in needs_of(part.text, draft.flags).written
+        }
+        texts = []
+        for name, problem in self._problems.items():
+            uses = self._uses[name]
+            missing = name not in self._namespace
+            if uses and missing and all(need.guarded for _, need in uses):
+                continue
+            if missing and name in written and name not in vars(builtins):
+                continue
+            texts.append(problem.text([use for use, _ in uses]))
+        total = sum(len(draft.value.data) for draft in drafts if draft.value is not None)
+        if total > TOTAL_LIMIT_BYTES:
+            texts.append(
+                f"the captured values have {size_text(total)} together; up to {size_text(TOTAL_LIMIT_BYTES)} travel "
+                "with a run. Load the largest in the steps that use them, or pass them as arguments."
+            )
+        texts += self._clashes()
+        if texts:
+            raise refuse(self._root.name, texts)
+
+    def _clashes(self) -> Iterator[str]:
+        """Yield a text for each two steps that history could not tell apart."""
+        by_name: dict[tuple[type, str], tuple[str, object]] = {}
+        for path, found in self._found_callables():
+            first, known = by_name.setdefault((type(found), found.name), (path, found))
+            if known is not found:
+                kind = "steps" if isinstance(found, Step) else "agents"
+                yield f"two {kind} are called {found.name!r}: {first} and {path}. Give each a name of its own."
+
+    # --- steps and agents -------------------------------------------------------------------------------------------
+
+    def _callables(self) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+        steps: dict[str, dict[str, Any]] = {}
+        agents: dict[str, dict[str, Any]] = {}
+        for path, found in self._found_callables():
+            if isinstance(found, Step):
+                if found.name not in steps or path == found.name:
+                    steps[found.name] = {"global": path, **_options(found)}
+            elif found.name not in agents or path == found.name:
+                agents[found.name] = {"global": path}
+        return steps, agents
+
+    def _found_callables(self) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any]]]:
+        """Yield the steps and agents that the code can reach, with the expressions that reach them."""
+        for name in sorted(self._drafts):
+            if name in self._namespace:
+                yield from _callables_in(name, self._namespace[name], self._classifier.module, _CONTAINER_DEPTH)
+        for draft in {id(d): d for d in self._drafts.values()}.values():
+            for part in draft.parts if draft.value is None else ():
+                for chain in sorted(needs_of(part.text, draft.flags).chains):
+                    base, *attributes = chain.split(".")
+                    found = live.follow(self._namespace.get(base), attributes) if base in self._drafts else None
+                    if isinstance(found, (Step, Agent)):
+                        yield chain, found
+
+    def _foreign_modules(self, drafts: list[Draft]) -> set[str]:
+        """Return the modules of classes in captured values, which reading them back needs."""
+        return {
+            cls.__module__
+            for draft in drafts
+            if draft.value is not None
+            for name in draft.names
+            for cls in live.classes_in(self._namespace[name])
+            if cls.__module__ not in ("builtins", self._classifier.module)
+        }
+
+
+def _namespace_of(root: Agent[..., Any] | Step[..., Any]) -> Mapping[str, Any]:
+    """Return the globals in which the root has a name: its function's, or those of a function it wraps."""
+    kind = "agent" if isinstance(root, Agent) else "step"
+    function = live.function_in(root)
+    if function is None:
+        raise CannotFreeze(f"{kind} {root.name!r} has no Python function, so there is no code to freeze.")
+    for candidate in (function, *live.functions_held(function)):
+        if any(value is root for value in candidate.__globals__.values()):
+            return candidate.__globals__
+    where = function.__qualname__.partition(".<locals>")[0]
+    inside = f" It is defined inside {where}()." if "<locals>" in function.__qualname__ else ""
+    raise CannotFreeze(
+        f"{kind} {root.name!r} has no global name by which a worker could find it.{inside} "
+        f"Define it at the top level of a cell or module, or run the cell that defines it again."
+    )
+
+
+def _callables_in(
+    path: str, value: object, module: str, depth: int
+) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any]]]:
+    if isinstance(value, (Step, Agent)):
+        yield path, value
+    elif depth and type(value) in (list, tuple):
+        assert isinstance(value, (list, tuple))
+        for number, item in enumerate(value[:100]):
+            yield from _callables_in(f"{path}[{number}]", item, module, depth - 1)
+    elif depth and type(value) is dict:
+        assert isinstance(value, dict)
+        for key, item in list(value.items())[:100]:
+            if isinstance(key, (str, int)):
+                yield from _callables_in(f"{path}[{key!r}]", item, module, depth - 1)
+    elif depth and isinstance(value, type) and value.__module__ == module:
+        for name, item in vars(value).items():
+            if isinstance(item, (Step, Agent)):
+                yield f"{path}.{name}", item
+
+
+def _options(step: Step[..., Any]) -> dict[str, Any]:
+    retry = step.options.retry
+    timeout = step.options.timeout
+    return {
+        "timeout_s": None if timeout is None else seconds(timeout),
+        "retry": {
+            "max_attempts": retry.max_attempts,
+            "first_wait": seconds(retry.first_wait),
+            "max_wait": seconds(retry.max_wait),
+            "backoff": retry.backoff,
+        },
+    }
+
+
+def _registered(cls: type) -> list[type]:
+    """Return the subclasses of a class that keeps a register of them."""
+    keeps = isinstance(vars(cls).get("__init_subclass__"), classmethod) or type(cls).__module__ == cls.__module__
+    return type.__subclasses__(cls) if keeps else []
+
+
+def _is_injected(name: str) -> bool:
+    """Tell whether IPython put a name among the built-in ones, such as ``display``."""
+    value = vars(builtins).get(name)
+    return name == "get_ipython" or str(getattr(value, "__module__", "")).startswith("IPython")

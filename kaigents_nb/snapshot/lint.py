@@ -1,0 +1,172 @@
+"""What an agent must not do and the sandbox does not notice, found in its source before the run starts."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from kaigents_nb.snapshot.cells import parse
+from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.problems import refuse
+
+_STEP = "Do it in a @kg.step and await that."
+_FORBIDDEN = {
+    "numpy.random": "numpy's random numbers differ at each replay. Use kg.random(), or draw them in a @kg.step.",
+    "threading": f"Threads can't be replayed. Use asyncio.gather() over steps. {_STEP}",
+    "multiprocessing": f"Processes can't be replayed. {_STEP}",
+    "concurrent.futures": "Threads and processes can't be replayed. Use asyncio.gather() over steps.",
+    "subprocess": f"A program's output can't be replayed. {_STEP}",
+    "os.system": f"A program's output can't be replayed. {_STEP}",
+    "os.popen": f"A program's output can't be replayed. {_STEP}",
+    "asyncio.to_thread": f"Threads can't be replayed. {_STEP}",
+    "asyncio.create_subprocess_exec": f"A program's output can't be replayed. {_STEP}",
+    "asyncio.create_subprocess_shell": f"A program's output can't be replayed. {_STEP}",
+    "input": "Nobody answers input() in a run. Use await kg.approve(question).",
+}
+_SEEDED = frozenset({"default_rng", "RandomState", "Generator", "SeedSequence", "PCG64", "MT19937", "Philox", "SFC64"})
+_ORDER_FREE = frozenset({"sorted", "sum", "min", "max", "any", "all", "len", "set", "frozenset"})
+_KEEPS_ORDER = frozenset({"list", "tuple", "enumerate", "iter", "reversed", "zip", "map", "filter"})
+_SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
+
+
+def lint(snapshot: Snapshot) -> None:
+    """Refuse agents that could not be replayed.
+
+    Raises
+    ------
+    CannotFreeze
+        When :func:`findings` has any.
+    """
+    found = findings(snapshot)
+    if found:
+        raise refuse(snapshot.root_name, found)
+
+
+def findings(snapshot: Snapshot) -> list[str]:
+    """Return what in the bodies of agents can't be replayed: the cell's line, and the way out."""
+    tree = parse(snapshot.source)
+    imported = dict(_imports(tree))
+    agents = {entry["global"] for entry in snapshot.agents.values()}
+    found: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.AsyncFunctionDef) and node.name in agents:
+            for line, what in sorted(set(_Body(node, imported).findings())):
+                where = snapshot.where(line)
+                place = f"{where[0]}, line {where[1]}" if where else f"line {line}"
+                found.append(f"{node.name}(), {place}: {what}")
+    return found
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield the names that imports bind, with the dotted name of what they stand for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                yield (alias.asname, alias.name) if alias.asname else (top, top)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+class _Body:
+    """One agent's body."""
+
+    def __init__(self, agent: ast.AsyncFunctionDef, imported: dict[str, str]) -> None:
+        self._agent = agent
+        local = {
+            node.id for node in ast.walk(agent) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        } | {node.arg for node in ast.walk(agent) if isinstance(node, ast.arg)}
+        self._imported = {name: target for name, target in imported.items() if name not in local}
+        self._imported |= dict(_imports(agent))
+        self._hidden = local | set(self._imported)
+        self._sets: set[str] = set()
+        self._sets = self._set_variables()
+        self._order_free = {
+            id(argument)
+            for node in ast.walk(agent)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ORDER_FREE
+            for argument in node.args
+            if not any(isinstance(part, (ast.Await, ast.NamedExpr)) for part in ast.walk(argument))
+        }
+
+    def findings(self) -> Iterator[tuple[int, str]]:
+        for statement in self._agent.body:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Call):
+                    yield from self._call(node)
+                elif isinstance(node, (ast.For, ast.AsyncFor)) and self._is_set(node.iter):
+                    yield node.iter.lineno, self._unordered(node.iter)
+                elif (
+                    isinstance(node, (ast.ListComp, ast.DictComp, ast.GeneratorExp))
+                    and id(node) not in self._order_free
+                ):
+                    for generator in node.generators:
+                        if self._is_set(generator.iter):
+                            yield generator.iter.lineno, self._unordered(generator.iter)
+
+    def _call(self, node: ast.Call) -> Iterator[tuple[int, str]]:
+        name = self._dotted(node.func)
+        for forbidden, advice in _FORBIDDEN.items():
+            if name == forbidden or name.startswith(f"{forbidden}."):
+                seeded = forbidden == "numpy.random" and name.rpartition(".")[2] in _SEEDED
+                if not (seeded and (node.args or node.keywords)):
+                    yield node.lineno, f"{ast.unparse(node.func)}() can't be used in an agent. {advice}"
+        if name in _KEEPS_ORDER and id(node) not in self._order_free:
+            for argument in node.args:
+                if self._is_set(argument):
+                    yield argument.lineno, self._unordered(argument)
+
+    def _dotted(self, node: ast.expr) -> str:
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return ""
+        if node.id in self._imported:
+            base = self._imported[node.id]
+        elif node.id in self._hidden or parts:
+            return ""  # something of the agent's own
+        else:
+            base = node.id
+        return ".".join([base, *reversed(parts)])
+
+    def _is_set(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Set(elts=parts):
+                # Small ints have the same order in every process.
+                return not all(isinstance(p, ast.Constant) and isinstance(p.value, int) for p in parts)
+            case ast.SetComp():
+                return True
+            case ast.Call(func=ast.Name(id="set" | "frozenset" as name), args=args):
+                return name not in self._hidden and bool(args)
+            case ast.Call(func=ast.Attribute(value=inner, attr=attr)) if attr in _SET_METHODS:
+                return self._is_set(inner)
+            case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor(), right=right):
+                return self._is_set(left) or self._is_set(right)
+            case ast.Name(id=name):
+                return name in self._sets
+        return False
+
+    def _set_variables(self) -> set[str]:
+        """Return the local names that only ever stand for sets."""
+        given: dict[str, list[ast.expr | None]] = {}
+        plain: dict[int, tuple[str, ast.expr]] = {}
+        for node in ast.walk(self._agent):
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                plain[id(node.targets[0])] = (node.targets[0].id, node.value)
+        for node in ast.walk(self._agent):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                given.setdefault(node.id, []).append(plain.get(id(node), (node.id, None))[1])
+        return {
+            name for name, values in given.items() if all(value is not None and self._is_set(value) for value in values)
+        }
+
+    def _unordered(self, node: ast.expr) -> str:
+        text = ast.unparse(node)
+        shown = text if len(text) <= 60 else text[:59] + "…"
+        return (
+            f"the order of the set {shown} differs in each process, so the run could not be replayed. "
+            f"Use sorted({shown})."
+        )

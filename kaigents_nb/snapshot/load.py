@@ -1,0 +1,278 @@
+"""Load the code of a run: only what is asked for, into a module of its own."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import CodeType, ModuleType
+from typing import Any
+
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.errors import SnapshotError
+from kaigents_nb.snapshot.cells import compile_quietly
+from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.values.decode import decode
+from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
+
+Unwrap = Callable[[object], object]
+
+
+def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: Unwrap | None = None) -> LoadedCode:
+    """Return code ready to be called, having executed what the given global names need.
+
+    Parameters
+    ----------
+    snapshot
+        The code of the run.
+    names
+        Global names to load at once; others load when they are asked for.
+    for_agent
+        True to execute an agent's body: steps are known by name only, and what only they need stays unloaded.
+    unwrap
+        In a sandbox, returns the real object behind a guarded one. Class bodies and annotations are executed
+        with the real ones, as pydantic and dataclasses can't work with guards.
+
+    Raises
+    ------
+    SnapshotError
+        When the code has no such name.
+    Exception
+        Whatever the code itself raises, with a note that says where.
+    """
+    loaded = LoadedCode(snapshot, for_agent=for_agent, unwrap=unwrap)
+    for name in names:
+        loaded.ensure(name)
+    return loaded
+
+
+class LoadedCode:
+    """The code of a run in this process. Threads may share it."""
+
+    def __init__(self, snapshot: Snapshot, *, for_agent: bool, unwrap: Unwrap | None) -> None:
+        self.snapshot = snapshot
+        self._for_agent = for_agent
+        self._unwrap = unwrap
+        self._lock = threading.RLock()
+        self._definitions: dict[str, list[Definition]] = {}
+        for definition in snapshot.definitions:
+            for name in definition.names:
+                self._definitions.setdefault(name, []).append(definition)
+        self._stubs = {entry["global"]: step for step, entry in snapshot.steps.items()} if for_agent else {}
+        self._agents = {entry["global"] for entry in snapshot.agents.values()} if for_agent else set()
+        self._done: set[int] = set()
+        self.module = _new_module(snapshot, for_agent)
+        self.namespace: dict[str, Any] = vars(self.module)
+        weakref.finalize(self, sys.modules.pop, self.module.__name__, None).atexit = False
+        _show_source(snapshot)
+
+    def get(self, name: str) -> Any:
+        """Return the object of a global name, or of a path such as ``"helpers.search"`` or ``"tools['buy']"``."""
+        self.ensure(name)
+        found: Any = None
+        for part in _path(name):
+            if isinstance(part, ast.Name):
+                found = self.namespace[part.id]
+            elif isinstance(part, ast.Attribute):
+                found = getattr(found, part.attr)
+            elif isinstance(part, ast.Subscript):
+                found = found[ast.literal_eval(part.slice)]
+        return found
+
+    def ensure(self, name: str) -> None:
+        """Load a global name with all it needs, unless that was done before."""
+        first = next(_path(name))
+        assert isinstance(first, ast.Name)
+        if first.id not in self._definitions:
+            known = ", ".join(sorted(self._definitions))
+            raise SnapshotError(f"The run's code has no name {first.id!r}. Known: {known}.")
+        with self._lock:
+            wanted = self._closure(first.id)
+            for definition in self.snapshot.definitions:
+                if id(definition) in wanted and id(definition) not in self._done:
+                    self._execute(definition)
+                    self._done.add(id(definition))
+            self._complete_models(wanted)
+
+    def resolve(self, module: str, qualname: str) -> type:
+        """Return the class of a saved value: from the run's code, or from a module that the code imports.
+
+        Raises
+        ------
+        LookupError
+            When neither has it.
+        """
+        first, *rest = qualname.split(".")
+        found: Any
+        own = module in ("__main__", self.snapshot.module) or module.startswith(RUN_MODULE_PREFIX)
+        if own:
+            name = self.snapshot.types.get(qualname, first)
+            if name not in self._definitions:
+                raise LookupError(f"the run's code has no class {qualname!r}")
+            self.ensure(name)
+            found, rest = self.namespace[name], [] if qualname in self.snapshot.types else rest
+        else:
+            found = self._real(self._module(module))
+            rest = [first, *rest]
+        for part in rest:
+            try:
+                found = self._real(getattr(found, part))
+            except AttributeError:
+                raise LookupError(f"{module} has no {qualname!r}") from None
+        if not isinstance(found, type):
+            raise LookupError(f"{module}:{qualname} is not a class")
+        return found
+
+    def _module(self, name: str) -> object:
+        if name in sys.modules:
+            return sys.modules[name]
+        if name.partition(".")[0] not in {module.partition(".")[0] for module in self.snapshot.modules}:
+            raise LookupError(f"the run's code does not import {name!r}")
+        try:
+            __import__(name)
+        except ImportError as error:
+            raise LookupError(f"module {name!r} can't be imported here: {error}") from error
+        return sys.modules[name]
+
+    # --- which definitions ------------------------------------------------------------------------------------------
+
+    def _closure(self, name: str) -> set[int]:
+        seen: set[str] = set()
+        found: dict[int, Definition] = {}
+        stack = [name]
+        while stack:
+            current = stack.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            for definition in self._definitions.get(current, ()):
+                found[id(definition)] = definition
+                if self._is_stub(definition):
+                    continue
+                stack += definition.needs_now
+                # Another agent is only started by name: a run of its own executes its body.
+                if current == name or current not in self._agents:
+                    stack += definition.needs_later
+        return set(found)
+
+    def _is_stub(self, definition: Definition) -> bool:
+        return all(name in self._stubs for name in definition.names)
+
+    # --- execution --------------------------------------------------------------------------------------------------
+
+    def _execute(self, definition: Definition) -> None:
+        if definition.value is not None:
+            (name,) = definition.names
+            self.namespace[name] = decode(definition.value, resolve=self.resolve)
+            return
+        if not self._is_stub(definition):
+            self._run(definition)
+        for name in definition.names:
+            if name in self._stubs:
+                step = self._stubs[name]
+                self.namespace[name] = Step(None, self.snapshot.options(step), step)
+
+    def _run(self, definition: Definition) -> None:
+        snapshot, namespace = self.snapshot, self.namespace
+        kept = {name: namespace[name] for name in definition.temporary if name in namespace}
+        try:
+            with self._real_modules(definition.real):
+                for part, line in zip(definition.parts, snapshot.lines_of(definition), strict=True):
+                    exec(_compiled(part.text, line, snapshot.filename, definition.flags), namespace)  # noqa: S102
+        except Exception as error:
+            part = definition.parts[0]
+            place = f" ({part.label}, line {part.line})" if part.label else ""
+            error.add_note(f"While loading {', '.join(definition.names)}{place} of the run's code.")
+            raise
+        finally:
+            for name in definition.temporary:
+                namespace.pop(name, None)
+            namespace.update(kept)
+
+    @contextmanager
+    def _real_modules(self, needed: bool) -> Iterator[None]:
+        """Let what is executed see the real objects behind guarded ones."""
+        if not needed or self._unwrap is None:
+            yield
+            return
+        guarded = {
+            name: (value, real) for name, value in self.namespace.items() if (real := self._unwrap(value)) is not value
+        }
+        self.namespace.update({name: real for name, (_, real) in guarded.items()})
+        try:
+            yield
+        finally:
+            for name, (value, real) in guarded.items():
+                if self.namespace.get(name) is real:
+                    self.namespace[name] = value
+
+    def _real(self, value: object) -> Any:
+        return value if self._unwrap is None else self._unwrap(value)
+
+    def _complete_models(self, wanted: set[int]) -> None:
+        """Complete pydantic models that name later ones, while the real modules are at hand."""
+        open_models = [
+            value
+            for definition in self.snapshot.definitions
+            if id(definition) in wanted and definition.real
+            for name in definition.names
+            if vars(value := self.namespace.get(name)).get("__pydantic_complete__") is False
+            if isinstance(value, type)
+        ]
+        if open_models:
+            with self._real_modules(True):
+                for model in open_models:
+                    model.model_rebuild(raise_errors=False)  # type: ignore[attr-defined]
+
+
+def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
+    base = RUN_MODULE_PREFIX + snapshot.digest[:12] + ("_agent" if for_agent else "")
+    name, number = base, 1
+    while name in sys.modules:
+        # Loaded more than once in this process: forward references must not find the other one's classes.
+        number += 1
+        name = f"{base}_{number}"
+    module = ModuleType(name, snapshot.title)
+    vars(module).pop("__spec__", None)
+    module.__file__ = snapshot.filename
+    module.__package__ = snapshot.package
+    # Registered, so that dataclasses, pydantic and typing find what annotations name.
+    sys.modules[name] = module
+    return module
+
+
+def _show_source(snapshot: Snapshot) -> None:
+    """Let tracebacks and debuggers show the source; an entry without a time is never checked against a file."""
+    if snapshot.filename not in linecache.cache:
+        source = snapshot.source
+        linecache.cache[snapshot.filename] = (
+            len(source),
+            None,
+            source.splitlines(keepends=True),
+            snapshot.filename,
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(text: str, line: int, filename: str, flags: int) -> CodeType:
+    return compile_quietly("\n" * (line - 1) + text, filename, flags)
+
+
+def _path(name: str) -> Iterator[ast.expr]:
+    """Yield the parts of a name or path, the global name first."""
+    if name.isidentifier():
+        yield ast.Name(name)
+        return
+    parts: list[ast.expr] = []
+    node = ast.parse(name, mode="eval").body
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        parts.append(node)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        raise SnapshotError(f"{name!r} is not a global name or a path from one.")
+    yield from (node, *reversed(parts))

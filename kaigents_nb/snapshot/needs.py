@@ -1,0 +1,176 @@
+"""Which global names a piece of source needs, when it needs them, and on which line.
+
+The compiler itself decides what is global: the source is compiled and its code objects are read, so nested
+functions, comprehensions, class bodies and ``global`` statements are all right by construction.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import functools
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import CodeType
+
+from kaigents_nb.snapshot.cells import compile_quietly, parse
+
+_MODULE_NAMES = frozenset(
+    {"__name__", "__builtins__", "__doc__", "__package__", "__loader__", "__spec__", "__debug__", "__annotations__"}
+    | {"__build_class__", "__module__", "__qualname__", "__file__", "__class__", "__conditional_annotations__"}
+)
+_NOW = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<generic parameters of ")
+
+
+@dataclass(frozen=True)
+class Need:
+    """One use of a global name."""
+
+    name: str
+    line: int
+    """Line in the text, from 1."""
+    function: str = ""
+    """The function it is used in; empty at the top level."""
+    now: bool = False
+    """Needed when the definition itself is executed, and not only when it is called."""
+    annotation: bool = False
+    """Only used in an annotation."""
+    text: bool = False
+    """Only used in an annotation that Python keeps as text, so it need not exist."""
+    guarded: bool = False
+    """In a ``try`` that catches NameError."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a piece of source needs."""
+
+    uses: tuple[Need, ...]
+    written: frozenset[str]
+    """Globals that its functions assign (``global x``)."""
+    modules: frozenset[str]
+    """Modules that it imports, absolute names; what is imported from a module may be one too."""
+    chains: frozenset[str]
+    """Dotted names such as ``helpers.search``."""
+
+
+@functools.lru_cache(maxsize=4096)
+def needs_of(text: str, flags: int = 0) -> Needs:
+    """Return the global names that source needs.
+
+    Parameters
+    ----------
+    text
+        One or more statements.
+    flags
+        ``from __future__`` flags that are active.
+    """
+    tree = parse(text)
+    code = compile_quietly(text, "<needs>", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    annotations = [a for node in ast.walk(tree) for a in _annotations(node)]
+    spans = {(n.lineno, n.col_offset) for a in annotations for n in ast.walk(a) if isinstance(n, ast.Name)}
+    written: set[str] = set()
+    uses = list(_uses(code, now=True, function="", spans=spans, written=written))
+    if guards := _guarded_lines(tree):
+        uses = [Need(**{**vars(u), "guarded": True}) if u.line in guards else u for u in uses]
+    evaluated = {use.name for use in uses}
+    for annotation in annotations:
+        uses += [n for n in _text_names(annotation) if n.name not in evaluated]
+    return Needs(
+        uses=tuple(dict.fromkeys(uses)),
+        written=frozenset(written),
+        modules=frozenset(_imported(tree)),
+        chains=frozenset(_chains(tree)),
+    )
+
+
+def _uses(
+    code: CodeType, *, now: bool, function: str, spans: set[tuple[int, int]], written: set[str]
+) -> Iterator[Need]:
+    line, stored = code.co_firstlineno, set()
+    for instruction in dis.get_instructions(code):
+        position = instruction.positions
+        if position is not None and position.lineno is not None:
+            line = position.lineno
+        match instruction.opname:
+            case "LOAD_GLOBAL" | "LOAD_NAME" | "LOAD_FROM_DICT_OR_GLOBALS":
+                name = instruction.argval
+                if name in _MODULE_NAMES or (name in stored and instruction.opname == "LOAD_NAME"):
+                    continue
+                at = (line, position.col_offset) if position and position.col_offset is not None else None
+                yield Need(name, line, function, now, annotation=at in spans)
+            case "STORE_NAME":
+                stored.add(instruction.argval)
+            case "STORE_GLOBAL" | "DELETE_GLOBAL":
+                written.add(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            is_class = not constant.co_flags & inspect.CO_OPTIMIZED
+            name = constant.co_name
+            inner = function if name.startswith("<") else constant.co_qualname.replace(".<locals>", "")
+            yield from _uses(
+                constant,
+                now=now and (is_class or name.startswith(_NOW)),
+                function=inner,
+                spans=spans,
+                written=written,
+            )
+
+
+def _annotations(node: ast.AST) -> Iterator[ast.expr]:
+    match node:
+        case ast.arg() | ast.AnnAssign():
+            if node.annotation is not None:
+                yield node.annotation
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            if node.returns is not None:
+                yield node.returns
+
+
+def _text_names(annotation: ast.expr) -> Iterator[Need]:
+    """Yield the names of an annotation, looking into the text of strings in it."""
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Name):
+            yield Need(node.id, node.lineno, now=True, annotation=True, text=True)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                inner = ast.parse(node.value.strip(), mode="eval")
+            except (SyntaxError, ValueError):
+                continue
+            for part in ast.walk(inner):
+                if isinstance(part, ast.Name):
+                    yield Need(part.id, node.lineno, now=True, annotation=True, text=True)
+
+
+def _guarded_lines(tree: ast.Module) -> set[int]:
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Try) and any(
+            isinstance(n, ast.Name) and n.id == "NameError"
+            for handler in node.handlers
+            if handler.type is not None
+            for n in ast.walk(handler.type)
+        ):
+            lines.update(range(node.body[0].lineno, (node.body[-1].end_lineno or 0) + 1))
+    return lines
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _chains(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        parts: list[str] = []
+        base: ast.AST = node
+        while isinstance(base, ast.Attribute):
+            parts.append(base.attr)
+            base = base.value
+        if parts and isinstance(base, ast.Name):
+            yield ".".join([base.id, *reversed(parts)])

@@ -1,0 +1,133 @@
+"""Which statement of which cell made a live object, checked against the object itself.
+
+The latest statement that bound the name is only the first guess: its cell may have failed before it got there, the
+name may have been bound otherwise since, or the object may be an earlier version kept under another name.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from types import FunctionType
+from typing import Any
+
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, first_line
+from kaigents_nb.snapshot.live import follow, function_in, functions_held
+
+
+def origin_of(name: str, value: object, cells: Cells, namespace: Mapping[str, Any]) -> Statement | None:
+    """Return the statement that gave a name its value, which is code; None when no cell's text fits."""
+    candidates = [s for s in reversed(cells.bindings(name)) if not s.leaf.header]
+    return next((s for s in candidates if _fits(s, name, value, cells, namespace)), None)
+
+
+def _fits(statement: Statement, name: str, value: object, cells: Cells, namespace: Mapping[str, Any]) -> bool:
+    node = statement.node
+    if isinstance(node, ast.ClassDef):
+        return _fits_class(statement, node, value, cells)
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return _fits_function(statement, node, value)
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return False  # the value was compared with what the import gives before
+    return _fits_assignment(statement, name, value, cells, namespace)
+
+
+def _fits_function(statement: Statement, node: ast.FunctionDef | ast.AsyncFunctionDef, value: object) -> bool:
+    function = function_in(value)
+    if function is None:
+        return bool(node.decorator_list)
+    if statement.defines(function.__code__):
+        return True
+    if not node.decorator_list or function.__code__.co_name == node.name:
+        return False
+    # A decorator without functools.wraps: the function itself is in the closure of what replaced it.
+    held = [f for f in functions_held(function) if f.__code__.co_name == node.name]
+    return any(statement.defines(f.__code__) for f in held) or not held
+
+
+def _fits_class(statement: Statement, node: ast.ClassDef, value: object, cells: Cells) -> bool:
+    if not isinstance(value, type):
+        return bool(node.decorator_list)
+    if value.__name__ != node.name:
+        return False
+    for method in methods_of(value):
+        if cells.knows(method.__code__.co_filename):
+            return statement.holds(method.__code__)
+    line = vars(value).get("__firstlineno__")  # Python 3.13
+    return line is None or line in (node.lineno, first_line(node))
+
+
+def methods_of(cls: type) -> Iterator[FunctionType]:
+    """Yield the functions that were written in a class's body."""
+    for member in vars(cls).values():
+        function = member if isinstance(member, FunctionType) else function_in(member)
+        if function is not None and function.__qualname__.startswith(f"{cls.__qualname__}."):
+            yield function
+
+
+def _fits_assignment(
+    statement: Statement, name: str, value: object, cells: Cells, namespace: Mapping[str, Any]
+) -> bool:
+    assigned = _assigned(statement.node, name)
+    if assigned is not None and resolve(assigned, namespace) is value:
+        return True
+    if isinstance(value, FunctionType):
+        if value.__code__.co_name == "<lambda>" and "<locals>" not in value.__qualname__:
+            return _has_lambda(statement, value)
+        # Made by a call, or else it has its own def, which this statement only gave a second name.
+        return "<locals>" in value.__qualname__ or not cells.knows(value.__code__.co_filename)
+    if isinstance(value, type):
+        made_by_class_statement = any(
+            isinstance(s.node, ast.ClassDef) and _fits_class(s, s.node, value, cells)
+            for s in cells.bindings(value.__name__)
+        )
+        return "<locals>" in value.__qualname__ or not made_by_class_statement
+    return True
+
+
+def _has_lambda(statement: Statement, function: FunctionType) -> bool:
+    if function.__code__.co_filename not in statement.cell.filenames:
+        return False
+    return any(
+        isinstance(part, ast.Lambda) and part.lineno == function.__code__.co_firstlineno
+        for part in ast.walk(statement.node)
+    )
+
+
+def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
+    """Return the expression whose value goes to a name, where one expression does."""
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            for target in targets:
+                match target, value:
+                    case ast.Name(id=found), _ if found == name:
+                        return value
+                    case (
+                        (ast.Tuple(elts=names) | ast.List(elts=names)),
+                        (ast.Tuple(elts=values) | ast.List(elts=values)),
+                    ):
+                        for one, given in zip(names, values, strict=False):
+                            if isinstance(one, ast.Name) and one.id == name:
+                                return given
+        case ast.AnnAssign(value=value):
+            return value
+    return None
+
+
+def assigned_alone(statement: Statement, name: str) -> ast.expr | None:
+    """Return what ``name = …`` assigns; None for any other statement."""
+    node = statement.node
+    if isinstance(node, DEFINITIONS):
+        return None
+    return _assigned(node, name)
+
+
+def resolve(expression: ast.expr, namespace: Mapping[str, Any]) -> object:
+    """Return what a name or dotted name stands for now; None for any other expression."""
+    attributes: list[str] = []
+    while isinstance(expression, ast.Attribute):
+        attributes.append(expression.attr)
+        expression = expression.value
+    if not isinstance(expression, ast.Name):
+        return None
+    return follow(namespace.get(expression.id), attributes[::-1])
