@@ -1,0 +1,276 @@
+"""The card in real kernels: clicks arrive after the cell has returned, on every ipykernel and shell that is in use."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+
+from kaigents_nb.display.kernel import WIDGET_VIEW
+from kaigents_nb.runtime.server import ServerInfo
+from tests.support import eventually
+
+SHELLS = [("6.31", "main"), ("7.3", "main"), ("7.3", "subshell"), ("7.4", "main"), ("7.4", "subshell")]
+LATEST = ("7.4", "subshell")  # what JupyterLab uses
+AGENT = """
+    import kaigents_nb as kg
+
+    @kg.step
+    def double(x: int) -> int:
+        print("doubling", x)
+        return 2 * x
+
+    @kg.agent
+    async def keeper(x):
+        y = await double(x)
+        decision = await kg.approve("Keep it?", details={"y": y})
+        return f"{y} {decision.approved} {decision.comment}"
+"""
+
+
+class Kernel:
+    """A kernel as a front end sees it: widget models, displays by id, and what cells printed."""
+
+    def __init__(self, manager: KernelManager, shell: str) -> None:
+        self._manager = manager
+        self._client: BlockingKernelClient = manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=60)
+        self.models: dict[str, dict[str, Any]] = {}
+        self.displays: dict[str, list[dict[str, Any]]] = {}
+        self.printed: dict[str, str] = {}
+        self._idle: set[str] = set()
+        self._subshell = self._create_subshell() if shell == "subshell" else None
+
+    def cell(self, code: str) -> str:
+        """Execute a cell and return what it printed, its value and its error."""
+        cell = self._client.execute(textwrap.dedent(code))
+        self.until(lambda: cell in self._idle, f"the cell ends: {code}")
+        return self.printed.get(cell, "")
+
+    def until(self, fn: Callable[[], Any], message: str) -> Any:
+        """Handle the kernel's messages until something is true."""
+
+        def look() -> Any:
+            while self._client.iopub_channel.msg_ready():
+                self._handle(self._client.get_iopub_msg(timeout=5))
+            return fn()
+
+        return eventually(look, timeout_s=60, message=message)
+
+    def model(self, **state: Any) -> str:
+        """Return the id of the widget with this state, as soon as there is one."""
+
+        def find() -> list[str]:
+            return [id for id, model in self.models.items() if state.items() <= model.items()]
+
+        [found] = self.until(find, f"a widget with {state}")
+        return str(found)
+
+    def until_said(self, text: str) -> None:
+        """Wait until some widget shows a text."""
+        self.until(lambda: any(text in str(model.get("value")) for model in self.models.values()), f"{text!r} is shown")
+
+    def click(self, label: str) -> None:
+        """Click a button as JupyterLab does."""
+        model = self.model(_model_name="ButtonModel", description=label, disabled=False)
+        self._send(model, {"method": "custom", "content": {"event": "click"}})
+
+    def type(self, label: str, text: str) -> None:
+        """Type into a text box."""
+        model = self.model(_model_name="TextModel", description=label)
+        self._send(model, {"method": "update", "state": {"value": text}, "buffer_paths": []})
+
+    def last_display(self) -> dict[str, Any]:
+        """Return what is shown by now at the place that was made last."""
+        return list(self.displays.values())[-1][-1]
+
+    def until_static(self) -> str:
+        """Wait until the card has become static, and return its text."""
+        self.until(lambda: WIDGET_VIEW not in self.last_display(), "the card is replaced by HTML")
+        assert sorted(self.last_display()) == ["text/html", "text/plain"]
+        return str(self.last_display()["text/plain"])
+
+    def close(self) -> None:
+        """Let go of the kernel's sockets."""
+        self._client.stop_channels()
+
+    def _create_subshell(self) -> str:
+        request = self._client.session.msg("create_subshell_request", {})
+        self._client.control_channel.send(request)
+        while True:
+            reply = self._client.get_control_msg(timeout=10)
+            if reply["msg_type"] == "create_subshell_reply":
+                return str(reply["content"]["subshell_id"])
+
+    def _send(self, model: str, data: dict[str, Any]) -> None:
+        message = self._client.session.msg("comm_msg", {"comm_id": model, "data": data})
+        if self._subshell is not None:
+            message["header"]["subshell_id"] = self._subshell
+        self._client.shell_channel.send(message)
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        kind, content = message["msg_type"], message["content"]
+        cell = message["parent_header"].get("msg_id", "")
+        if kind == "comm_open":
+            self.models[content["comm_id"]] = dict(content["data"]["state"])
+        elif kind == "comm_msg" and content["data"]["method"] == "update":
+            self.models.setdefault(content["comm_id"], {}).update(content["data"]["state"])
+        elif kind == "comm_close":
+            self.models.pop(content["comm_id"], None)
+        elif kind == "display_data":
+            self.displays.setdefault(content["transient"]["display_id"], []).append(content["data"])
+        elif kind == "update_display_data":
+            # A front end that does not know the place drops the update.
+            self.displays[content["transient"]["display_id"]].append(content["data"])
+        elif kind == "execute_result":
+            self.displays[f"result of {cell}"] = [content["data"]]
+            self.printed[cell] = self.printed.get(cell, "") + content["data"]["text/plain"]
+        elif kind == "stream":
+            self.printed[cell] = self.printed.get(cell, "") + content["text"]
+        elif kind == "error":
+            self.printed[cell] = self.printed.get(cell, "") + "\n".join(content["traceback"])
+        elif kind == "status" and content["execution_state"] == "idle":
+            self._idle.add(cell)
+
+
+@pytest.fixture(scope="session")
+def ipykernel_at(request: pytest.FixtureRequest) -> Callable[[str], Path | None]:
+    """Where an ipykernel version can be imported from; fetched once and kept in pytest's cache."""
+
+    def find(version: str) -> Path | None:
+        if importlib.metadata.version("ipykernel").startswith(f"{version}."):
+            return None
+        home = Path(request.config.cache.mkdir("ipykernel")) / version
+        if not home.exists():
+            fetched = home.with_name(f"{version}.{os.getpid()}")
+            # Over this environment: only ipykernel itself differs. nest_asyncio is what 6.x needs beside it.
+            packages = [f"ipykernel=={version}.*", "nest_asyncio"]
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(fetched)]
+            subprocess.run([*pip, *packages], check=True)
+            fetched.rename(home)
+        return home
+
+    return find
+
+
+@pytest.fixture
+def start_kernel(
+    ipykernel_at: Callable[[str], Path | None], server: ServerInfo, tmp_path: Path
+) -> Iterator[Callable[[str, str], tuple[KernelManager, Kernel]]]:
+    """Start a kernel of an ipykernel version, in a directory of its own."""
+    managers: list[KernelManager] = []
+    kernels: list[Kernel] = []
+
+    def start(version: str, shell: str) -> tuple[KernelManager, Kernel]:
+        manager = KernelManager()
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        manager._kernel_spec = KernelSpec(argv=argv, language="python", display_name=version)
+        overlay = ipykernel_at(version)
+        path = os.environ["PYTHONPATH"]
+        env = {**os.environ, "PYTHONPATH": f"{overlay}{os.pathsep}{path}" if overlay else path}
+        manager.start_kernel(env=env, cwd=str(tmp_path))
+        managers.append(manager)
+        kernels.append(Kernel(manager, shell))
+        assert kernels[-1].cell("import ipykernel; print(ipykernel.__version__)").startswith(version)
+        return manager, kernels[-1]
+
+    yield start
+    for kernel in kernels:
+        kernel.close()
+    for manager in managers:
+        manager.shutdown_kernel(now=True)
+        manager.context.destroy()
+
+
+Starter = Callable[[str, str], tuple[KernelManager, Kernel]]
+
+
+@pytest.mark.parametrize(("version", "shell"), SHELLS)
+def test_a_click_decides_after_the_cell_has_returned(start_kernel: Starter, version: str, shell: str) -> None:
+    """The gate's form appears by itself, the click is heard, and the saved output tells what happened."""
+    _, kernel = start_kernel(version, shell)
+    assert kernel.cell(AGENT + "\n    run = keeper.start(21)\n    run") == ""
+    assert WIDGET_VIEW in kernel.last_display()
+    kernel.type("Comment", "fine")
+    kernel.click("Approve")
+    text = kernel.until_static()
+    assert "keeper · completed" in text
+    assert "Approved by" in text and "“fine”" in text
+    assert "doubling 21" in text
+    assert kernel.cell("run.result()") == "'42 True fine'"
+
+
+def test_a_restarted_kernel_goes_on_with_the_card(start_kernel: Starter) -> None:
+    """After kill -9 and a restart, kg.run(id) shows the run's card, and its button works; no cell is re-run."""
+    manager, kernel = start_kernel(*LATEST)
+    run_id = kernel.cell(AGENT + "\n    run = keeper.start(4)\n    run.wait_for_gate(30)\n    print(run.id)").strip()
+    kernel.close()
+    manager.restart_kernel(now=True)
+    again = Kernel(manager, "main")
+    try:
+        again.cell(f"import kaigents_nb as kg\nkg.run({run_id!r})")
+        again.click("Reject")
+        assert "Rejected by" in again.until_static()
+        assert again.cell(f"kg.run({run_id!r}).result()") == "'8 False '"
+    finally:
+        again.close()
+
+
+def test_two_cards_and_a_decision_in_code_stay_in_step(start_kernel: Starter) -> None:
+    """Every place where the run is shown becomes the record of the decision taken elsewhere."""
+    _, kernel = start_kernel(*LATEST)
+    kernel.cell(AGENT + "\n    run = keeper.start(1)\n    run")
+    kernel.cell("kg.run(run.id)")
+    kernel.model(_model_name="ButtonModel", description="Approve")
+    kernel.cell("decided = run.approve(comment='in code')")
+    kernel.until(
+        lambda: all(WIDGET_VIEW not in shown[-1] for shown in kernel.displays.values()), "both cards are static"
+    )
+    assert len(kernel.displays) == 2
+    assert all("“in code”" in shown[-1]["text/plain"] for shown in kernel.displays.values())
+    assert not any(model.get("description") == "Approve" for model in kernel.models.values())
+
+
+def test_the_inbox_decides(start_kernel: Starter) -> None:
+    """kg.inbox() lists the gate with its details, and a click there lets the run go on."""
+    _, kernel = start_kernel(*LATEST)
+    kernel.cell(AGENT + "\n    run = keeper.start(1000)\n    gate = run.wait_for_gate(30)")
+    kernel.until(
+        lambda: "True" in kernel.cell("print(run.id in set(kg.pending().run_id))"), "the gate is in the server's index"
+    )
+    # Gates of other tests' runs may be open too: only this run's form is clicked.
+    kernel.cell(
+        """
+        inbox = kg.inbox()
+        inbox.pending = inbox.pending[inbox.pending.run_id == run.id]
+        inbox._show(inbox.pending)
+        inbox
+        """
+    )
+    kernel.until_said("2000")
+    kernel.click("Approve")
+    assert kernel.cell("run.result()") == "'2000 True '"
+
+
+def test_a_parked_step_is_mended_from_the_card(start_kernel: Starter) -> None:
+    """The card shows the bug; the corrected cell and one click let the same run go on."""
+    _, kernel = start_kernel(*LATEST)
+    kernel.cell(AGENT.replace("return 2 * x", "return 2 * x['rate']") + "\n    run = keeper.start(3)\n    run")
+    kernel.until_said("run.mend()")
+    kernel.until_said("TypeError: &#x27;int&#x27; object is not subscriptable")
+    kernel.cell("@kg.step\ndef double(x: int) -> int:\n    return 2 * x")
+    kernel.click("Mend and go on")
+    kernel.click("Approve")
+    assert "completed" in kernel.until_static()
+    assert kernel.cell("run.result()") == "'6 True '"
