@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from kaigents_nb.values.encoded import Encoded
-from kaigents_nb.values.types import display_name, is_pydantic_model
+from kaigents_nb.values.types import display_name, is_namedtuple, is_pydantic_model
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _SHOWN = 20
@@ -119,7 +120,11 @@ def _own_text(value: Any, room: int, depth: int) -> str:
         return _fields(cls.__name__, ((n, getattr(value, n)) for n in names if hasattr(value, n)), room, depth)
     if depth and is_pydantic_model(cls):
         return _fields(cls.__name__, value.__dict__.items(), room, depth)
-    if isinstance(value, Mapping) and isinstance(value, dict):
+    if depth and is_namedtuple(cls):
+        return _fields(cls.__name__, zip(value._fields, value, strict=False), room, depth)
+    if cls is collections.deque:
+        return f"deque({_container(list(itertools.islice(value, _SHOWN + 1)), room, depth)})"
+    if isinstance(value, dict):
         return f"{cls.__name__}({_container(dict(itertools.islice(value.items(), _SHOWN + 1)), room, depth)})"
     if isinstance(value, (list, tuple, set, frozenset, str, bytes)) and len(value) > 10 * _SHOWN:
         return f"<{_name(value)} of {len(value):,}>"
@@ -135,6 +140,8 @@ def _container(value: Any, room: int, depth: int) -> str:
         return repr(value)
     if depth == 0:
         return f"{opening}{_CUT}{closing}"
+    if cls in (set, frozenset) and len(value) > _SHOWN:
+        return f"{cls.__name__} of {len(value):,}"  # which items come first differs from process to process
     parts: list[str] = []
     items: Iterable[Any] = value.items() if cls is dict else value
     for item in itertools.islice(items, _SHOWN):
@@ -144,7 +151,7 @@ def _container(value: Any, room: int, depth: int) -> str:
             part = _text(item, room, depth - 1)
         parts.append(part)
         room -= len(part) + 2
-        if room <= 0:
+        if room <= 0 and cls not in (set, frozenset):
             break
     if cls in (set, frozenset):
         parts.sort()

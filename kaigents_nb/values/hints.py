@@ -32,6 +32,8 @@ def shape(value: Any, hint: object) -> Any:
         return value
     try:
         return adapter.validate_python(value)
+    except pydantic.errors.PydanticUserError:
+        return value  # it names something that is not defined
     except pydantic.ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or 'value'}: {problem['msg']}"
@@ -84,7 +86,6 @@ def _cached(hint: Any) -> pydantic.TypeAdapter[Any] | None:
 def _build(hint: Any) -> pydantic.TypeAdapter[Any] | None:
     try:
         adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(hint)
-        adapter.rebuild(raise_errors=True)
     except (pydantic.errors.PydanticUserError, NameError, TypeError):
         return None
     return adapter

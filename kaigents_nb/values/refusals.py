@@ -14,6 +14,7 @@ from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 from kaigents_nb.values.types import MAIN, display_name
 
 PLAIN_DATA = "Return plain data (numbers, text, lists, dicts, dataclasses, DataFrames)"
+_CODE = "Functions travel with the code of a run, not as values: return what the function gives or its name."
 _RESOURCE = "make live objects such as clients and connections with @kg.resource"
 
 _BY_LIBRARY = {
@@ -80,6 +81,8 @@ def advise(value: Any) -> str:
     for kinds, advice in _BY_TYPE:
         if isinstance(value, kinds):
             return advice
+    if "__wrapped__" in getattr(value, "__dict__", ()):
+        return _CODE
     cls = type(value)
     library = (getattr(cls, "__module__", "") or "").partition(".")[0]
     if library in _BY_LIBRARY:
@@ -108,10 +111,7 @@ _FUNCTIONS = (
     types.WrapperDescriptorType,
 )
 _BY_TYPE: tuple[tuple[Any, str], ...] = (
-    (
-        _FUNCTIONS,
-        "Functions travel with the code of a run, not as values: return what the function gives or its name.",
-    ),
+    (_FUNCTIONS, _CODE),
     (types.ModuleType, f"{PLAIN_DATA} and import the module where it is used."),
     (type, "Return an instance, or the name of the class as text."),
     ((types.CoroutineType, types.AsyncGeneratorType), "It was not awaited: write `await` before the call."),

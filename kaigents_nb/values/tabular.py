@@ -170,13 +170,13 @@ def _range(name: Any, start: int, stop: int, step: int) -> pd.RangeIndex:
 
 def _write_labels(labels: Any, w: Writing) -> Spec:
     """Return an Index that is short or of another length: readable text, or a stream inside the stream."""
-    name = {"name": w.json(labels.name)} if not isinstance(labels, pd.MultiIndex) else {}
     if isinstance(labels, pd.RangeIndex):
         return _write_index(labels, [], w)
-    if labels.dtype == object and all(type(label) is str for label in labels):
-        return {"k": "object", "v": w.json(labels.tolist()), **name}
-    if labels.dtype == pd.Series(["x"]).dtype and not labels.hasnans:
-        return {"k": "str", "v": w.json(labels.tolist()), **name}
+    if type(labels) is pd.Index and labels.dtype in (object, pd.Series(["x"]).dtype):
+        texts = labels.tolist()
+        if all(type(text) is str for text in texts):
+            kind = "object" if labels.dtype == object else "str"
+            return {"k": kind, "v": w.json(texts), "name": w.json(labels.name)}
     return {"k": "stream", "v": write_bytes(to_arrow(labels, w))}
 
 
