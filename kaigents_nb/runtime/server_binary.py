@@ -122,8 +122,9 @@ def _wheel_scripts() -> Iterator[Path]:
         wheel = metadata.distribution(_WHEEL)
     except metadata.PackageNotFoundError:
         return
+    # `pip install --target` moves the script here, and the list of files still names the place it left.
+    yield Path(str(wheel.locate_file("bin"))) / _NAME
     yield from (Path(str(file.locate())) for file in wheel.files or () if file.name == _NAME)
-    yield Path(str(wheel.locate_file("bin"))) / _NAME  # `pip install --target` moves it without saying so
     yield Path(sysconfig.get_path("scripts")) / _NAME
 
 

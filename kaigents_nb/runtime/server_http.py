@@ -10,6 +10,11 @@ from typing import Any
 HOST = "127.0.0.1"
 NAMESPACE = "default"
 
+# A web page in this machine's browser may send to any local port, and the server takes it: it could approve
+# a gate. So the server answers to this name only (`frontend.httpAllowedHosts`), which can't be resolved, hence
+# is sent by no browser.
+HOST_HEADER = "kaigents-nb.invalid"
+
 # Stock servers delete a finished run after a day; looking back at it is what this library is for.
 RETENTION_DAYS = 3650
 
@@ -53,7 +58,7 @@ def _call(
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
     try:
         payload = None if body is None else json.dumps(body)
-        connection.request(method, path, payload, {"Content-Type": "application/json"})
+        connection.request(method, path, payload, {"Host": HOST_HEADER, "Content-Type": "application/json"})
         response = connection.getresponse()
         content = response.read()
         if response.status != 200:

@@ -13,7 +13,7 @@ from kaigents_nb.errors import ServerNotReady
 from kaigents_nb.runtime import datadir, server_database, server_http, server_process
 from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
 from kaigents_nb.runtime.server_binary import Binary
-from kaigents_nb.runtime.server_http import HOST
+from kaigents_nb.runtime.server_http import HOST, HOST_HEADER
 from kaigents_nb.runtime.server_ports import Ports, choose
 from kaigents_nb.runtime.server_state import SYNCHRONOUS, Durability, ServerInfo, find
 
@@ -32,6 +32,7 @@ _DYNAMIC_CONFIG = {
     "history.timerProcessorMaxPollRPS": "2000",
     "history.visibilityProcessorMaxPollRPS": "2000",
     "system.enableActivityEagerExecution": "true",
+    "frontend.httpAllowedHosts": f'["{HOST_HEADER}"]',
 }
 
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from temporalio.client import Client
 from kaigents_nb.errors import DatabaseError
 from kaigents_nb.runtime import server, server_process
 from kaigents_nb.runtime.server import ServerInfo
+from kaigents_nb.runtime.server_http import HOST_HEADER
 from tests.support import ROOT, eventually, eventually_async
 
 START = "from pathlib import Path; import sys; from kaigents_nb.runtime import server; sys.stdin.readline(); "
@@ -191,7 +193,10 @@ async def test_finished_runs_are_kept(place: Path) -> None:
     """The server keeps the history of finished runs for years, where a stock one deletes it after a day."""
     info = server.ensure(place)
     ports = json.loads((place / "ports.json").read_bytes())
-    with urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/api/v1/namespaces/default") as answer:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{ports['http']}/api/v1/namespaces/default", headers={"Host": HOST_HEADER}
+    )
+    with urllib.request.urlopen(request) as answer:
         config = json.load(answer)["config"]
     assert config["workflowExecutionRetentionTtl"] == f"{3650 * 24 * 3600}s"
     assert list(config["customSearchAttributeAliases"].values()) == ["KaigentsState"]
@@ -317,3 +322,17 @@ async def test_port_taken_since_the_last_start(place: Path) -> None:
         after = server.ensure(place)
     assert after.address != before.address
     assert await statuses(after, await start_runs(after)) == {"RUNNING"}
+
+
+async def test_web_pages_can_not_reach_into_runs(place: Path) -> None:
+    """The HTTP API refuses whatever a browser can send, so that no web page can approve or read anything."""
+    (run,) = await start_runs(server.ensure(place))
+    ports = json.loads((place / "ports.json").read_bytes())
+    signal_url = f"/api/v1/namespaces/default/workflows/{run}/signal/approve"
+    for host in (f"127.0.0.1:{ports['http']}", f"localhost:{ports['http']}", "evil.example", ""):
+        for method, path in (("POST", signal_url), ("GET", "/api/v1/namespaces/default/workflows")):
+            connection = http.client.HTTPConnection("127.0.0.1", ports["http"])
+            connection.request(method, path, b'{"input": []}', {"Host": host, "Content-Type": "text/plain"})
+            response = connection.getresponse()
+            assert (response.status, run in response.read().decode()) == (403, False), (host, method)
+            connection.close()

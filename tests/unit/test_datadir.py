@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -40,7 +41,11 @@ def test_default_is_the_user_data_dir(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_new_directory_is_private_whatever_the_umask(tmp_path: Path) -> None:
     """A directory made here, below parents that are made too, is for its owner only."""
-    assert mode(datadir.data_dir(tmp_path / "a" / "b")) == 0o700
+    before = os.umask(0)
+    try:
+        assert mode(datadir.data_dir(tmp_path / "a" / "b")) == 0o700
+    finally:
+        os.umask(before)
 
 
 def test_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
