@@ -140,7 +140,18 @@ class Run:
         return asyncio.wrap_future(self._connection.post(self._outcome())).__await__()
 
     async def _outcome(self) -> Any:
-        return await outcome(self._connection, self.id)
+        try:
+            value = await outcome(self._connection, self.id)
+        except KaigentsError:
+            await self._shown()
+            raise
+        await self._shown()
+        return value
+
+    async def _shown(self) -> None:
+        """Let the cards show the end first: what executes a notebook saves what arrived before the cell ended."""
+        if self._watch is not None:
+            await self._watch.settle()
 
     # Deciding.
 

@@ -26,6 +26,7 @@ _PENDING_S = 2.0
 """How often the server is asked while steps run elsewhere: attempts and heartbeats are not in the history."""
 _IDLE_S = 15.0
 _LOST_S = 2.0
+_SETTLE_S = 1.0
 
 Callback = Callable[[RunView], None]
 
@@ -58,6 +59,11 @@ class Watch:
                 self._task.cancel()
 
         return unsubscribe
+
+    async def settle(self) -> None:
+        """Wait, but not long, until those who listen have seen the end of the run."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([asyncio.wrap_future(self._task)], timeout=_SETTLE_S)
 
     async def _serve(self) -> None:
         while self._callbacks:
