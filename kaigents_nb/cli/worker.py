@@ -1,0 +1,85 @@
+"""``kaigents-nb worker``: execute runs in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import kaigents_nb as kg
+from kaigents_nb.authoring.upward import upward
+from kaigents_nb.cli import output
+from kaigents_nb.runtime.queue import task_queue
+
+_LOOK_EVERY_S = 3.0
+
+
+def worker(
+    queue: Annotated[
+        list[str] | None,
+        typer.Option("--queue", "-q", metavar="QUEUE", help="Serve this task queue; may be given several times."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also adopt each queue with open runs that no other worker serves.")
+    ] = False,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="Leave when standard input ends: with the program that started this.")
+    ] = False,
+) -> None:
+    """Execute runs until Ctrl-C or SIGTERM; without options those of this directory.
+
+    Several workers may serve one queue. A step that is under way when this worker leaves is given to the next.
+    """
+    # Local modules that a run imports are found as in a notebook of this directory.
+    if str(Path.cwd()) not in sys.path and "" not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    leave = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if sys.platform != "win32" else [])):
+        signal.signal(number, lambda *_: leave.set())
+    if until_eof:
+        threading.Thread(target=_read_to_end, args=(leave,), name="stdin", daemon=True).start()
+
+    connection = kg.connect()
+    queues = dict.fromkeys(queue or ([] if everything else [task_queue()]))
+    for name in queues:
+        _serve(connection, name)
+    import_module("pandas")  # nearly every run needs it, and now there is time
+    if everything:
+        output.say("Adopting queues that nobody serves.")
+    while not leave.is_set():
+        if everything:
+            for name in _orphans(connection):
+                queues[name] = None
+                _serve(connection, name)
+        leave.wait(_LOOK_EVERY_S)
+        for name in queues:
+            if problem := connection.worker_problem(name):
+                output.say(problem, stderr=True)
+                _serve(connection, name)
+    output.say("Leaving; what was under way goes to the next worker.")
+
+
+def _serve(connection: kg.Connection, queue: str) -> None:
+    connection.serve(queue, explicit=True)
+    output.say(f"Serving {queue} at {connection.address}.")
+
+
+def _orphans(connection: kg.Connection) -> list[str]:
+    try:
+        found: list[str] = connection.run(lambda: upward("kaigents_nb.history.orphans:orphaned_queues")(connection))
+    except kg.KaigentsError as error:
+        output.say(str(error), stderr=True)
+        return []
+    return found
+
+
+def _read_to_end(leave: threading.Event) -> None:
+    try:
+        sys.stdin.buffer.read()
+    finally:
+        leave.set()
