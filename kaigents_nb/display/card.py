@@ -21,16 +21,16 @@ _cards: dict[tuple[str, str], Card] = {}
 _cards_lock = threading.Lock()
 
 
-def show(run: LiveRun) -> None:
+def show(run: LiveRun) -> Card | None:
     """Show a run here: live while it runs, as static HTML once it has ended, as text in a terminal.
 
     A run has one card in a kernel however often it is shown, so all its views are always in step and showing
-    it again costs nothing.
+    it again costs nothing. Returns the card, or None where only the static form is shown.
     """
     view = run.view()
     if view.closed or not has_widgets():
         publish({"text/html": html.run_html(view), "text/plain": run_text(view)}, uuid.uuid4().hex)
-        return
+        return None
     key = (view.run_id, view.url)
     with _cards_lock:
         card = _cards.get(key)
@@ -42,6 +42,7 @@ def show(run: LiveRun) -> None:
     card.display()
     if not card.alive:
         _forget(key, card)
+    return card
 
 
 def _forget(key: tuple[str, str], card: Card) -> None:
@@ -149,11 +150,11 @@ class Card:
         waiting = {gate.gate: gate for gate in words.open_gates(view)}
         gone = [self._forms.pop(name) for name in list(self._forms) if name not in waiting]
         for name, gate in waiting.items():
+            how = words.in_code(gate, several=len(waiting) > 1)
             if name in self._forms:
-                if self._forms[name].gate is not gate:
-                    self._forms[name].update(gate)
+                self._forms[name].update(gate, how=how)
             else:
-                self._forms[name] = GateForm(gate, partial(self._run.submit_decision, name))
+                self._forms[name] = GateForm(gate, partial(self._run.submit_decision, name), how=how)
         children = tuple(self._forms[name].widget for name in waiting)
         if children != self._gates.children:
             self._gates.children = children

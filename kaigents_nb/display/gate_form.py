@@ -31,13 +31,14 @@ class GateForm:
     arrive; they stay grey when somebody else was faster, and the form says who.
     """
 
-    def __init__(self, gate: GateView, submit: Submit, *, heading: str = "") -> None:
+    def __init__(self, gate: GateView, submit: Submit, *, how: str, heading: str = "") -> None:
         self.gate = gate
         self._submit = submit
+        self._how = how
         self._heading = heading
         self._state: Literal["open", "sent", "closed"] = "open"
         self._lock = threading.RLock()
-        self._question = widgets.HTML(html.gate_html(gate, heading=heading))
+        self._question = widgets.HTML(html.gate_html(gate, how=how, heading=heading))
         self._choice = self._make_choice()
         self._comment = widgets.Text(
             description="Comment",
@@ -53,11 +54,12 @@ class GateForm:
             [self._question, self._comment, row, self._message], layout=widgets.Layout(padding="0 0 6px 0")
         )
 
-    def update(self, gate: GateView, *, over: bool = False) -> None:
+    def update(self, gate: GateView, *, how: str | None = None, over: bool = False) -> None:
         """Take a newer state of the gate: its details, or that it is no longer open; ``over``: the run has ended."""
         with self._lock:
             self.gate = gate
-            self._question.value = html.gate_html(gate, heading=self._heading)
+            self._how = self._how if how is None else how
+            self._question.value = html.gate_html(gate, how=self._how, heading=self._heading)
             if over or gate.decision is not None or gate.withdrawn:
                 self._settle("closed", f"{words.verdict(gate.decision)}.")
 

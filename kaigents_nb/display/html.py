@@ -61,7 +61,10 @@ def run_html(view: RunView) -> str:
     """Return the whole card of a run as one static HTML element."""
     parts = [
         head_html(view),
-        *(gate_html(gate, how=words.in_code(gate, view)) for gate in words.open_gates(view)),
+        *(
+            gate_html(gate, how=words.in_code(gate, several=len(view.open_gates) > 1), options=True)
+            for gate in words.open_gates(view)
+        ),
         end_html(view),
         decided_html(view),
         steps_html(view),
@@ -118,8 +121,11 @@ def head_html(view: RunView) -> str:
     return _base("".join(parts))
 
 
-def gate_html(gate: GateView, *, how: str = "", heading: str = "") -> str:
-    """Return an open gate's question and details; ``how`` says how to decide it in code."""
+def gate_html(gate: GateView, *, how: str, heading: str = "", options: bool = False) -> str:
+    """Return an open gate's question and details; ``how`` says how to decide it in code.
+
+    ``options`` lists them too, where no buttons do.
+    """
     parts = []
     if heading:
         parts.append(f'<div style="{_QUIET}">{esc(heading, words.LINE)}</div>')
@@ -128,10 +134,9 @@ def gate_html(gate: GateView, *, how: str = "", heading: str = "") -> str:
         parts.append(f'<div style="{_QUIET}">asked {esc(words.clock(gate.opened, date=True))}</div>')
     if gate.details is not None:
         parts.append(f'<div style="margin: 4px 0; overflow-x: auto">{details_html(gate.details)}</div>')
-    if how:
-        if gate.options:
-            parts.append(f"<div>Options: {esc(', '.join(words.line(name) for name in gate.options))}</div>")
-        parts.append(f'<div style="{_QUIET}">In a cell: {_code(how)}</div>')
+    if options and gate.options:
+        parts.append(f"<div>Options: {esc(', '.join(words.line(name) for name in gate.options))}</div>")
+    parts.append(f'<div style="{_QUIET}">In a cell: {_code(how)}</div>')
     return _base(_bar(_ASKS, "".join(parts)))
 
 

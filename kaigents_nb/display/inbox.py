@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
-from kaigents_nb.display import html
+from kaigents_nb.display import html, words
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, widget_bundle
 from kaigents_nb.display.protocols import Done
@@ -142,7 +142,8 @@ class Inbox:
     def _form(self, row: dict[str, Any]) -> GateForm:
         gate = GateView(row["gate"], row["question"], tuple(row["options"]), opened=row["opened"])
         submit = partial(self._desk.decide, row["run_id"], row["gate"])
-        return GateForm(gate, submit, heading=f"{row['agent']} · {row['run_id']}")
+        how = words.in_code(gate, run=f"kg.run({row['run_id']!r})")
+        return GateForm(gate, submit, how=how, heading=f"{row['agent']} · {row['run_id']}")
 
     def _update(self, view: RunView) -> None:
         """Take a newer state of a run: the details of its gates, and decisions taken elsewhere."""

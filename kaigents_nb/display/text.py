@@ -101,7 +101,7 @@ def _gate(gate: GateView, view: RunView) -> str:
     lines += [f"  {text}" for text in details_lines(gate.details)]
     if gate.options:
         lines.append("  Options: " + ", ".join(words.line(option) for option in gate.options))
-    lines.append(f"  Decide: {words.in_code(gate, view)}")
+    lines.append(f"  Decide: {words.in_code(gate, several=len(view.open_gates) > 1)}")
     return "\n".join(lines)
 
 

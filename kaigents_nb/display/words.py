@@ -35,7 +35,7 @@ def clean(text: object, limit: int = PARAGRAPH, *, tail: bool = False) -> str:
     signs, lone surrogates and signs that reverse the reading direction become visible escapes.
     ``tail`` keeps the end instead of the beginning.
     """
-    whole = str(text)
+    whole = _str(text)
     # Cut before the regular expressions see it, so that a huge text costs nothing.
     kept = whole[-limit:] if tail else whole[:limit]
     cut = len(whole) - len(kept)
@@ -50,8 +50,15 @@ def clean(text: object, limit: int = PARAGRAPH, *, tail: bool = False) -> str:
 
 def line(text: object, limit: int = LINE) -> str:
     """Return ``text`` on one line, shortened with an ellipsis."""
-    one = " ".join(clean(str(text)[: limit * 4]).split())
+    one = " ".join(clean(_str(text)[: limit * 4]).split())
     return one if len(one) <= limit else one[: limit - 1] + "…"
+
+
+def _str(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - an analyst's own class must not take the card down
+        return f"<{type(value).__name__}: its text can't be shown: {type(error).__name__}>"
 
 
 def last_line(error: str) -> str:
@@ -170,13 +177,13 @@ def past_gates(view: RunView) -> list[GateView]:
     return [gate for gate in view.gates if gate.gate not in waiting]
 
 
-def in_code(gate: GateView, view: RunView) -> str:
-    """Return how to decide a gate in a cell or a terminal."""
-    which = f"{gate.gate!r}" if len(view.open_gates) > 1 else ""
+def in_code(gate: GateView, *, run: str = "run", several: bool = False) -> str:
+    """Return how to decide a gate in a cell; ``several`` gates of the run are open."""
+    which = f"{gate.gate!r}" if several else ""
     choice = f"choice={line(gate.options[0])!r}" if gate.options else ""
     approve = ", ".join(part for part in (which, choice) if part)
     reject = ", ".join(part for part in (which, 'comment="…"') if part)
-    return f"run.approve({approve}) or run.reject({reject})"
+    return f"{run}.approve({approve}) or .reject({reject})"
 
 
 def verdict(decision: Mapping[str, Any] | None) -> str:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.runtime.server import ServerInfo
@@ -274,3 +276,26 @@ def test_a_parked_step_is_mended_from_the_card(start_kernel: Starter) -> None:
     kernel.click("Approve")
     assert "completed" in kernel.until_static()
     assert kernel.cell("run.result()") == "'6 True '"
+
+
+@pytest.mark.usefixtures("server")
+def test_an_executed_notebook_keeps_the_record(tmp_path: Path) -> None:
+    """nbclient, and so papermill and nbconvert, save static HTML of the end where the card was shown."""
+    cells = [
+        AGENT + "\n    run = keeper.start(5)\n    run",
+        "run.wait_for_gate(30)\nrun.reject(comment='no')",
+        "run.result()",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(cell)) for cell in cells])
+    client = NotebookClient(
+        notebook, timeout=60, store_widget_state=False, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.km = client.create_kernel_manager()
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    client.km._kernel_spec = KernelSpec(argv=argv, language="python", display_name="this")
+    client.execute()
+    [shown] = notebook.cells[0].outputs
+    assert sorted(shown.data) == ["text/html", "text/plain"]
+    assert "keeper · completed" in shown.data["text/plain"]
+    assert "Rejected by" in shown.data["text/html"]
+    assert notebook.cells[2].outputs[0].data["text/plain"] == "'10 False no'"

@@ -444,7 +444,7 @@ def test_the_inbox_has_a_static_form() -> None:
 @pytest.mark.usefixtures("messages")
 def test_controls_are_named_for_screen_readers() -> None:
     """Every control has words: a description, and buttons a tooltip."""
-    form = GateForm(replace(GATE, options=tuple("abcdef")), lambda *_: None)
+    form = GateForm(replace(GATE, options=tuple("abcdef")), lambda *_: None, how="run.approve()")
     controls = [part for part in parts(form.widget) if not isinstance(part, widgets.HTML | widgets.Box)]
     assert len(controls) == 4
     assert all(control.description.strip() for control in controls)

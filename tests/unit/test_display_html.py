@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html.parser
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -152,8 +154,8 @@ def test_a_gate_says_how_to_decide_in_code() -> None:
     """The question, the options and the calls are shown; a second gate makes the calls name theirs."""
     gate = GateView("1", "Contact?", ("ACME", "Beta"), opened=START)
     one, two = a_view("waiting", gates=(gate,)), a_view("waiting", gates=(gate, replace(gate, gate="2")))
-    assert "run.approve(choice='ACME') or run.reject(comment=\"…\")" in safe(run_html(one)).text
-    assert "run.approve('2', choice='ACME') or run.reject('2', comment=\"…\")" in run_text(two)
+    assert "run.approve(choice='ACME') or .reject(comment=\"…\")" in safe(run_html(one)).text
+    assert "run.approve('2', choice='ACME') or .reject('2', comment=\"…\")" in run_text(two)
 
 
 def test_a_decision_says_who_and_when() -> None:
@@ -200,7 +202,7 @@ arguments: 'solar'
 ? Contact?
   budget: 1500
   note: duty included
-  Decide: run.approve() or run.reject(comment="…")
+  Decide: run.approve() or .reject(comment="…")
 
 Steps (2)
   load             done                 0.25 s
@@ -300,3 +302,25 @@ def test_overwritten_lines_keep_their_last_state() -> None:
 def test_durations_read_well(seconds: float, said: str) -> None:
     """A duration has the unit that fits it."""
     assert words.duration(seconds) == said
+
+
+def test_a_value_that_cannot_be_printed_does_not_break_the_card() -> None:
+    """A class whose text raises is named instead."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    view = a_view("waiting", gates=(GateView("1", "Contact?", details={"quote": Broken()}),))
+    assert "its text can't be shown" in safe(run_html(view)).text
+    assert "its text can't be shown" in run_text(view)
+
+
+def test_the_static_forms_are_light() -> None:
+    """A terminal that shows a run waits for neither pandas nor widgets."""
+    code = (
+        "import sys, kaigents_nb.display.html, kaigents_nb.display.text\n"
+        "print(sorted({'pandas', 'ipywidgets', 'IPython', 'temporalio'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
