@@ -314,6 +314,7 @@ async def test_hung_server_is_told_and_can_be_stopped(place: Path, monkeypatch: 
     process = server_process.living(place)
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
+    eventually(lambda: server.find(place) is None)  # every one of its threads has to be stopped
     monkeypatch.setattr(server_start, "START_TIMEOUT_S", 0.5)
     with pytest.raises(ServerNotReady, match=rf"process {process.pid}\) runs, but has not answered"):
         server.ensure(place)
