@@ -84,13 +84,13 @@ def pending_html(rows: Iterable[Mapping[str, Any]]) -> str:
             esc(row["agent"], words.LINE),
             esc(row["question"]),
             esc(words.moment(row["opened"])),
-            _code(f"kg.run({str(row['run_id'])!r})"),
+            _code(f"kg.run({str(row['run_id'])!r}).approve() or .reject()"),
         )
         for row in rows
     ]
     if not table:
         return f'<div style="{_FRAME}">No decision is waiting.</div>'
-    columns = ("Agent", "Question", "Asked", "Decide with .approve() or .reject() of")
+    columns = ("Agent", "Question", "Asked", "In a cell")
     return f'<section aria-label="Open decisions" style="{_FRAME}">{_table(columns, table)}</section>'
 
 
