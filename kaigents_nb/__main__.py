@@ -39,6 +39,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that this terminal can't show is no error
+    # Who looks at a run or decides must not begin to execute it; `worker` says that it does.
+    os.environ["KAIGENTS_WORKER"] = "off"
     leave.code = 1  # of an error that nobody expected
     leave.code = _run()
     sys.exit(leave.code)

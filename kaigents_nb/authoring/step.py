@@ -24,7 +24,7 @@ class Step(Generic[P, R]):
     def __init__(self, fn: Callable[P, R] | None, options: StepOptions, name: str | None = None) -> None:
         self.fn = fn
         self.options = options
-        self.name: str = name or getattr(fn, "__name__", "")
+        self.name = name if name is not None else str(getattr(fn, "__name__", ""))
         if fn is not None:
             if self.name == "<lambda>":
                 raise TypeError("A step needs a name that history can show. Write it with def, not lambda.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -41,5 +40,5 @@ def _before(
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    # Who looks at a run or decides must not begin to execute it; `worker` says that it does.
-    os.environ["KAIGENTS_WORKER"] = "off"
+    # Both are read elsewhere: `--debug` by __main__, which an error reaches.
+    del debug, version

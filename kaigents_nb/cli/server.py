@@ -77,7 +77,9 @@ def log(
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="A directory; the backup is a new directory in it.")] = Path(),
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="A directory; the backup is a new directory in it.")
+    ] = Path(),
 ) -> None:
     """Save the database, big values and the signing key while runs go on."""
     saved = server.backup(datadir.chosen(), target)

@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
-from kaigents_nb.errors import AlreadyDecided, NoOpenGate
+from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.history.observe import Observer, not_found, queue_is_served
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain
@@ -29,7 +29,6 @@ from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
     MEMO_STATE,
-    NO_OPEN_GATE,
 )
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
@@ -130,12 +129,15 @@ async def decide(
             )
             return to_decision(decision)
         except WorkflowUpdateFailedError as error:
-            raise _refusal(error, found) from None
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.type == ALREADY_DECIDED:
+                raise already(dict(cause.details[0])) from None
+            raise await _too_late(connection, found) from None
         except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
             pass
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
-                raise NoOpenGate(f"Run {found.run_id!r} has ended; nothing waits for a decision.") from None
+                raise await _too_late(connection, found) from None
             if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
                 raise
     # Without a worker the server keeps a signal, not an update; the decision's id makes sending both harmless.
@@ -163,20 +165,32 @@ async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGa
     if matching:
         listing = "; ".join(f"{item.gate!r}: {item.question}" for item in matching)
         raise ValueError(f"Run {run_id!r} waits at {len(matching)} gates. Name one with gate=: {listing}.")
-    observer = Observer(connection, run_id)
-    await observer.catch_up()
-    decided = [
-        item
-        for item in observer.fold.gates.values()
-        if item.decision is not None and (gate is None or gate in (item.gate, item.question))
-    ]
-    if decided and decided[-1].decision is not None:
-        raise already(dict(decided[-1].decision))
+    if decided := await _decided(connection, run_id, gate):
+        raise already(decided)
     known = ", ".join(repr(item.gate) for item in gates)
     raise NoOpenGate(
         f"Run {run_id!r} has no open gate{f' {gate!r}' if gate else ''}. "
         + (f"Open: {known}." if known else "Nothing waits for a decision; run.status says what it does.")
     )
+
+
+async def _decided(connection: Connection, run_id: str, gate: str | None) -> dict[str, Any] | None:
+    """The decision that a run's history has for a gate (the last one, where none is named)."""
+    observer = Observer(connection, run_id)
+    await observer.catch_up()
+    found = [
+        dict(item.decision)
+        for item in observer.fold.gates.values()
+        if item.decision is not None and (gate is None or gate in (item.gate, item.question))
+    ]
+    return found[-1] if found else None
+
+
+async def _too_late(connection: Connection, gate: OpenGate) -> GateError:
+    decided = await _decided(connection, gate.run_id, gate.gate)
+    if decided:
+        return already(decided)
+    return NoOpenGate(f"The gate {gate.question!r} is no longer open: the run went on without a decision.")
 
 
 def _choice(gate: OpenGate, approved: bool, choice: str | None) -> str:
@@ -203,12 +217,3 @@ def already(decision: dict[str, Any]) -> AlreadyDecided:
         f"Already decided: {decision.get('by') or 'somebody'} {verb} at {decision.get('at', '?')}.",
         decision=decision,
     )
-
-
-def _refusal(error: WorkflowUpdateFailedError, gate: OpenGate) -> Exception:
-    cause = error.cause
-    if isinstance(cause, ApplicationError) and cause.type == ALREADY_DECIDED:
-        return already(dict(cause.details[0]))
-    if isinstance(cause, ApplicationError) and cause.type == NO_OPEN_GATE:
-        return NoOpenGate(f"The gate {gate.question!r} is no longer open: the run went on without a decision.")
-    return error

@@ -84,6 +84,7 @@ class RunFold:
         self.started: datetime | None = None
         self.ended: datetime | None = None
         self.closed = ""
+        self.reason = ""
         self.arguments: tuple[Payload, ...] = ()
         self.code_payload: Payload | None = None
         self.seeds_payload: Payload | None = None
@@ -160,6 +161,9 @@ class RunFold:
 
     def _close(self, status: str, event: HistoryEvent) -> None:
         self.closed, self.ended = status, utc(event.event_time)
+        for call in self.calls.values():
+            if not call.closed_event and call.seed is None:
+                call.view = replace(call.view, status="cancelled", ended=self.ended)
 
     def _on_completed(self, event: HistoryEvent) -> None:
         self._close("completed", event)
@@ -175,6 +179,7 @@ class RunFold:
 
     def _on_terminated(self, event: HistoryEvent) -> None:
         self._close("terminated", event)
+        self.reason = event.workflow_execution_terminated_event_attributes.reason
 
     def _on_timed_out(self, event: HistoryEvent) -> None:
         self._close("timed out", event)
@@ -230,6 +235,11 @@ class RunFold:
         call = self._by_event[data.scheduled_event_id]
         call.failure = data.failure
         self._end(call, event, "failed", error=failure_text(data.failure))
+
+    def _on_cancel_requested(self, event: HistoryEvent) -> None:
+        call = self._by_event[event.activity_task_cancel_requested_event_attributes.scheduled_event_id]
+        if not call.closed_event:
+            call.view = replace(call.view, status="cancelled", ended=utc(event.event_time))
 
     def _on_activity_cancelled(self, event: HistoryEvent) -> None:
         call = self._by_event[event.activity_task_canceled_event_attributes.scheduled_event_id]
@@ -368,6 +378,7 @@ _HANDLERS = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: RunFold._on_activity_completed,
     EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: RunFold._on_activity_failed,
     EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: RunFold._on_activity_timed_out,
+    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED: RunFold._on_cancel_requested,
     EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: RunFold._on_activity_cancelled,
     EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: RunFold._on_child_initiated,
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED: RunFold._on_child_started,

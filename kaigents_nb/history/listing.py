@@ -52,8 +52,8 @@ def runs(
     Columns: ``run_id, agent, status`` (str), ``started, ended`` (datetime64, UTC), ``duration_s`` (float), ``events``
     (int, length of the history), ``waits_for`` (the question or the parked step's error), ``home`` (notebook or
     script), ``parent`` (the run that called this agent), ``forked_from`` (str).
-    Empty case: the same columns, zero rows. Source: the server's index, which follows the runs within about a second; ``retrying`` and ``stuck`` need a
-    look at the run itself (``kg.run(id).status``) and show as ``running`` here.
+    Empty case: the same columns, zero rows. Source: the server's index, which follows the runs within about a second;
+    ``retrying`` and ``stuck`` need a look at the run itself (``kg.run(id).status``) and show as ``running`` here.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepVi
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, shown
 from kaigents_nb.runtime.seeds import unpack_seeds
-from kaigents_nb.runtime.worker import identity_is_dead
+from kaigents_nb.runtime.worker import identity, identity_is_dead
 
 _NO_WORKER_AFTER_S = 3.0
 _POLLER_IS_OLD = timedelta(seconds=90)
@@ -228,6 +228,8 @@ async def queue_is_served(connection: Connection, queue: str) -> bool:
     )
     now = datetime.now(UTC)
     return any(
-        now - poller.last_access_time.ToDatetime(tzinfo=UTC) < _POLLER_IS_OLD and not identity_is_dead(poller.identity)
+        now - poller.last_access_time.ToDatetime(tzinfo=UTC) < _POLLER_IS_OLD
+        and poller.identity != identity()  # a former worker of this process
+        and not identity_is_dead(poller.identity)
         for poller in answer.pollers
     )

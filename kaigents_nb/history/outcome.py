@@ -38,7 +38,7 @@ def _failure(run_id: str, cause: BaseException | None, observer: Observer) -> Ex
     if isinstance(cause, CancelledError):
         return RunCancelled(f"Run {run_id!r} was cancelled.", run_id=run_id)
     if isinstance(cause, TerminatedError):
-        return RunCancelled(f"Run {run_id!r} was terminated: {cause.message}", run_id=run_id)
+        return RunCancelled(f"Run {run_id!r} was terminated: {observer.fold.reason}", run_id=run_id)
     text = headline(cause) if isinstance(cause, ApplicationError) else str(cause)
     traceback = details(cause).get("traceback", "")
     return RunFailed(f"Run {run_id!r} failed: {text}\n\n{traceback}".rstrip(), run_id=run_id)

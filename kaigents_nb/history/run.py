@@ -309,7 +309,7 @@ class Run:
         """End the run at once, without asking the agent."""
 
         async def end() -> None:
-            await self._handle.terminate(reason or None)
+            await self._handle.terminate(reason=reason or None)
 
         self._connection.run(end)
 

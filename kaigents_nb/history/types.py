@@ -47,14 +47,15 @@ class RunTypes:
 
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of that name."""
-        if module == "__main__":
-            mine: Any = sys.modules["__main__"]
+        code = held(self._fold.launch.code)
+        home = code.snapshot.module if code is not None else "__main__"
+        if module in ("__main__", home):
+            mine: Any = sys.modules.get(home)
             for part in qualname.split("."):
                 mine = getattr(mine, part, None)
             if isinstance(mine, type):
                 found: type = mine
                 return found
-        code = held(self._fold.launch.code)
         if code is not None:
             if self._loaded is None:
                 self._loaded = load(code.snapshot, [], for_agent=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import ipaddress
 import os
 import threading
@@ -25,6 +26,7 @@ from temporalio.converter import (
     StorageDriverRetrieveContext,
 )
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import ServerError, ServerNotReady
@@ -32,6 +34,7 @@ from kaigents_nb.runtime import server
 from kaigents_nb.runtime.code import Arrivals
 from kaigents_nb.runtime.datadir import data_dir as resolve_data_dir
 from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
+from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.live import Live
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.output import restore_output, route_output
@@ -63,13 +66,17 @@ class Connection:
         self._store = store = FileStore(data_dir / "blobs")
         converter = replace(
             DataConverter.default,
+            failure_converter_class=LeanFailures,
             payload_codec=Arrivals(self.key, store),
             external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
         )
         self.address = client_config["target_host"]
         try:
             self.client = self._loop.run(
-                Client.connect(**client_config, data_converter=converter, identity=identity()), timeout_s=20
+                Client.connect(
+                    **client_config, data_converter=converter, identity=identity(), runtime=_quiet_runtime()
+                ),
+                timeout_s=20,
             )
             self.attribute = self._loop.run(self._has_state_attribute(), timeout_s=20)
         except BaseException as error:
@@ -190,6 +197,13 @@ class Connection:
                 raise
             return False  # no rights: the memo alone carries the state
         return False  # new attributes need a moment until a server knows them; the next connection uses it
+
+
+@functools.cache
+def _quiet_runtime() -> Runtime:
+    """The SDK's core, without its warnings in the notebook: what they are about shows on the card."""
+    log = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+    return Runtime(telemetry=TelemetryConfig(logging=log))
 
 
 _current: Connection | None = None

@@ -11,6 +11,8 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
@@ -35,6 +37,18 @@ _TRACEBACK_LIMIT = 2_500
 """The server keeps 4 KiB of a pending step's last failure."""
 _TEXT_LIMIT = 1_000
 _MAX_RETRY_AFTER_S = 3_600.0
+
+
+class LeanFailures(DefaultFailureConverter):
+    """Failures without the SDK's stack trace: ours is among the details, in the analyst's lines.
+
+    Besides, formatting one parses source in a background thread, which on Python 3.11 can break a parse that the
+    notebook does at the same time.
+    """
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """Convert an exception; see the SDK."""
+        super().to_failure(exception.with_traceback(None), payload_converter, failure)
 
 
 class StepTraceback(Exception):

@@ -7,12 +7,13 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.step import Step
@@ -29,6 +30,7 @@ from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
+_HAND_OVER = timedelta(milliseconds=100)
 
 
 @dataclass
@@ -93,9 +95,17 @@ class StepRunner:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            # Cancelled by the run or by the worker's end, not lost: stop the step where it can be stopped.
             task.cancel()
-            raise
+            details = activity.cancellation_details()
+            if details is not None and details.cancel_requested:
+                raise
+            # The worker stops, or the run has ended meanwhile. Another worker takes over at once if there is one.
+            raise ApplicationError(
+                "The worker was stopped.",
+                type="WorkerStopped",
+                next_retry_delay=_HAND_OVER,
+                category=ApplicationErrorCategory.BENIGN,
+            ) from None
         finally:
             beats.cancel()
 

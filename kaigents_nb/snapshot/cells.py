@@ -142,9 +142,9 @@ class Cells:
         """Return the statements that bound a name at the top level of a cell, oldest first."""
         return self._bindings.get(name, ())
 
-    def changes(self, name: str, after: Statement) -> list[Statement]:
-        """Return the later statements that changed the object behind a name, oldest first."""
-        return [found for found in self._changes.get(name, ()) if found.order > after.order]
+    def changes(self, name: str, after: Statement | None = None) -> list[Statement]:
+        """Return the statements that changed the object behind a name, oldest first; only those after another."""
+        return [found for found in self._changes.get(name, ()) if after is None or found.order > after.order]
 
     def defining(self, code: CodeType) -> Statement | None:
         """Return the statement that defines the function with this body at the top level of a cell."""
@@ -273,8 +273,12 @@ def _changed(node: ast.stmt) -> Iterator[str]:
                 if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
                     yield called.value.id
     for target in targets:
-        if isinstance(target, (ast.Attribute, ast.Subscript)) and isinstance(target.value, ast.Name):
-            yield target.value.id
+        if isinstance(target, (ast.Attribute, ast.Subscript)):
+            inner: ast.expr = target
+            while isinstance(inner, (ast.Attribute, ast.Subscript)):
+                inner = inner.value
+            if isinstance(inner, ast.Name):
+                yield inner.id
 
 
 # --- text -----------------------------------------------------------------------------------------------------------

@@ -59,12 +59,12 @@ class Classifier:
         """Return what becomes of a name that has this value."""
         bindings = self.cells.bindings(name)
         if isinstance(value, ModuleType):
-            return self._module(name, value)
+            return self._patched(name) or self._module(name, value)
         found = value_import(name, value, bindings, self.package)
         if found is None and not bindings:
             found = star_import(name, value, self._stars, self.package)
         if found is not None:
-            return self._import(name, [found])
+            return self._patched(name) or self._import(name, [found])
         if live.is_code(value):
             return self._code(name, value)
         if isinstance(value, _CONTAINERS) and live.holds_code(value):
@@ -86,6 +86,20 @@ class Classifier:
             f"{name} is a module that was made while the notebook ran, not imported",
             "Save it as a .py file beside the notebook and import it.",
         )
+
+    def _patched(self, name: str) -> Problem | None:
+        """Refuse an imported module or class into which a cell put a function of its own."""
+        for statement in self.cells.changes(name):
+            targets = statement.node.targets if isinstance(statement.node, ast.Assign) else []
+            for target in targets:
+                function = live.function_in(resolve(target, self.namespace))
+                if function is not None and function.__globals__ is self.namespace:
+                    return Problem(
+                        f"{ast.unparse(target)} was replaced by a function of the notebook ({_at(statement)}), which "
+                        "a worker's own import would not have",
+                        f"Call {function.__name__}() by its name instead.",
+                    )
+        return None
 
     def _import(self, name: str, parts: list[Part]) -> Draft:
         return Draft({name}, parts, order=(0, parts[0].label, parts[0].line, name), binds={name})
@@ -134,7 +148,7 @@ class Classifier:
             function is not None
             and statement is not None
             and function.__globals__ is self.namespace
-            and (value is function or getattr(statement.node, "decorator_list", ()))
+            and (value is function or bool(getattr(statement.node, "decorator_list", None)))
         ):
             draft = self._from_statement(name, statement, value, shared=False)
             if isinstance(draft, Draft):

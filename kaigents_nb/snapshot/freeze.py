@@ -109,8 +109,8 @@ class _Freezer:
             if name not in vars(builtins):
                 self._problems[name] = self._undefined(name)
             return
-        if name == "open" and getattr(value, "__module__", "").startswith("IPython"):
-            return  # IPython's guard around the built-in one
+        if name == "open" and getattr(value, "__globals__", {}).get("__name__", "").startswith("IPython"):
+            return  # IPython's guard around the built-in one; its __module__ is that of the one it wraps
         if name == "get_ipython" or self._is_notebooks_own(name, value):
             self._problems[name] = Problem(
                 "a magic, !command or get_ipython()" if name == "get_ipython" else f"{name}",

@@ -81,6 +81,7 @@ def is_code(value: object) -> bool:
         or is_type_form(value)
         or issubclass(kind, (Step, Agent, Resource, functools.partial))
         or (kind.__module__ == "numpy" and kind.__name__ == "ufunc")
+        or (callable(value) and place_of(value) is not None)
     )
 
 
@@ -216,7 +217,7 @@ def is_data_instance(value: object) -> bool:
 
 def place_of(value: object) -> tuple[str, str] | None:
     """Return the module and name from which a value can be imported, else None."""
-    if not isinstance(value, (type, *_CALLABLES, typing.TypeVar, typing._SpecialForm)):
+    if not callable(value) and not is_type_form(value):
         return None
     module: object
     name: object
@@ -225,7 +226,7 @@ def place_of(value: object) -> tuple[str, str] | None:
     else:
         own = _attributes(value)
         module = own.get("__module__") or getattr(value, "__module__", None)
-        name = own.get("__qualname__") or getattr(value, "__qualname__", None) or getattr(value, "_name", None)
+        name = getattr(value, "__name__", None) or getattr(value, "_name", None)
     if not isinstance(module, str) or not isinstance(name, str) or "." in name:
         return None
     return (module, name) if in_module(module, name) is value else None

@@ -221,8 +221,8 @@ class LoadedCode:
             for definition in self.snapshot.definitions
             if id(definition) in wanted and definition.real
             for name in definition.names
-            if vars(value := self.namespace.get(name)).get("__pydantic_complete__") is False
-            if isinstance(value, type)
+            if isinstance(value := self.namespace.get(name), type)
+            if vars(value).get("__pydantic_complete__") is False
         ]
         if open_models:
             with self._real_modules(True):

@@ -69,8 +69,8 @@ def _fits_assignment(
     statement: Statement, name: str, value: object, cells: Cells, namespace: Mapping[str, Any]
 ) -> bool:
     assigned = _assigned(statement.node, name)
-    if assigned is not None and resolve(assigned, namespace) is value:
-        return True
+    if isinstance(assigned, (ast.Name, ast.Attribute)):
+        return resolve(assigned, namespace) is value  # else it named an earlier version
     if isinstance(value, FunctionType):
         if value.__code__.co_name == "<lambda>" and "<locals>" not in value.__qualname__:
             return _has_lambda(statement, value)

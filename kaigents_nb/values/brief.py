@@ -8,12 +8,11 @@ import enum
 import itertools
 import json
 import re
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from kaigents_nb.values.encoded import Encoded
-from kaigents_nb.values.types import display_name, is_namedtuple, is_pydantic_model
+from kaigents_nb.values.types import base_names, display_name, is_namedtuple, is_pydantic_model
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _SHOWN = 20
@@ -174,26 +173,23 @@ def _fields(name: str, fields: Iterable[tuple[str, Any]], room: int, depth: int)
 
 def _table(value: Any, room: int) -> str | None:
     """Return the text of a pandas or numpy table, None for anything else. Imports neither."""
-    library = type(value).__module__.partition(".")[0]
-    if library == "numpy" and isinstance(value, sys.modules["numpy"].ndarray):
+    names = base_names(type(value))
+    if "numpy.ndarray" in names:
         shape = " × ".join(f"{n:,}" for n in value.shape) or "()"
         head = value.reshape(-1)[:6].tolist() if value.size else []
         more = f": {_container(head, room, 1)}" if head else ""
         return f"{type(value).__name__} {value.dtype} {shape}{more}"
-    if library == "numpy" and isinstance(value, sys.modules["numpy"].generic):
+    if "numpy.generic" in names:
         return repr(value)
-    pandas = sys.modules.get("pandas")
-    if pandas is None or library not in ("pandas", "geopandas"):
-        return None
     kind = type(value).__name__
-    if isinstance(value, pandas.DataFrame):
+    if "pandas.DataFrame" in names:
         labels = [str(label) for label in value.columns[:_SHOWN]]
         more = f", {_CUT}" if len(value.columns) > _SHOWN else ""
-        names = f": {', '.join(labels)}{more}" if labels else ""
-        return f"{kind} {len(value):,} × {len(value.columns):,}{names}"
-    if isinstance(value, pandas.Series):
+        shown = f": {', '.join(labels)}{more}" if labels else ""
+        return f"{kind} {len(value):,} × {len(value.columns):,}{shown}"
+    if "pandas.Series" in names:
         name = "" if value.name is None else f" {_text(value.name, room, 1)}"
         return f"{kind}{name} {value.dtype} of {len(value):,}: {_container(value.iloc[:6].tolist(), room, 1)}"
-    if isinstance(value, (pandas.Index, pandas.api.extensions.ExtensionArray)):
+    if "pandas.Index" in names or "pandas.ExtensionArray" in names:
         return f"{kind} {value.dtype} of {len(value):,}: {_container(value[:6].tolist(), room, 1)}"
     return None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -200,10 +199,9 @@ def _read_model(raw: dict[str, Any], r: Reading) -> Any:
             state[name] = field.get_default(call_default_factory=True)
         else:
             raise _new_field(cls, name)
-    pydantic = sys.modules["pydantic"]
     value = cls.__new__(cls)
     # What pydantic itself does for a copy; its own method, as the class might have another idea of it.
-    base = pydantic.RootModel if issubclass(cls, pydantic.RootModel) else pydantic.BaseModel
+    base: Any = next(b for b in cls.__mro__ if b.__module__.startswith("pydantic.") and "__setstate__" in vars(b))
     base.__setstate__(
         value,
         {

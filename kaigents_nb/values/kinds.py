@@ -6,8 +6,8 @@ kinds; each has ``find(cls)``, the writer for a class, and ``READERS``, one per 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Protocol
 
 from kaigents_nb.values.encoded import TypeResolver
@@ -50,6 +50,8 @@ def tagged(kind: str, value: Any = None, **more: Any) -> dict[str, Any]:
     return {TAG: kind, "v": value, **more}
 
 
+@functools.cache
 def lazy(module: str) -> Any:
     """Return a module of this room that imports numpy, pandas or pydantic, importing it on first use."""
-    return import_module(f"kaigents_nb.values.{module}")
+    # Not importlib: in a workflow's sandbox that would run the module once more, against guarded libraries.
+    return __import__(f"kaigents_nb.values.{module}", fromlist=[module])

@@ -85,10 +85,17 @@ def is_data_class(cls: type) -> bool:
     )
 
 
+def base_names(cls: type) -> frozenset[str]:
+    """Return a class and its bases as ``library.Name``.
+
+    Names do without an import and without ``sys.modules``, which is another one in a workflow's sandbox.
+    """
+    return frozenset(f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in cls.__mro__)
+
+
 def is_pydantic_model(cls: type) -> bool:
     """Tell whether a class is a pydantic (v2) model, without importing pydantic."""
-    pydantic = sys.modules.get("pydantic.main")
-    return pydantic is not None and issubclass(cls, pydantic.BaseModel)
+    return "pydantic.BaseModel" in base_names(cls)
 
 
 def is_namedtuple(cls: type) -> bool:

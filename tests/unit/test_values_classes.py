@@ -6,14 +6,17 @@ import dataclasses
 import datetime as dt
 import enum
 import json
+import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import pandas as pd
 import pydantic
 import pytest
 
+import kaigents_nb
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode
@@ -173,3 +176,16 @@ def test_value_does_not_fit_the_annotation() -> None:
     text = str(caught.value)
     assert "The value {'name': 'A', 'price': 'cheap'} doesn't fit the annotation" in text
     assert "Supplier (price: Input should be" in text and text.endswith("Correct the annotation or the value.")
+
+
+def test_heavy_libraries_are_imported_when_needed() -> None:
+    """Plain values need neither pandas nor pydantic; preload() gets them in one go."""
+    heavy = "print(sorted({'pandas', 'numpy', 'pyarrow', 'pydantic', 'temporalio'} & set(sys.modules)))"
+    code = (
+        "import sys; from kaigents_nb.values.encode import encode; from kaigents_nb.values.decode import decode; "
+        f"from kaigents_nb.values import brief, copying; decode(encode((1, 2))); {heavy}; "
+        f"from kaigents_nb.values.preload import preload; preload(); {heavy}"
+    )
+    root = Path(kaigents_nb.__file__).parents[1]
+    shown = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines() == ["[]", "['numpy', 'pandas', 'pyarrow', 'pydantic']"]

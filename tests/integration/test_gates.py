@@ -1,0 +1,174 @@
+"""Gates: asking, deciding, and who wins."""
+
+from __future__ import annotations
+
+import threading
+
+import pandas as pd
+import pytest
+
+import kaigents_nb as kg
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate
+from kaigents_nb.history.decide import default_by
+from tests.support import eventually
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+@kg.agent
+async def choosing(options, details):
+    decision = await kg.approve("Which supplier?", options=options, details=details)
+    return decision.approved, decision.choice, decision.comment, decision.by, decision.values, decision.at is not None
+
+
+@kg.agent
+async def two_gates():
+    first = await kg.approve("First?")
+    second = await kg.approve("Second?")
+    return first.by, second.by
+
+
+@kg.agent
+async def outer():
+    return await choosing(["A"], None)
+
+
+@kg.agent
+async def waits_half_a_second():
+    import asyncio
+
+    try:
+        await asyncio.wait_for(kg.approve("Quick?"), 0.5)
+    except TimeoutError:
+        return "nobody came"
+
+
+def test_a_choice_reaches_the_agent():
+    """The agent gets choice, comment, values, who and when."""
+    run = choosing.start(["A", "B"], {"price": 3})
+    gate = run.wait_for_gate(20)
+    assert (gate.question, gate.options) == ("Which supplier?", ("A", "B"))
+    assert run.status == "waiting"
+    run.approve(choice="B", comment="cheaper", by="ann", values={"limit": 5})
+    assert run.result(20) == (True, "B", "cheaper", "ann", {"limit": 5}, True)
+
+
+def test_details_may_be_a_frame():
+    """A DataFrame as details is shown as it was, big ones too."""
+    details = pd.DataFrame({"supplier": ["A", "B"] * 20_000, "price": range(40_000)})
+    run = choosing.start(None, details)
+    run.wait_for_gate(20)
+    [gate] = run.view().open_gates
+    pd.testing.assert_frame_equal(gate.details, details)
+    run.reject(comment="none of them")
+    assert run.result(20)[:3] == (False, "reject", "none of them")
+
+
+def test_by_defaults_to_the_user(monkeypatch):
+    """Who decides is the JupyterHub user where there is one, else the one of the system."""
+    monkeypatch.setenv("JUPYTERHUB_USER", "carol")
+    assert default_by() == "carol"
+    monkeypatch.delenv("JUPYTERHUB_USER")
+    assert default_by()
+
+
+def test_one_decision_wins_and_the_other_is_told():
+    """Of ten decisions at once exactly one counts; nine hear who was first."""
+    run = choosing.start(["A"], None)
+    run.wait_for_gate(20)
+    outcomes: list[object] = []
+
+    def decide(number: int) -> None:
+        try:
+            outcomes.append(run.approve(by=f"person {number}"))
+        except AlreadyDecided as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=decide, args=(n,)) for n in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [item for item in outcomes if not isinstance(item, AlreadyDecided)]
+    losers = [item for item in outcomes if isinstance(item, AlreadyDecided)]
+    assert (len(winners), len(losers)) == (1, 9)
+    by = run.result(20)[3]
+    assert all(by in str(loser) for loser in losers)
+    decisions = run.decisions()
+    assert decisions["counted"].sum() == 1
+    assert decisions.loc[decisions["counted"], "by"].iloc[0] == by
+
+
+def test_wrong_decisions_are_explained():
+    """An unknown option, gate or a run that waits for nothing is an error with the known ones."""
+    run = choosing.start(["A", "B"], None)
+    run.wait_for_gate(20)
+    with pytest.raises(ValueError, match=r"Options: \['A', 'B'\]"):
+        run.approve(choice="C")
+    with pytest.raises(ValueError, match="Say which"):
+        run.approve()
+    with pytest.raises(NoOpenGate, match="Open: '1'"):
+        run.approve("7", choice="A")
+    run.approve(choice="A")
+    run.result(20)
+    with pytest.raises(AlreadyDecided, match="'A'"):
+        run.approve(choice="A")
+
+
+def test_gates_follow_each_other():
+    """A run may ask again; the audit table has both decisions in order."""
+    run = two_gates.start()
+    run.wait_for_gate(20)
+    run.approve(by="ann")
+    eventually(lambda: run.pending()["question"].tolist() == ["Second?"])
+    run.approve(by="bob")
+    assert run.result(20) == ("ann", "bob")
+    table = run.decisions()
+    assert table[["gate", "by", "counted"]].values.tolist() == [["1", "ann", True], ["2", "bob", True]]
+
+
+def test_the_gate_of_a_called_agent_is_decided_through_its_caller():
+    """A gate in a child run is open for the parent's handle too."""
+    run = outer.start()
+    gate = run.wait_for_gate(20)
+    assert gate.run_id != run.id
+    run.approve(by="dan")
+    assert run.result(20)[3] == "dan"
+
+
+def test_pending_over_all_runs():
+    """kg.pending() lists open gates of all runs, oldest first, and forgets decided ones."""
+    run = choosing.start(["A"], None)
+    run.wait_for_gate(20)
+    table = eventually(lambda: (t := kg.pending())[t["run_id"] == run.id].to_dict("records"))
+    assert table[0]["options"] == ["A"]
+    run.approve()
+    run.result(20)
+    eventually(lambda: run.id not in kg.pending()["run_id"].tolist())
+    everybody = kg.decisions()
+    assert run.id in everybody["run_id"].tolist()
+
+
+def test_a_gate_that_nobody_waits_for_any_more_closes():
+    """When the agent stops waiting, the gate is withdrawn and can't be decided."""
+    run = waits_half_a_second.start()
+    assert run.result(20) == "nobody came"
+    assert run.view().gates[0].withdrawn
+    with pytest.raises(NoOpenGate):
+        run.approve()
+
+
+def test_a_decision_without_a_worker_is_kept(monkeypatch):
+    """With no worker alive the server keeps the decision; the next worker applies it."""
+    run = two_gates.start()
+    run.wait_for_gate(20)
+    kg.disconnect()
+    monkeypatch.setenv("KAIGENTS_WORKER", "off")
+    alone = kg.run(run.id)
+    alone.approve(by="erin")
+    monkeypatch.delenv("KAIGENTS_WORKER")
+    adopted = kg.run(run.id)
+    eventually(lambda: adopted.pending()["question"].tolist() == ["Second?"])
+    adopted.approve(by="frank")
+    assert adopted.result(20) == ("erin", "frank")
+    assert adopted.decisions()["counted"].tolist() == [True, True]
