@@ -149,8 +149,10 @@ def _container(value: Any, room: int, depth: int) -> str:
         else:
             part = _text(item, room, depth - 1)
         parts.append(part)
+        if cls in (set, frozenset):
+            continue  # each item has all the room, so that their order, which is chance, doesn't matter
         room -= len(part) + 2
-        if room <= 0 and cls not in (set, frozenset):
+        if room <= 0:
             break
     if cls in (set, frozenset):
         parts.sort()
