@@ -131,8 +131,9 @@ class Walk:
     def _list(self, value: list[Any]) -> list[Any]:
         out, as_is = value, self._as_is
         for number, item in enumerate(value):
-            if type(item) in as_is:
-                continue
+            cls = type(item)
+            if cls in as_is or (cls is int and -_BIG < item < _BIG):
+                continue  # the most common, without a call
             try:
                 data = self.json(item)
             except Refused as refusal:
@@ -149,8 +150,9 @@ class Walk:
         for key, item in value.items():
             if type(key) is not str or key == TAG or (self._check_text and self._text(key) is not key):
                 return tagged("dict", standard_kinds.write_items(value.items(), self))
-            if type(item) in as_is:
-                continue
+            cls = type(item)
+            if cls in as_is or (cls is int and -_BIG < item < _BIG):
+                continue  # the most common, without a call
             try:
                 data = self.json(item)
             except Refused as refusal:
