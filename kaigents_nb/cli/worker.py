@@ -48,7 +48,8 @@ def worker(
     queues = dict.fromkeys(queue or ([] if everything else [task_queue()]))
     for name in queues:
         _serve(connection, name)
-    import_module("pandas")  # nearly every run needs it, and now there is time
+    if not leave.is_set():
+        import_module("pandas")  # nearly every run needs it, and now there is time
     if everything:
         output.say("Adopting queues that nobody serves.")
     while not leave.is_set():

@@ -51,7 +51,7 @@ def is_alive(data_dir: Path) -> bool:
         return False
     try:
         lock = os.open(datadir.server_lock_path(data_dir), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who ask don't see each other
