@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pprint
 import re
 import sys
 from typing import Any
@@ -64,10 +63,48 @@ def literal(value: object) -> str | None:
     if not _is_literal(value, _LITERAL_DEPTH, budget, set()):
         return None
     try:
-        text = pprint.pformat(value, width=_WIDTH, sort_dicts=False, compact=True)
-    except (ValueError, TypeError):  # an int of more digits than Python prints; a set that can't be sorted
+        text = _broken(value, 0)
+    except ValueError:  # an int of more digits than Python prints
         return None
     return text if len(text) <= LITERAL_LIMIT_CHARS else None
+
+
+def _flat(value: Any) -> str:
+    """Return a value on one line; sets in one order always, so that the same set gives the same code."""
+    kind = type(value)
+    if kind is list:
+        return f"[{', '.join(map(_flat, value))}]"
+    if kind is tuple:
+        return f"({_flat(value[0])},)" if len(value) == 1 else f"({', '.join(map(_flat, value))})"
+    if kind is dict:
+        return f"{{{', '.join(f'{_flat(k)}: {_flat(v)}' for k, v in value.items())}}}"
+    if kind in (set, frozenset) and value:
+        items = f"{{{', '.join(sorted(map(_flat, value)))}}}"
+        return items if kind is set else f"frozenset({items})"
+    return repr(value)
+
+
+def _broken(value: Any, indent: int) -> str:
+    """Return a value on as many lines as it needs."""
+    text = _flat(value)
+    if len(text) + indent <= _WIDTH or type(value) not in (list, tuple, dict) or len(value) == 0:
+        return text
+    pad = " " * (indent + 4)
+    if type(value) is dict:
+        items = [f"{_flat(k)}: {_broken(v, indent + 4)}" for k, v in value.items()]
+    else:
+        items = [_broken(item, indent + 4) for item in value]
+    lines = [pad]
+    for item in items:
+        if lines[-1] != pad and ("\n" in item or len(lines[-1]) + len(item) > _WIDTH):
+            lines[-1] = lines[-1].rstrip()
+            lines.append(pad)
+        lines[-1] += f"{item}, "
+        if "\n" in item:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(pad)
+    body = "\n".join(line.rstrip() for line in lines if line.strip())
+    return f"{text[0]}\n{body}\n{' ' * indent}{text[-1]}"
 
 
 def _is_literal(value: object, depth: int, budget: list[int], above: set[int]) -> bool:
@@ -85,9 +122,6 @@ def _is_literal(value: object, depth: int, budget: list[int], above: set[int]) -
     elif kind is dict:
         items = [part for item in value.items() for part in item]  # type: ignore[attr-defined]
     elif kind in (set, frozenset):
-        # In one order always, so that the same set gives the same code: only sets that can be sorted.
-        if len({type(item) for item in value}) > 1:  # type: ignore[attr-defined]
-            return False
         items = value
     else:
         return False

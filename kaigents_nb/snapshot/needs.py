@@ -11,7 +11,7 @@ import dis
 import functools
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 
 from kaigents_nb.snapshot.cells import compile_quietly, parse
@@ -21,6 +21,7 @@ _MODULE_NAMES = frozenset(
     | {"__build_class__", "__module__", "__qualname__", "__file__", "__class__", "__conditional_annotations__"}
 )
 _NOW = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<generic parameters of ")
+_ANNOTATED = (ast.arg, ast.AnnAssign, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,25 @@ def needs_of(text: str, flags: int = 0) -> Needs:
         ``from __future__`` flags that are active.
     """
     tree = parse(text)
-    code = compile_quietly(text, "<needs>", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    annotations = [a for node in ast.walk(tree) for a in _annotations(node)]
+    code = compile_quietly(tree, "<needs>", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    nodes = list(ast.walk(tree))
+    annotations = [annotation for node in nodes if isinstance(node, _ANNOTATED) for annotation in _annotations(node)]
     spans = {(n.lineno, n.col_offset) for a in annotations for n in ast.walk(a) if isinstance(n, ast.Name)}
     written: set[str] = set()
     uses = list(_uses(code, now=True, function="", spans=spans, written=written))
-    if guards := _guarded_lines(tree):
-        uses = [Need(**{**vars(u), "guarded": True}) if u.line in guards else u for u in uses]
+    guards = {line for node in nodes if isinstance(node, ast.Try) for line in _guarded_lines(node)}
+    if guards:
+        uses = [replace(use, guarded=True) if use.line in guards else use for use in uses]
     evaluated = {use.name for use in uses}
     for annotation in annotations:
-        uses += [n for n in _text_names(annotation) if n.name not in evaluated]
+        uses += [need for need in _text_names(annotation) if need.name not in evaluated]
     return Needs(
         uses=tuple(dict.fromkeys(uses)),
         written=frozenset(written),
-        modules=frozenset(_imported(tree)),
-        chains=frozenset(_chains(tree)),
+        modules=frozenset(
+            m for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for m in _imported(node)
+        ),
+        chains=frozenset(c for node in nodes if isinstance(node, ast.Attribute) and (c := _chain(node))),
     )
 
 
@@ -143,34 +148,25 @@ def _text_names(annotation: ast.expr) -> Iterator[Need]:
                     yield Need(part.id, node.lineno, now=True, annotation=True, text=True)
 
 
-def _guarded_lines(tree: ast.Module) -> set[int]:
-    lines: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Try) and any(
-            isinstance(n, ast.Name) and n.id == "NameError"
-            for handler in node.handlers
-            if handler.type is not None
-            for n in ast.walk(handler.type)
-        ):
-            lines.update(range(node.body[0].lineno, (node.body[-1].end_lineno or 0) + 1))
-    return lines
+def _guarded_lines(node: ast.Try) -> range:
+    types = [part for handler in node.handlers if handler.type is not None for part in ast.walk(handler.type)]
+    if any(isinstance(part, ast.Name) and part.id == "NameError" for part in types):
+        return range(node.body[0].lineno, (node.body[-1].end_lineno or 0) + 1)
+    return range(0)
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif node.module and not node.level:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
 
 
-def _chains(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        parts: list[str] = []
-        base: ast.AST = node
-        while isinstance(base, ast.Attribute):
-            parts.append(base.attr)
-            base = base.value
-        if parts and isinstance(base, ast.Name):
-            yield ".".join([base.id, *reversed(parts)])
+def _chain(node: ast.Attribute) -> str:
+    parts: list[str] = []
+    base: ast.expr = node
+    while isinstance(base, ast.Attribute):
+        parts.append(base.attr)
+        base = base.value
+    return ".".join([base.id, *reversed(parts)]) if isinstance(base, ast.Name) else ""

@@ -7,6 +7,7 @@ name may have been bound otherwise since, or the object may be an earlier versio
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator, Mapping
 from types import FunctionType
 from typing import Any
@@ -130,4 +131,5 @@ def resolve(expression: ast.expr, namespace: Mapping[str, Any]) -> object:
         expression = expression.value
     if not isinstance(expression, ast.Name):
         return None
-    return follow(namespace.get(expression.id), attributes[::-1])
+    name = expression.id
+    return follow(namespace[name] if name in namespace else vars(builtins).get(name), attributes[::-1])
