@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -48,8 +47,6 @@ def worker(
     queues = dict.fromkeys(queue or ([] if everything else [task_queue()]))
     for name in queues:
         _serve(connection, name)
-    if not leave.is_set():
-        import_module("pandas")  # nearly every run needs it, and now there is time
     if everything:
         output.say("Adopting queues that nobody serves.")
     while not leave.is_set():
