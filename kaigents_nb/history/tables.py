@@ -20,17 +20,17 @@ from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
 
 if TYPE_CHECKING:
-    from kaigents_nb.history.decide import OpenGate
+    from kaigents_nb.history.gates import OpenGate
 
-_UTC = "datetime64[us, UTC]"
+UTC_TIME = "datetime64[us, UTC]"
 STEP_COLUMNS = {
     "step": "str",
     "call": "int64",
     "status": "str",
     "attempts": "int64",
-    "scheduled": _UTC,
-    "started": _UTC,
-    "ended": _UTC,
+    "scheduled": UTC_TIME,
+    "started": UTC_TIME,
+    "ended": UTC_TIME,
     "duration_s": "float64",
     "inputs": "object",
     "result": "object",
@@ -41,7 +41,7 @@ STEP_COLUMNS = {
 }
 EVENT_COLUMNS = {
     "event_id": "int64",
-    "time": _UTC,
+    "time": UTC_TIME,
     "type": "str",
     "step": "str",
     "call": "Int64",
@@ -57,8 +57,8 @@ DECISION_COLUMNS = {
     "values": "object",
     "comment": "str",
     "by": "str",
-    "at": _UTC,
-    "time": _UTC,
+    "at": UTC_TIME,
+    "time": UTC_TIME,
     "counted": "bool",
     "event_id": "int64",
 }
@@ -68,7 +68,7 @@ GATE_COLUMNS = {
     "gate": "str",
     "question": "str",
     "options": "object",
-    "opened": _UTC,
+    "opened": UTC_TIME,
 }
 
 _KEPT_HISTORIES = 8
