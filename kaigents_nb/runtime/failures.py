@@ -120,7 +120,7 @@ def to_failure(error: BaseException, traceback: str, kind: str, limit: int = _TR
         {
             "do": kind,
             "class": [module, qualname],
-            "args": [item if _plain(item) else brief(item) for item in error.args],
+            "args": [_argument(item) for item in error.args],
             "attributes": {k: v for k, v in vars(error).items() if _plain(v)},
             "traceback": clean(traceback, limit),
         },
@@ -175,6 +175,16 @@ def _exception_class(module: str, qualname: str, resolve: TypeResolver) -> type[
         except (LookupError, KaigentsError):
             return None
     return cls if isinstance(cls, type) and issubclass(cls, Exception) else None
+
+
+def _argument(item: object) -> object:
+    """Return an exception's argument as it travels: a text keeps its lines, and a long one its beginning."""
+    if _plain(item):
+        return item
+    if isinstance(item, str):
+        text = item.encode("utf-8", "replace").decode()
+        return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
+    return brief(item)
 
 
 def _plain(item: object) -> bool:
