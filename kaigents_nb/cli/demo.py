@@ -32,6 +32,7 @@ _CRASH_PACE_S = 0.3
 _LOOK_EVERY_S = 0.15
 _KILLED_STEP = "analyze_tariffs"
 _INTERRUPTED = 130
+_VARIABLE_CHARS = 100
 
 
 class Verdict(StrEnum):
@@ -96,14 +97,14 @@ def demo(
     if ledger is not None:
         _prove(run, ledger)
     if connection.embedded:
-        output.say("\nThe server stays, so that you can look back; `kaigents-nb server stop` ends it.")
+        output.say(f"\nThe server stays, so that you can look back; `{output.program()} server stop` ends it.")
 
 
 def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Answer | None, ledger: Path | None) -> None:
     """Follow the run to its end, through the crash and the gate."""
     if ledger is not None:
         _crash(run, worker, screen, ledger)
-    decided: list[str] = []
+    decided: list[GateView] = []
     while not (view := _until(run, worker, screen, lambda view: _undecided(view, decided) is not None)).closed:
         gate = _undecided(view, decided)
         assert gate is not None
@@ -121,7 +122,7 @@ def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Answer | No
                 code=2,
             )
         _decide(run, gate, given)
-        decided.append(gate.gate)
+        decided.append(gate)
     screen.pause()
     result = run.result()  # raises what went wrong
     output.say("\nResult")
@@ -129,6 +130,8 @@ def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Answer | No
         output.say(f"  {line}")
     output.say("\nSteps: run.steps()")
     print_steps(run)
+    for gate in decided:
+        _look_back(run, gate)
 
 
 def _until(run: kg.Run, worker: OwnWorker, screen: Screen, reached: Callable[[RunView], bool]) -> RunView:
@@ -142,8 +145,17 @@ def _until(run: kg.Run, worker: OwnWorker, screen: Screen, reached: Callable[[Ru
         time.sleep(_LOOK_EVERY_S)
 
 
-def _undecided(view: RunView, decided: list[str]) -> GateView | None:
-    return next((gate for gate in view.open_gates if gate.gate not in decided), None)
+def _undecided(view: RunView, decided: list[GateView]) -> GateView | None:
+    known = {gate.gate for gate in decided}
+    return next((gate for gate in view.open_gates if gate.gate not in known), None)
+
+
+def _look_back(run: kg.Run, gate: GateView) -> None:
+    """Show what the agent knew when it asked."""
+    moment = run.at(step=gate.question)
+    output.say(f"\nVariables at the gate: run.at(event_id={moment.event_id}).variables")
+    for name, value in moment.variables.items():
+        output.say(f"  {name} = {upward('kaigents_nb.values.brief:brief')(value, _VARIABLE_CHARS)}")
 
 
 def _decide(run: kg.Run, gate: GateView, answer: Answer) -> None:
@@ -198,9 +210,10 @@ def _check_choice(choice: str, inputs: dict[str, Any]) -> None:
 
 def _come_back(run_id: str, gate: GateView | None = None) -> str:
     choice = f" --choice '{gate.options[0]}'" if gate is not None and gate.options else ""
+    program = output.program()
     return (
         f"Run {run_id} goes on waiting, for as long as you like:\n"
-        f"  kaigents-nb show {run_id}\n"
-        f"  kaigents-nb approve {run_id}{choice}    (or reject)\n"
-        "  kaigents-nb worker    (in this directory: executes what is left)"
+        f"  {program} show {run_id}\n"
+        f"  {program} approve {run_id}{choice}    (or reject)\n"
+        f"  {program} worker    (in this directory: executes what is left)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -98,6 +99,12 @@ def plain(value: Any) -> Any:
 def seconds(value: Any) -> str:
     """Return a duration in words, nothing for a missing one."""
     return "" if value is None or value != value else words.duration(float(value))
+
+
+def program() -> str:
+    """Return how to call this program again: by name, or by the path it was called with."""
+    called = sys.argv[0]
+    return called if Path(called).stem == "kaigents-nb" and not shutil.which("kaigents-nb") else "kaigents-nb"
 
 
 def fail(message: str, code: int = 1) -> typer.Exit:

@@ -21,7 +21,7 @@ def inbox(as_json: AsJson = False) -> None:
         return output.say("No decision is waiting.")
     rows = ((gate.run_id, gate.gate, gate.opened, gate.question, gate.options) for gate in gates.itertuples())
     output.table(rows, ("run_id", "gate", "opened", "question", "options"))
-    return output.say("kaigents-nb show RUN has the details; kaigents-nb approve RUN or reject RUN decides.")
+    return output.say(f"{output.program()} show RUN has the details; approve RUN or reject RUN decides.")
 
 
 def approve(
@@ -52,5 +52,5 @@ def _tell(run_id: str, decision: kg.Decision) -> None:
     if queue := connection.run(lambda: upward("kaigents_nb.history.orphans:orphaned_queue")(connection, run_id)):
         output.say(
             "The decision is saved. No worker serves the run now; it goes on when its notebook is opened, or with: "
-            f"kaigents-nb worker --queue {queue}"
+            f"{output.program()} worker --queue {queue}"
         )

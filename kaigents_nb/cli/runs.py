@@ -41,7 +41,7 @@ def show(run_id: RunId) -> None:
     view = kg.run(run_id).view()
     output.say(text.run_text(view))
     if view.open_gates and not view.closed:
-        output.say(f"\nIn a terminal: kaigents-nb approve {run_id}, or reject")
+        output.say(f"\nIn a terminal: {output.program()} approve {run_id}, or reject")
 
 
 def history(

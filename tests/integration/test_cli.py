@@ -189,6 +189,7 @@ def test_demo_approved(place: Path) -> None:
     assert time.monotonic() - began < 20
     run_id, worker = started_by(output)
     assert "supplier: Mekong Solar Works" in output and "contact_manufacturer" in output
+    assert "cheapest = 'Helian Photovoltaics'" in output  # a variable of the agent, at the gate
     assert len(list((place / "outbox").iterdir())) == 1
     assert not is_alive(worker)
     assert kg.run(run_id).status == "completed"
