@@ -8,6 +8,7 @@ import io
 import re
 import types
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ from kaigents_nb.snapshot.capture import (
     shape_of,
     size_text,
 )
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, compile_quietly
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.drafts import Draft
 from kaigents_nb.snapshot.imports import module_imports, star_import, value_import
@@ -126,6 +127,11 @@ class Classifier:
                     return Draft({name}, [Part(f"{name} = {attribute}")], order=(0, "", 0, name), binds={name})
                 text = f"from {module} import {attribute}" + (f" as {name}" if name != attribute else "")
                 return self._import(name, [Part(text)])
+        if function is not None and self._is_edited(function, origin):
+            return Problem(
+                f"{name} is not what its file says now: {_file(function)} was changed since it was started",
+                "Start it again.",
+            )
         if origin is not None:
             return self._from_statement(name, origin, value)
         if isinstance(value, FunctionType) or (function is not None and value is not function):
@@ -157,7 +163,7 @@ class Classifier:
             return draft
         what = f"{name} is a function whose source is not known"
         if function is not None and function.__globals__ is not self.namespace:
-            file = function.__code__.co_filename.replace("\\", "/").rpartition("/")[2]
+            file = _file(function)
             return Problem(
                 f"{what}: it comes from {file}, executed by %run or the like",
                 f"Import it instead, for example: from {file.removesuffix('.py')} import {name}."
@@ -170,6 +176,19 @@ class Classifier:
                 "Use a notebook, a script, or Python 3.13.",
             )
         return Problem(f"{what}", "Define it with def at the top level of a cell, or import it from a module.")
+
+    def _is_edited(self, function: FunctionType, origin: Statement | None) -> bool:
+        """Tell whether a script's file no longer has the code that runs; the text of a cell never changes."""
+        code = function.__code__
+        if self.module != "__main__" or not Path(code.co_filename).is_file() or not self.cells.knows(code.co_filename):
+            return False
+        if origin is None or not origin.defines(code):
+            return "<" not in function.__qualname__ and self.cells.defining(code) is None
+        whole = compile_quietly(origin.text, code.co_filename, origin.cell.flags)
+        now = [c for c in whole.co_consts if isinstance(c, types.CodeType) and c.co_name == code.co_name]
+        return all(
+            (c.co_code, c.co_names, c.co_varnames) != (code.co_code, code.co_names, code.co_varnames) for c in now
+        )
 
     def _from_statement(self, name: str, origin: Statement, value: object, *, shared: bool = True) -> Draft | Problem:
         key = (id(origin.leaf), origin.order)
@@ -385,6 +404,10 @@ def _awaits(node: ast.stmt) -> bool:
             return True
         stack.extend(ast.iter_child_nodes(part))
     return False
+
+
+def _file(function: FunctionType) -> str:
+    return Path(function.__code__.co_filename).name
 
 
 def _at(statement: Statement) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kaigents_nb.snapshot.cells import Cell, Cells, parse, split_lines
+from kaigents_nb.snapshot.live import function_in
 
 FUTURE_FLAGS = sum(
     getattr(__future__, name).compiler_flag
@@ -26,7 +27,7 @@ FUTURE_FLAGS = sum(
 
 # Magics that execute their text in the notebook's namespace.
 _PYTHON_MAGICS = frozenset({"time", "capture", "prun", "debug", "memit", "mprun", "pyinstrument", "scalene"})
-_UNNAMED = frozenset({"<timed exec>", "<timed eval>", "<string>"})
+_UNNAMED = frozenset({"<timed exec>", "<timed eval>"})
 _PROMPT = re.compile(r"<(?:stdin|python-input)>?-(\d+)>?")
 
 
@@ -48,14 +49,6 @@ def shell_of(namespace: Mapping[str, Any]) -> Any:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell if shell is not None and shell.user_ns is namespace else None
-
-
-def file_cell(filename: str) -> Cell | None:
-    """Return a file that was executed in the notebook's namespace (``%run -i``) as one cell."""
-    lines = linecache.getlines(filename)
-    if not lines:
-        return None
-    return Cell(Path(filename).name, "".join(lines), (-1,), frozenset({filename}))
 
 
 # --- IPython --------------------------------------------------------------------------------------------------------
@@ -145,11 +138,13 @@ def _blank(raw: str) -> int:
 
 def _of_file(namespace: Mapping[str, Any]) -> Iterator[Cell]:
     filename = namespace.get("__file__")
-    if isinstance(filename, str) and (lines := linecache.getlines(filename, dict(namespace))):
-        names = {filename, str(Path(filename).absolute())}
-        if namespace.get("__name__") == "__main__" and sys.argv:
-            names.add(sys.argv[0])
-        yield Cell(Path(filename).name, "".join(lines), (-1,), frozenset(names))
+    names = [filename] if isinstance(filename, str) else _files_of_functions(namespace)
+    for name in names:
+        if lines := linecache.getlines(name, dict(namespace)):
+            known = {name, str(Path(name).absolute())}
+            if namespace.get("__name__") == "__main__" and sys.argv:
+                known.add(sys.argv[0])
+            yield Cell(Path(name).name, "".join(lines), (-1,), frozenset(known))
     if namespace.get("__name__") == "__main__":
         # Python 3.13 and later keep what is typed at the prompt.
         cached: list[tuple[str, Any]] = list(linecache.cache.items())
@@ -158,6 +153,13 @@ def _of_file(namespace: Mapping[str, Any]) -> Iterator[Cell]:
             if typed and len(entry) == 4:
                 number = int(typed[1])
                 yield Cell(f">>> {number + 1}", "".join(entry[2]), (number,), frozenset({key}))
+
+
+def _files_of_functions(namespace: Mapping[str, Any]) -> list[str]:
+    """Return the files of a namespace's functions: after ``python -i script.py`` the script's name is gone."""
+    functions = [function_in(value) for value in list(namespace.values()) if callable(value)]
+    names = {f.__code__.co_filename for f in functions if f is not None and f.__globals__ is namespace}
+    return sorted(name for name in names if not name.startswith("<"))
 
 
 def _with_future_flags(cells: list[Cell]) -> Iterator[Cell]:

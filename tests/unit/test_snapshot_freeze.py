@@ -22,7 +22,12 @@ def nb() -> Iterator[Notebook]:
 # Each: cells, then what run() gives; the loaded code must give the same as the live one.
 SAME: dict[str, tuple[list[str], object]] = {
     "helpers of helpers": (
-        ["def a(x): return b(x) + 1", "def b(x): return c(x) * 2", "def c(x): return x + K\nK = 5", "def run(): return a(1)"],
+        [
+            "def a(x): return b(x) + 1",
+            "def b(x): return c(x) * 2",
+            "def c(x): return x + K\nK = 5",
+            "def run(): return a(1)",
+        ],
         13,
     ),
     "mutual recursion": (
@@ -45,17 +50,27 @@ SAME: dict[str, tuple[list[str], object]] = {
     ),
     "star import": (["from math import *", "def run(): return floor(2.5) + gcd(4, 6) + round(pi)"], 7),
     "the import that worked": (
-        ["try:\n    import no_such_module as fast\nexcept ImportError:\n    import json as fast", "def run(): return fast.loads('[1]')"],
+        [
+            "try:\n    import no_such_module as fast\nexcept ImportError:\n    import json as fast",
+            "def run(): return fast.loads('[1]')",
+        ],
         [1],
     ),
     "redefinition": (["def f(): return 1", "def run(): return f()", "def f(): return 2"], 2),
     "same function twice in a cell": (["def f(): return 1\ndef f(): return 2", "def run(): return f()"], 2),
     "constant changed later": (["LIMIT = 1\ndef run(): return LIMIT", "LIMIT = 10"], 10),
-    "augmented and unpacked": (["n = 1\nn += 4\n(a, b), *rest = (1, 2), 3, 4", "def run(): return n, a, b, rest"], (5, 1, 2, [3, 4])),
+    "augmented and unpacked": (
+        ["n = 1\nn += 4\n(a, b), *rest = (1, 2), 3, 4", "def run(): return n, a, b, rest"],
+        (5, 1, 2, [3, 4]),
+    ),
     "walrus": (["if (n := 10) > 5:\n    pass\nprint(m := 3)", "def run(): return n + m"], 13),
     "name rebound to another kind": (["def f(): return 1", "def run(): return f", "f = 7"], 7),
     "conditional definition": (
-        ["FAST = True", "if FAST:\n    def f(): return 'fast'\nelse:\n    def f(): return 'slow'", "def run(): return f()"],
+        [
+            "FAST = True",
+            "if FAST:\n    def f(): return 'fast'\nelse:\n    def f(): return 'slow'",
+            "def run(): return f()",
+        ],
         "fast",
     ),
     "functools.cache": (["import functools", "@functools.cache\ndef f(x): return x * 2", "def run(): return f(4)"], 8),
@@ -68,11 +83,20 @@ SAME: dict[str, tuple[list[str], object]] = {
         4,
     ),
     "decorator without wraps": (
-        ["def twice(fn):\n    def w(*a): return 2 * fn(*a)\n    return w", "@twice\ndef f(x): return x + 1", "def run(): return f(1)"],
+        [
+            "def twice(fn):\n    def w(*a): return 2 * fn(*a)\n    return w",
+            "@twice\ndef f(x): return x + 1",
+            "def run(): return f(1)",
+        ],
         4,
     ),
     "decorator with arguments": (
-        ["def times(n):\n    return lambda fn: lambda *a: n * fn(*a)", "N = 3", "@times(N)\ndef f(x): return x", "def run(): return f(2)"],
+        [
+            "def times(n):\n    return lambda fn: lambda *a: n * fn(*a)",
+            "N = 3",
+            "@times(N)\ndef f(x): return x",
+            "def run(): return f(2)",
+        ],
         6,
     ),
     "decorator that is a class": (
@@ -85,30 +109,59 @@ SAME: dict[str, tuple[list[str], object]] = {
         ],
         11,
     ),
-    "made function": (["def make(k):\n    def f(x): return x * k\n    return f", "double = make(2)", "def run(): return double(4)"], 8),
+    "made function": (
+        ["def make(k):\n    def f(x): return x * k\n    return f", "double = make(2)", "def run(): return double(4)"],
+        8,
+    ),
     "two made at once": (
-        ["def make(k): return lambda x: x * k", "double, triple = make(2), make(3)", "def run(): return double(1) + triple(1)"],
+        [
+            "def make(k): return lambda x: x * k",
+            "double, triple = make(2), make(3)",
+            "def run(): return double(1) + triple(1)",
+        ],
         5,
     ),
     "one of two made at once": (
-        ["def make(k): return lambda x: x * k", "a, b = make(2), make(3)", "def b(x): return 0", "def run(): return a(1) + b(1)"],
+        [
+            "def make(k): return lambda x: x * k",
+            "a, b = make(2), make(3)",
+            "def b(x): return 0",
+            "def run(): return a(1) + b(1)",
+        ],
         2,
     ),
     "lambda": (["OFFSET = 3", "f = lambda x: x + OFFSET", "def run(): return f(1)"], 4),
     "two lambdas": (["f, g = (lambda x: x + 1), (lambda x: x * 10)", "def run(): return f(1), g(1)"], (2, 10)),
-    "partial": (["from functools import partial\ndef f(a, b): return a - b", "g = partial(f, b=1)", "def run(): return g(5)"], 4),
+    "partial": (
+        ["from functools import partial\ndef f(a, b): return a - b", "g = partial(f, b=1)", "def run(): return g(5)"],
+        4,
+    ),
     "wrapped by assignment": (
-        ["import functools\ndef f(x): return x + 1", "f = functools.lru_cache(maxsize=None)(f)", "def run(): return f(1)"],
+        [
+            "import functools\ndef f(x): return x + 1",
+            "f = functools.lru_cache(maxsize=None)(f)",
+            "def run(): return f(1)",
+        ],
         2,
     ),
     "old version kept": (["def f(x): return x", "old = f\ndef f(x): return old(x) + 1", "def run(): return f(1)"], 2),
     "alias": (["def f(): return 1", "g = f", "def run(): return g() + g()"], 2),
     "alias of the old": (["def f(): return 1", "g = f", "def f(): return 2", "def run(): return g() + 10 * f()"], 21),
-    "alias of an import": (["import math\nroot = math.sqrt\nup = str.upper", "def run(): return root(4), up('a')"], (2.0, "A")),
+    "alias of an import": (
+        ["import math\nroot = math.sqrt\nup = str.upper", "def run(): return root(4), up('a')"],
+        (2.0, "A"),
+    ),
     "alias of a built-in": (["size = len", "def run(): return size([1, 2])"], 2),
-    "defaults from globals": (["D = 4\nM = [1]", "def f(x, y=D, *, z=M): return x + y + len(z)", "def run(): return f(1)"], 6),
+    "defaults from globals": (
+        ["D = 4\nM = [1]", "def f(x, y=D, *, z=M): return x + y + len(z)", "def run(): return f(1)"],
+        6,
+    ),
     "annotations": (
-        ["from dataclasses import dataclass\n@dataclass\nclass Q:\n    price: float", "def f(q: Q) -> 'list[Q]': return [q]", "def run(): return f(Q(1.0))[0].price"],
+        [
+            "from dataclasses import dataclass\n@dataclass\nclass Q:\n    price: float",
+            "def f(q: Q) -> 'list[Q]': return [q]",
+            "def run(): return f(Q(1.0))[0].price",
+        ],
         1.0,
     ),
     "future annotations": (
@@ -148,10 +201,18 @@ SAME: dict[str, tuple[list[str], object]] = {
         (1, 2, 3),
     ),
     "class changed later": (
-        ["class C:\n    limit = 1", "C.limit = 7\ndef total(self): return self.limit + T\nC.total = total", "T = 1", "def run(): return C().total()"],
+        [
+            "class C:\n    limit = 1",
+            "C.limit = 7\ndef total(self): return self.limit + T\nC.total = total",
+            "T = 1",
+            "def run(): return C().total()",
+        ],
         8,
     ),
-    "class redefined": (["class C:\n    def f(self): return 1", "class C:\n    def f(self): return 2", "def run(): return C().f()"], 2),
+    "class redefined": (
+        ["class C:\n    def f(self): return 1", "class C:\n    def f(self): return 2", "def run(): return C().f()"],
+        2,
+    ),
     "function attribute": (["def f(): return f.count", "f.count = 3", "def run(): return f()"], 3),
     "subclasses that register": (
         [
@@ -187,11 +248,19 @@ SAME: dict[str, tuple[list[str], object]] = {
         ([1, 2], 1, 3, 2),
     ),
     "list filled later": (
-        ["tools = []\ndef a(): return 1", "tools.append(a)\ntools += [len]", "def run(): return tools[0](), tools[1]('ab')"],
+        [
+            "tools = []\ndef a(): return 1",
+            "tools.append(a)\ntools += [len]",
+            "def run(): return tools[0](), tools[1]('ab')",
+        ],
         (1, 2),
     ),
     "list made by a comprehension": (
-        ["def make(k): return lambda x: x * k", "fs = [make(k) for k in (1, 2)]", "def run(): return [f(10) for f in fs]"],
+        [
+            "def make(k): return lambda x: x * k",
+            "fs = [make(k) for k in (1, 2)]",
+            "def run(): return [f(10) for f in fs]",
+        ],
         [10, 20],
     ),
     "nested functions and comprehensions": (
@@ -203,11 +272,21 @@ SAME: dict[str, tuple[list[str], object]] = {
         ([1, 2], {4: 0}, 5),
     ),
     "global statement": (
-        ["count = 5", "def bump():\n    global count, fresh\n    count += 1\n    fresh = count", "def run(): bump(); bump(); return fresh"],
+        [
+            "count = 5",
+            "def bump():\n    global count, fresh\n    count += 1\n    fresh = count",
+            "def run(): bump(); bump(); return fresh",
+        ],
         7,
     ),
-    "globals used only in methods": (["RATE = 2", "class T:\n    def f(self): return RATE", "def run(): return T().f()"], 2),
-    "names of the class body": (["x = 1", "class T:\n    x = x + 1\n    y = x * 10", "def run(): return T.x, T.y"], (2, 20)),
+    "globals used only in methods": (
+        ["RATE = 2", "class T:\n    def f(self): return RATE", "def run(): return T().f()"],
+        2,
+    ),
+    "names of the class body": (
+        ["x = 1", "class T:\n    x = x + 1\n    y = x * 10", "def run(): return T.x, T.y"],
+        (2, 20),
+    ),
     "enum, NamedTuple, namedtuple, TypedDict": (
         [
             "import enum, collections\nfrom typing import NamedTuple, TypedDict",
@@ -240,7 +319,11 @@ SAME: dict[str, tuple[list[str], object]] = {
         (2, "a", True),
     ),
     "only the value names the class": (
-        ["from dataclasses import dataclass\n@dataclass\nclass Q:\n    n: int\n    def twice(self): return 2 * self.n", "q = Q(2)", "def run(): return q.twice()"],
+        [
+            "from dataclasses import dataclass\n@dataclass\nclass Q:\n    n: int\n    def twice(self): return 2 * self.n",
+            "q = Q(2)",
+            "def run(): return q.twice()",
+        ],
         4,
     ),
     "data classes that hold functions": (
@@ -278,7 +361,21 @@ SAME: dict[str, tuple[list[str], object]] = {
             "def run(): return (D + T).isoformat(), str(M), str(F), int(A.sum()), DF.loc['b', 'x'].item(), sorted(S), FS, "
             "NAN != NAN, sum(BIG), B, len(TEXT), TEXT[:3], list(R)",
         ],
-        ("2024-01-04", "1.50", "a/b", 3, 2, ["a", "b"], frozenset({1}), True, 12497500, b"\x00\xff", 330, "é\n\"", [0, 1, 2]),
+        (
+            "2024-01-04",
+            "1.50",
+            "a/b",
+            3,
+            2,
+            ["a", "b"],
+            frozenset({1}),
+            True,
+            12497500,
+            b"\x00\xff",
+            330,
+            'é\n"',
+            [0, 1, 2],
+        ),
     ),
     "a resource": (
         [
@@ -288,14 +385,26 @@ SAME: dict[str, tuple[list[str], object]] = {
         ],
         "locallocal",
     ),
-    "a resource of an imported class": (["import decimal\nctx = kg.resource(decimal.Context)", "def run(): return ctx().prec"], 28),
+    "a resource of an imported class": (
+        ["import decimal\nctx = kg.resource(decimal.Context)", "def run(): return ctx().prec"],
+        28,
+    ),
     "steps among steps": (
-        ["@kg.step\ndef search(x): return x + 1", "@kg.step(retry=kg.Retry(max_attempts=2), timeout=60)\ndef run(): return search(1)"],
+        [
+            "@kg.step\ndef search(x): return x + 1",
+            "@kg.step(retry=kg.Retry(max_attempts=2), timeout=60)\ndef run(): return search(1)",
+        ],
         2,
     ),
-    "step by assignment": (["def f(x): return x\nf = kg.step(f)\ng = kg.step(timeout='5 min')(lambda_ := f.fn)", "def run(): return f(1)"], 1),
+    "step by assignment": (
+        ["def f(x): return x\nf = kg.step(f)\ng = kg.step(timeout='5 min')(lambda_ := f.fn)", "def run(): return f(1)"],
+        1,
+    ),
     "cell magic": (["%%time\nRATE = 2\ndef f(x):\n    return x * RATE", "def run(): return f(2)"], 4),
-    "capture magic": (["%%capture out\nimport json\ndef f(x):\n    print(x)\n    return json.dumps(x)", "def run(): return f(2)"], "2"),
+    "capture magic": (
+        ["%%capture out\nimport json\ndef f(x):\n    print(x)\n    return json.dumps(x)", "def run(): return f(2)"],
+        "2",
+    ),
     "line magics, shell and help": (
         ["%time n = 3\n!true\nlen?\nfiles = !echo a\ndef f(): return n", "def run(): return f(), files[0]"],
         (3, "a"),
@@ -304,9 +413,15 @@ SAME: dict[str, tuple[list[str], object]] = {
         ["import asyncio\nasync def get(): return 5\nn = await get()\ndef f(): return n", "def run(): return f()"],
         5,
     ),
-    "indented cell": (["    K = 2\n    def f():\n        return '''a\n    b''' * K", "def run(): return f()"], "a\nb" * 2),
+    "indented cell": (
+        ["    K = 2\n    def f():\n        return '''a\n    b''' * K", "def run(): return f()"],
+        "a\nb" * 2,
+    ),
     "odd layout": (
-        ["\n\n# a comment\nx = 1; y = 2 ; f = lambda: x + y  # together\nclass A: z = 3; w = 4\nif x: g = lambda: 5", "def run(): return f(), A.z, g()"],
+        [
+            "\n\n# a comment\nx = 1; y = 2 ; f = lambda: x + y  # together\nclass A: z = 3; w = 4\nif x: g = lambda: 5",
+            "def run(): return f(), A.z, g()",
+        ],
         (3, 3, 5),
     ),
     "strings that must not move": (
@@ -315,37 +430,85 @@ SAME: dict[str, tuple[list[str], object]] = {
     ),
     "failed cell": (["def f(): return 1", "def run(): return f()"], 1),
     "blocks that bind": (
-        ["import contextlib\nfor i in range(3): pass\nwith contextlib.nullcontext(4) as w: pass\nmatch [1, 2]:\n    case [a, *b]: pass", "def run(): return i, w, a, b"],
+        [
+            "import contextlib\nfor i in range(3): pass\nwith contextlib.nullcontext(4) as w: pass\nmatch [1, 2]:\n    case [a, *b]: pass",
+            "def run(): return i, w, a, b",
+        ],
         (2, 4, 1, [2]),
     ),
     "generator and async functions": (
-        ["import asyncio\ndef gen(n):\n    yield from range(n)\nasync def get(x): return [y async for y in agen(x)]\nasync def agen(x):\n    yield x", "def run(): return list(gen(2)), asyncio.new_event_loop().run_until_complete(get(1)) if False else 1"],
+        [
+            "import asyncio\ndef gen(n):\n    yield from range(n)\nasync def get(x): return [y async for y in agen(x)]\nasync def agen(x):\n    yield x",
+            "def run(): return list(gen(2)), asyncio.new_event_loop().run_until_complete(get(1)) if False else 1",
+        ],
         ([0, 1], 1),
     ),
-    "bound and deleted": (["x = 1\ntmp = 2\ndel tmp", "def f():\n    try:\n        return tmp\n    except NameError:\n        return x", "def run(): return f()"], 1),
+    "bound and deleted": (
+        [
+            "x = 1\ntmp = 2\ndel tmp",
+            "def f():\n    try:\n        return tmp\n    except NameError:\n        return x",
+            "def run(): return f()",
+        ],
+        1,
+    ),
     "class decorated": (
-        ["def tag(cls): cls.tagged = TAG; return cls\nTAG = 'x'", "@tag\nclass C:\n    pass", "def run(): return C.tagged"],
+        [
+            "def tag(cls): cls.tagged = TAG; return cls\nTAG = 'x'",
+            "@tag\nclass C:\n    pass",
+            "def run(): return C.tagged",
+        ],
         "x",
     ),
     "abstract classes": (
-        ["import abc\nclass A(abc.ABC):\n    @abc.abstractmethod\n    def f(self): ...", "class B(A):\n    def f(self): return 1", "def run(): return B().f()"],
+        [
+            "import abc\nclass A(abc.ABC):\n    @abc.abstractmethod\n    def f(self): ...",
+            "class B(A):\n    def f(self): return 1",
+            "def run(): return B().f()",
+        ],
         1,
     ),
     "exceptions": (
-        ["class NotFound(LookupError):\n    '''No such thing.'''", "def run():\n    try: raise NotFound('x')\n    except NotFound as e: return str(e)"],
+        [
+            "class NotFound(LookupError):\n    '''No such thing.'''",
+            "def run():\n    try: raise NotFound('x')\n    except NotFound as e: return str(e)",
+        ],
         "x",
     ),
     "display in a cell": (["def run(): return callable(display)"], True),
     "operator tools": (["from operator import itemgetter\nfirst = itemgetter(0)", "def run(): return first([7])"], 7),
-    "numpy functions": (["import numpy as np\nlog = np.log1p\nrng = np.random.default_rng", "def run(): return log(0.0), rng(1).integers(5) >= 0"], (0.0, True)),
-    "method as a function": (["class K:\n    def f(self): return 1\n    @staticmethod\n    def g(): return 2", "h = K.g", "def run(): return h()"], 2),
-    "import in a function": (["def run():\n    import json as j\n    from math import floor\n    return j.dumps(floor(2.5))"], "2"),
+    "numpy functions": (
+        [
+            "import numpy as np\nlog = np.log1p\nrng = np.random.default_rng",
+            "def run(): return log(0.0), rng(1).integers(5) >= 0",
+        ],
+        (0.0, True),
+    ),
+    "method as a function": (
+        [
+            "class K:\n    def f(self): return 1\n    @staticmethod\n    def g(): return 2",
+            "h = K.g",
+            "def run(): return h()",
+        ],
+        2,
+    ),
+    "import in a function": (
+        ["def run():\n    import json as j\n    from math import floor\n    return j.dumps(floor(2.5))"],
+        "2",
+    ),
     "module-level code of several cells": (
-        ["base = 3\nscale = base * 2", "class Cfg:\n    value = scale\n    table = {k: scale for k in 'ab'}", "def run(): return Cfg.value, Cfg.table"],
+        [
+            "base = 3\nscale = base * 2",
+            "class Cfg:\n    value = scale\n    table = {k: scale for k in 'ab'}",
+            "def run(): return Cfg.value, Cfg.table",
+        ],
         (6, {"a": 6, "b": 6}),
     ),
     "f-strings, star arguments, slices": (
-        ["W, ARGS, KW, LO = 8, (1,), {'b': 2}, 1", "def f(a, b): return f'{a + b:>{W}}'", "def run(): return f(*ARGS, **KW), 'abc'[LO:]"],
+        [
+            "W, ARGS, KW, LO = 8, (1,), {'b': 2}, 1",
+            "def f(a, b): return f'{a + b:>{W}}'",
+            "def run(): return f(*ARGS, **KW), 'abc'[LO:]",
+        ],
         ("       3", "bc"),
     ),
 }

@@ -1,0 +1,96 @@
+"""What can't be replayed is refused when the run starts; what can be is let through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kaigents_nb.errors import CannotFreeze
+from kaigents_nb.snapshot.lint import findings, lint
+from tests.unit.snapshot_cells import Notebook, notebook
+
+
+@pytest.fixture(scope="module")
+def nb() -> Iterator[Notebook]:
+    with notebook() as found:
+        found.cells(
+            "import numpy as np, asyncio, os, subprocess, threading\nfrom numpy.random import default_rng as rng\n"
+            "from concurrent.futures import ThreadPoolExecutor",
+            "@kg.step\ndef search(x):\n    np.random.seed(1)\n    return {y for y in {x}}",
+        )
+        yield found
+
+
+REFUSED = {
+    "np.random.rand()": "kg.random()",
+    "np.random.seed(3)": "kg.random()",
+    "rng()": "kg.random()",
+    "x = [await search(s) for s in {'a', 'b'}]": "sorted(",
+    "for s in set(names): await search(s)": "sorted(set(names))",
+    "wanted = set(names)\n    for s in wanted: await search(s)": "sorted(wanted)",
+    "for s in set(names) & {'a'}: await search(s)": "sorted(",
+    "for s in set(names).union(names): await search(s)": "sorted(",
+    "for i, s in enumerate(set(names)): await search(s)": "sorted(set(names))",
+    "await asyncio.gather(*[search(s) for s in set(names)])": "sorted(",
+    "await search(list({n for n in names}))": "sorted(",
+    "async def inner():\n        for s in frozenset(names): await search(s)\n    await inner()": "sorted(",
+    "input('ok?')": "kg.approve",
+    "threading.Thread(target=print).start()": "@kg.step",
+    "ThreadPoolExecutor()": "asyncio.gather",
+    "subprocess.run(['ls'])": "@kg.step",
+    "os.system('ls')": "@kg.step",
+    "await asyncio.to_thread(print)": "@kg.step",
+}
+
+
+@pytest.mark.parametrize("body", REFUSED)
+def test_what_cannot_be_replayed_is_refused(nb: Notebook, body: str) -> None:
+    """The message has the cell's line and the way out."""
+    nb.cell(f"@kg.agent\nasync def run(names):\n    {body}")
+    label = f"In [{nb.shell.execution_count - 1}], line "
+    with pytest.raises(CannotFreeze) as caught:
+        lint(nb.freeze())
+    assert REFUSED[body] in str(caught.value)
+    assert f"run(), {label}" in str(caught.value)
+
+
+ALLOWED = [
+    "for s in sorted(set(names)): await search(s)",
+    "for s in [1, 2]: await search(s)",
+    "for s in {'a': 1, 'b': 2}: await search(s)",
+    "for s in {1, 2, 3}: await search(s)",
+    "return sum(x for x in set(names)), len({n for n in names}), 'a' in {'a', 'b'}, max(set(names))",
+    "return {n.upper() for n in set(names)}",
+    "seen = set()\n    seen.add(1)\n    return seen",
+    "seen = {1}\n    seen = [1]\n    for s in seen: await search(s)",
+    "set = list\n    for s in set(names): await search(s)",
+    "gen = np.random.default_rng(42)\n    return gen.integers(3)",
+    "x: np.random.Generator | None = None",
+    "return np.random",
+    "input = len\n    return input('a')",
+    "self = names\n    return self.input()",
+    "return sorted([n for n in set(names)])",
+    "for s in dict.fromkeys(names): await search(s)",
+    "return os.path.join('a', 'b'), threading.__name__",
+]
+
+
+@pytest.mark.parametrize("body", ALLOWED)
+def test_what_can_be_replayed_is_let_through(nb: Notebook, body: str) -> None:
+    """No false alarms; and steps may do as they like."""
+    nb.cell(f"@kg.agent\nasync def run(names):\n    {body}")
+    assert findings(nb.freeze()) == []
+    lint(nb.freeze())
+
+
+def test_all_findings_come_at_once(nb: Notebook) -> None:
+    """Agents that the agent awaits are looked at too."""
+    nb.cells(
+        "@kg.agent\nasync def child(): input()",
+        "@kg.agent\nasync def run():\n    np.random.rand()\n    return await child()",
+    )
+    found = findings(nb.freeze())
+    assert len(found) == 2
+    with pytest.raises(CannotFreeze, match="for 2 reasons"):
+        lint(nb.freeze())
