@@ -66,7 +66,7 @@ class Card:
         self._lock = threading.RLock()
         self._view = view
         self._displays: list[str] = []
-        self._forms: dict[str, GateForm] = {}
+        self._forms: dict[tuple[str, str], GateForm] = {}
         self._outputs: dict[str, widgets.HTML] = {}
         self._head, self._steps, self._decided, self._end, self._foot = (widgets.HTML() for _ in range(5))
         self._gates, self._printed = widgets.VBox(), widgets.VBox()
@@ -147,15 +147,16 @@ class Card:
         self._actions.update(view)
 
     def _apply_gates(self, view: RunView) -> None:
-        waiting = {gate.gate: gate for gate in words.open_gates(view)}
-        gone = [self._forms.pop(name) for name in list(self._forms) if name not in waiting]
-        for name, gate in waiting.items():
+        waiting = {gate.key: gate for gate in words.open_gates(view)}
+        gone = [self._forms.pop(key) for key in list(self._forms) if key not in waiting]
+        for key, gate in waiting.items():
             how = words.in_code(gate, several=len(waiting) > 1)
-            if name in self._forms:
-                self._forms[name].update(gate, how=how)
+            if key in self._forms:
+                self._forms[key].update(gate, how=how)
             else:
-                self._forms[name] = GateForm(gate, partial(self._run.submit_decision, name), how=how)
-        children = tuple(self._forms[name].widget for name in waiting)
+                submit = partial(self._run.submit_decision, gate.gate, run_id=gate.run_id)
+                self._forms[key] = GateForm(gate, submit, how=how, heading=words.asked_by(gate))
+        children = tuple(self._forms[key].widget for key in waiting)
         if children != self._gates.children:
             self._gates.children = children
         for form in gone:
@@ -183,7 +184,7 @@ class Card:
             self._on_close = None
 
 
-def _asked(view: RunView) -> list[tuple[str, bool]]:
+def _asked(view: RunView) -> list[tuple[tuple[str, str], bool]]:
     """Return the gates and which of them are open: what an audit record must not miss."""
-    waiting = {gate.gate for gate in words.open_gates(view)}
-    return [(gate.gate, gate.gate in waiting) for gate in view.gates]
+    waiting = {gate.key for gate in words.open_gates(view)}
+    return [(gate.key, gate.key in waiting) for gate in view.gates]

@@ -62,7 +62,12 @@ def run_html(view: RunView) -> str:
     parts = [
         head_html(view),
         *(
-            gate_html(gate, how=words.in_code(gate, several=len(view.open_gates) > 1), options=True)
+            gate_html(
+                gate,
+                how=words.in_code(gate, several=len(view.open_gates) > 1),
+                heading=words.asked_by(gate),
+                options=True,
+            )
             for gate in words.open_gates(view)
         ),
         end_html(view),
@@ -206,7 +211,8 @@ def decided_html(view: RunView) -> str:
     parts = []
     for gate in words.past_gates(view):
         decision = gate.decision or {}
-        told = f"{esc(words.line(gate.question))}<br><strong>{esc(words.verdict(gate.decision))}</strong>"
+        told = f'<div style="{_QUIET}">{esc(words.asked_by(gate))}</div>' if gate.run_id else ""
+        told += f"{esc(words.line(gate.question))}<br><strong>{esc(words.verdict(gate.decision))}</strong>"
         if comment := decision.get("comment"):
             told += f'<div style="white-space: pre-wrap">“{esc(comment)}”</div>'
         if extra := words.values(decision):

@@ -152,7 +152,7 @@ class Inbox:
                 self._unwatch(set(self._watched))
                 return
             for gate in view.gates:
-                form = self._forms.get((view.run_id, gate.gate))
+                form = self._forms.get((gate.run_id or view.run_id, gate.gate))
                 if form is not None:
                     form.update(gate, over=view.closed)
 

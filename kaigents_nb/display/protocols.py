@@ -32,8 +32,10 @@ class LiveRun(Protocol):
         """
         ...
 
-    def submit_decision(self, gate: str, approved: bool, choice: str | None, comment: str, done: Done) -> None:
-        """Post a decision and return at once."""
+    def submit_decision(
+        self, gate: str, approved: bool, choice: str | None, comment: str, done: Done, *, run_id: str = ""
+    ) -> None:
+        """Post a decision and return at once; ``run_id`` names the called agent that asks, if it is one."""
         ...
 
     def post(self, action: Action, done: Done) -> None:

@@ -98,6 +98,7 @@ def _head(view: RunView) -> str:
 
 def _gate(gate: GateView, view: RunView) -> str:
     lines = [f"? {words.clean(gate.question)}"]
+    lines += [f"  ({words.asked_by(gate)})"] if gate.run_id else []
     lines += [f"  {text}" for text in details_lines(gate.details)]
     if gate.options:
         lines.append("  Options: " + ", ".join(words.line(option) for option in gate.options))

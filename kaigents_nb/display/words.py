@@ -173,17 +173,24 @@ def open_gates(view: RunView) -> tuple[GateView, ...]:
 
 def past_gates(view: RunView) -> list[GateView]:
     """Return the gates that are decided, or that the run has left behind."""
-    waiting = {gate.gate for gate in open_gates(view)}
-    return [gate for gate in view.gates if gate.gate not in waiting]
+    waiting = {gate.key for gate in open_gates(view)}
+    return [gate for gate in view.gates if gate.key not in waiting]
 
 
 def in_code(gate: GateView, *, run: str = "run", several: bool = False) -> str:
     """Return how to decide a gate in a cell; ``several`` gates of the run are open."""
+    if gate.run_id and several:
+        run = f"kg.run({gate.run_id!r})"
     which = f"{gate.gate!r}" if several else ""
     choice = f"choice={line(gate.options[0])!r}" if gate.options else ""
     approve = ", ".join(part for part in (which, choice) if part)
     reject = ", ".join(part for part in (which, 'comment="…"') if part)
     return f"{run}.approve({approve}) or .reject({reject})"
+
+
+def asked_by(gate: GateView) -> str:
+    """Return which called agent asks, nothing for the run itself."""
+    return f"asked by the called agent {line(gate.run_id)}" if gate.run_id else ""
 
 
 def verdict(decision: Mapping[str, Any] | None) -> str:

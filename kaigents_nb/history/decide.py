@@ -7,7 +7,6 @@ import getpass
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,51 +20,17 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
+from kaigents_nb.history.gates import OpenGate, gates_in_memo
 from kaigents_nb.history.observe import Observer, not_found, queue_is_served
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.payloads import plain
-from kaigents_nb.runtime.protocol import (
-    ALREADY_DECIDED,
-    DECIDE_SIGNAL,
-    DECIDE_UPDATE,
-    MEMO_STATE,
-)
+from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
-
-
-@dataclass(frozen=True)
-class OpenGate:
-    """A gate that waits, as the memo of its run says."""
-
-    run_id: str
-    gate: str
-    question: str
-    options: tuple[str, ...]
-    opened: datetime
-    agent: str
 
 
 def default_by() -> str:
     """Return who decides: the JupyterHub user, else the one of the operating system."""
     return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
-
-
-def gates_in_memo(run_id: str, agent: str, fields: Mapping[str, Any]) -> list[OpenGate]:
-    """Return the open gates that a run's memo names."""
-    if MEMO_STATE not in fields:
-        return []
-    return [
-        OpenGate(
-            run_id,
-            gate["gate"],
-            gate["question"],
-            tuple(gate["options"]),
-            datetime.fromisoformat(gate["opened"]),
-            agent,
-        )
-        for gate in plain(fields[MEMO_STATE])["gates"]
-    ]
 
 
 async def open_gates(connection: Connection, run_id: str) -> list[OpenGate]:
@@ -160,11 +125,13 @@ def to_decision(decision: Mapping[str, Any]) -> Decision:
 async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGate:
     gates = await open_gates(connection, run_id)
     matching = [item for item in gates if gate is None or gate in (item.gate, item.question)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        listing = "; ".join(f"{item.gate!r}: {item.question}" for item in matching)
-        raise ValueError(f"Run {run_id!r} waits at {len(matching)} gates. Name one with gate=: {listing}.")
+    # Gates are numbered in each run: a number means the run's own gate before one of an agent it called.
+    chosen = [item for item in matching if gate is not None and item.run_id == run_id] or matching
+    if len(chosen) == 1:
+        return chosen[0]
+    if chosen:
+        listing = "; ".join(f"{_call(item, run_id)}: {item.question}" for item in chosen)
+        raise ValueError(f"Run {run_id!r} waits at {len(chosen)} gates. Name one: {listing}.")
     if decided := await _decided(connection, run_id, gate):
         raise already(decided)
     known = ", ".join(repr(item.gate) for item in gates)
@@ -172,6 +139,10 @@ async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGa
         f"Run {run_id!r} has no open gate{f' {gate!r}' if gate else ''}. "
         + (f"Open: {known}." if known else "Nothing waits for a decision; run.status says what it does.")
     )
+
+
+def _call(gate: OpenGate, run_id: str) -> str:
+    return f"gate={gate.gate!r}" if gate.run_id == run_id else f"kg.run({gate.run_id!r}).approve({gate.gate!r})"
 
 
 async def _decided(connection: Connection, run_id: str, gate: str | None) -> dict[str, Any] | None:

@@ -132,7 +132,9 @@ class RunFold:
         self.seeds_payload = rest.pop(0) if launch.seeded else None
         self.mends = list(zip(launch.mended, rest, strict=False))
         for gate, decision in launch.decisions.items():
-            self.gates[gate] = GateView(gate, decision.get("question", ""), opened=self.started, decision=decision)
+            self.gates[gate] = GateView(
+                gate, decision.get("question", ""), opened=self.started, decision=decision, closed=self.started
+            )
 
     def take_seeds(self, seeds: Iterable[Seed]) -> None:
         """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
@@ -161,6 +163,9 @@ class RunFold:
 
     def _close(self, status: str, event: HistoryEvent) -> None:
         self.closed, self.ended = status, utc(event.event_time)
+        for number, gate in self.gates.items():
+            if gate.is_open:
+                self.gates[number] = replace(gate, withdrawn=True, closed=self.ended)
         for call in self.calls.values():
             if not call.closed_event and call.seed is None:
                 call.view = replace(call.view, status="cancelled", ended=self.ended)
@@ -311,8 +316,8 @@ class RunFold:
         self.parted = plain(fields[MEMO_STATE]).get("parted", {})
         still_open = {gate["gate"] for gate in plain(fields[MEMO_STATE])["gates"]}
         for number, gate in self.gates.items():
-            if number not in still_open and gate.decision is None:
-                self.gates[number] = replace(gate, withdrawn=True)
+            if number not in still_open and gate.is_open:
+                self.gates[number] = replace(gate, withdrawn=True, closed=utc(event.event_time))
 
     def _on_update(self, event: HistoryEvent) -> None:
         request = event.workflow_execution_update_accepted_event_attributes.accepted_request
@@ -336,10 +341,10 @@ class RunFold:
 
     def _decided(self, decision: dict[str, Any], event: HistoryEvent, way: str) -> None:
         gate = self.gates.get(decision["gate"])
-        first = gate is not None and gate.decision is None and not gate.withdrawn
+        first = gate is not None and gate.is_open
         again = gate is not None and gate.decision is not None and gate.decision["id"] == decision["id"]
         if gate is not None and first:
-            self.gates[gate.gate] = replace(gate, decision=decision)
+            self.gates[gate.gate] = replace(gate, decision=decision, closed=utc(event.event_time))
         if not again:
             self.decisions.append(
                 {

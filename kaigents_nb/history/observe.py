@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflow.v1 import PendingActivityInfo, PendingChildExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeWorkflowExecutionResponse
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.history.fold import Call, RunFold, failure_text, utc
+from kaigents_nb.history.gates import gates_in_memo
 from kaigents_nb.history.types import RunTypes
 from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.connection import Connection
@@ -24,6 +26,8 @@ from kaigents_nb.runtime.payloads import plain, shown
 from kaigents_nb.runtime.seeds import unpack_seeds
 from kaigents_nb.runtime.worker import identity, identity_is_dead
 
+CALLED_ASKED = 100
+"""So many called agents are asked for open gates at a time; the inbox has those of all."""
 _NO_WORKER_AFTER_S = 3.0
 _POLLER_IS_OLD = timedelta(seconds=90)
 """A live worker asks again at least once a minute."""
@@ -48,6 +52,8 @@ class Observer:
         self.fold = RunFold()
         self.types = RunTypes(connection, self.fold)
         self._details: dict[str, Any] = {}
+        self._called: dict[str, Observer] = {}
+        """Called agents that are or were at a gate while this run was looked at."""
 
     async def catch_up(self) -> None:
         """Read the events that came since the last time."""
@@ -82,9 +88,17 @@ class Observer:
         """Return the state of the run now."""
         fold = self.fold
         steps = {call.view.call: call.view for call in fold.calls.values()}
-        problem, status = "", self._closed_status()
-        if status is None:
+        problem, status, notices = "", self._closed_status(), fold.notices
+        if status is not None:
+            await self._look_at_called(())
+        else:
             description = (await self._handle.describe()).raw_description
+            await self._look_at_called(description.pending_children)
+            if len(description.pending_children) > CALLED_ASKED:
+                notices += (
+                    f"{len(description.pending_children)} called agents are running; the gates of {CALLED_ASKED} are "
+                    "shown here, kg.inbox() has all.",
+                )
             for pending in description.pending_activities:
                 call = fold.calls.get(pending.activity_id.partition(".")[0])
                 if call is not None and call.activity_id == pending.activity_id and not call.closed_event:
@@ -97,7 +111,9 @@ class Observer:
                 ):
                     steps[attempt.call] = _beating(steps[attempt.call], attempt.heartbeat())
             problem = await self._problem(description)
-            status = self._open_status(tuple(steps.values()), problem)
+        gates = await self.gates()
+        if status is None:
+            status = self._open_status(tuple(steps.values()), gates, problem)
         return RunView(
             run_id=self._run_id,
             agent=fold.agent,
@@ -105,11 +121,11 @@ class Observer:
             started=fold.started,
             ended=fold.ended,
             steps=tuple(sorted(steps.values(), key=lambda step: int(step.call))),
-            gates=await self._gates(),
+            gates=gates,
             result=shown(fold.result) if fold.result is not None else "",
             error=failure_text(fold.failure) if fold.failure is not None else "",
             problem=problem,
-            notices=fold.notices,
+            notices=notices,
             url=self._url(),
             arguments=_arguments(fold),
             lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
@@ -118,11 +134,11 @@ class Observer:
     def _closed_status(self) -> Status | None:
         return self.fold.closed or None  # type: ignore[return-value]
 
-    def _open_status(self, steps: tuple[StepView, ...], problem: str) -> Status:
+    def _open_status(self, steps: tuple[StepView, ...], gates: tuple[GateView, ...], problem: str) -> Status:
         states = {step.status for step in steps}
         if self.fold.task_failure or problem:
             return "stuck"
-        if any(gate.decision is None and not gate.withdrawn for gate in self.fold.gates.values()):
+        if any(gate.is_open for gate in gates):
             return "waiting"
         if "parked" in states:
             return "parked"
@@ -148,8 +164,32 @@ class Observer:
             view = replace(view, status="retrying", next_retry=utc(pending.scheduled_time))
         return view
 
-    async def _gates(self) -> tuple[GateView, ...]:
-        return tuple([replace(gate, details=await self._gate_details(gate.gate)) for gate in self.fold.gates.values()])
+    async def gates(self) -> tuple[GateView, ...]:
+        """Return the gates of this run, and of called agents those that were open when it was looked at."""
+        gates = [replace(gate, details=await self._gate_details(gate.gate)) for gate in self.fold.gates.values()]
+        for run_id, called in list(self._called.items()):
+            gates += [replace(gate, run_id=gate.run_id or run_id) for gate in await called.gates()]
+        return tuple(gates)
+
+    async def _look_at_called(self, pending: Iterable[PendingChildExecutionInfo]) -> None:
+        """Find the called agents that are at a gate, and how gates found before were decided."""
+        running = [child.workflow_id for child in pending][:CALLED_ASKED]
+        for run_id, called in list(self._called.items()):
+            if run_id not in running and not called.fold.closed:
+                await called.catch_up()
+        asked = [self._called.get(run_id) or Observer(self._connection, run_id) for run_id in running]
+        answers = await asyncio.gather(*(called._asks() for called in asked))
+        self._called |= {run_id: called for run_id, called, asks in zip(running, asked, answers, strict=True) if asks}
+
+    async def _asks(self) -> bool:
+        """Whether this run or one it called has a gate; its history is read only when the memo names another one."""
+        description = (await self._handle.describe()).raw_description
+        memo = description.workflow_execution_info.memo.fields
+        named = {gate.gate for gate in gates_in_memo(self._run_id, self.fold.agent, memo)}
+        if named != {gate.gate for gate in self.fold.gates.values() if gate.is_open}:
+            await self.catch_up()
+        await self._look_at_called(description.pending_children)
+        return bool(self.fold.gates or self._called)
 
     async def _gate_details(self, gate: str) -> Any:
         if gate not in self._details and gate in self.fold.details:

@@ -15,8 +15,9 @@ from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.upward import upward
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.history import tables
-from kaigents_nb.history.decide import OpenGate, decide, open_gates
+from kaigents_nb.history.decide import decide, open_gates
 from kaigents_nb.history.fork import StepKey, fork
+from kaigents_nb.history.gates import OpenGate
 from kaigents_nb.history.mend import mend, retry_now
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.orphans import orphaned_queue
@@ -262,12 +263,17 @@ class Run:
         choice: str | None,
         comment: str,
         done: Callable[[BaseException | None], None],
+        *,
+        run_id: str = "",
     ) -> None:
-        """Decide without waiting, for buttons; ``done`` is called from a background thread with the error, if any."""
+        """Decide without waiting, for buttons; ``done`` is called from a background thread with the error, if any.
+
+        ``run_id`` names the called agent whose gate it is; empty for a gate of this run.
+        """
         self._post(
             decide(
                 self._connection,
-                self.id,
+                run_id or self.id,
                 approved=approved,
                 gate=gate,
                 choice=choice,

@@ -70,6 +70,20 @@ class GateView:
     """``approved, choice, values, comment, by, at``, when decided."""
     withdrawn: bool = False
     """The run went on without a decision: cancelled, or the agent stopped waiting."""
+    closed: datetime | None = None
+    """When the server took the decision, or the run went on without one."""
+    run_id: str = ""
+    """The called agent's run whose gate it is; empty for a gate of this run."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells gates apart: each run numbers its own."""
+        return self.run_id, self.gate
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for a decision."""
+        return self.decision is None and not self.withdrawn
 
 
 @dataclass(frozen=True)
@@ -103,4 +117,4 @@ class RunView:
     @property
     def open_gates(self) -> tuple[GateView, ...]:
         """The gates that wait for a decision."""
-        return tuple(gate for gate in self.gates if gate.decision is None and not gate.withdrawn)
+        return tuple(gate for gate in self.gates if gate.is_open)

@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.errors import GateError
-from kaigents_nb.history.decide import OpenGate, open_gates
+from kaigents_nb.history.decide import open_gates
+from kaigents_nb.history.gates import OpenGate
 
 if TYPE_CHECKING:
     from kaigents_nb.history.run import Run

@@ -105,7 +105,12 @@ class Watch:
     def _patience(self) -> float:
         if self._connection.live.of_run(self._run_id):
             return _ACTIVE_S
-        return _IDLE_S if self._last is not None and self._last.status == "waiting" else _PENDING_S
+        last = self._last
+        # A called agent goes on without a trace in this run's history.
+        quiet = (
+            last is not None and last.status == "waiting" and not any(s.child_run and not s.ended for s in last.steps)
+        )
+        return _IDLE_S if quiet else _PENDING_S
 
     async def _lost(self, error: Exception) -> None:
         """Say on the card that the server went away, bring an embedded one back, and go on."""

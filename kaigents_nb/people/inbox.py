@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pandas as pd
 
 from kaigents_nb.errors import RunNotFound
-from kaigents_nb.history.decide import OpenGate, gates_in_memo
+from kaigents_nb.history.gates import OpenGate, gates_in_memo
 from kaigents_nb.history.listing import runs
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame

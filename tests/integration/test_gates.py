@@ -34,6 +34,21 @@ async def outer():
 
 
 @kg.agent
+async def asks_twice_below():
+    import asyncio
+
+    return await asyncio.gather(choosing(["A"], {"price": 3}), choosing(["B"], None))
+
+
+@kg.agent
+async def asks_beside():
+    import asyncio
+
+    mine, below = await asyncio.gather(kg.approve("Mine?"), choosing(["A"], None))
+    return mine.by, below
+
+
+@kg.agent
 async def waits_half_a_second():
     import asyncio
 
@@ -134,6 +149,42 @@ def test_the_gate_of_a_called_agent_is_decided_through_its_caller():
     assert gate.run_id != run.id
     run.approve(by="dan")
     assert run.result(20)[3] == "dan"
+
+
+def test_the_gates_of_called_agents_show_on_their_caller():
+    """Two called agents number their gates alike; the caller's view tells them apart and keeps what was decided."""
+    run = asks_twice_below.start()
+    eventually(lambda: len(run.view().open_gates) == 2)
+    view = run.view()
+    assert view.status == "waiting"
+    first, second = view.open_gates
+    assert first.gate == second.gate == "1"
+    assert {gate.run_id for gate in view.gates} == {step.child_run for step in view.steps}
+    assert {gate.options: gate.details for gate in view.gates} == {("A",): {"price": 3}, ("B",): None}
+    with pytest.raises(ValueError, match="kg.run"):
+        run.approve("1")
+    seen = []
+    stop = run.watch(lambda view: seen.append({gate.key: (gate.decision or {}).get("by") for gate in view.gates}))
+    eventually(lambda: seen)
+    errors = []
+    run.submit_decision("1", True, None, "", errors.append, run_id=second.run_id)
+    eventually(lambda: errors == [None])
+    eventually(lambda: seen[-1] == {first.key: None, second.key: default_by()})
+    assert run.view().open_gates == (first,)
+    run.approve(by="ann")
+    assert [result[3] for result in run.result(20)].count("ann") == 1
+    stop()
+    assert all(gate.decision for gate in run.view().gates)
+
+
+def test_a_number_means_the_own_gate_first():
+    """Where the caller itself and a called agent wait at a gate 1, the caller's handle means its own."""
+    run = asks_beside.start()
+    eventually(lambda: len(run.pending()) == 2)
+    run.approve("1", by="ann")
+    run.approve("1", by="bob")
+    mine, below = run.result(20)
+    assert (mine, below[3]) == ("ann", "bob")
 
 
 def test_pending_over_all_runs():

@@ -53,8 +53,10 @@ class FakeRun:
         for callback in list(self.callbacks):
             callback(view)
 
-    def submit_decision(self, gate: str, approved: bool, choice: str | None, comment: str, done: Any) -> None:
-        self._take((gate, approved, choice, comment), done)
+    def submit_decision(
+        self, gate: str, approved: bool, choice: str | None, comment: str, done: Any, *, run_id: str = ""
+    ) -> None:
+        self._take((gate, approved, choice, comment, *([run_id] if run_id else [])), done)
 
     def post(self, action: str, done: Any) -> None:
         self._take((action,), done)
@@ -214,6 +216,21 @@ def test_two_gates_have_a_form_each() -> None:
     assert card.widget.children[1].children == (second_form,)
     assert one(second_form, widgets.Text).value == "typed"
     assert first_form.comm is None
+
+
+@pytest.mark.usefixtures("messages")
+def test_called_agents_ask_on_the_card_too() -> None:
+    """Two called agents number their gates alike; each form says who asks and decides its own."""
+    below = tuple(replace(GATE, run_id=f"run-1-{number}") for number in (1, 2))
+    run, card = a_card(replace(VIEW, status="waiting", gates=below))
+    first_form, second_form = card.widget.children[1].children
+    assert "asked by the called agent run-1-2" in said(second_form)
+    assert "kg.run(&#x27;run-1-2&#x27;).approve(&#x27;1&#x27;)" in said(second_form)
+    buttons(second_form)["Approve"].click()
+    assert run.sent == [("1", True, None, "", "run-1-2")]
+    run.become(replace(VIEW, status="waiting", gates=(below[0], replace(below[1], decision=DECISION))))
+    assert card.widget.children[1].children == (first_form,)
+    assert "asked by the called agent run-1-2" in said(card.widget)
 
 
 @pytest.mark.usefixtures("messages")
