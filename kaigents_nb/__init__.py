@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from kaigents_nb.errors import RunCancelled as RunCancelled
     from kaigents_nb.errors import RunFailed as RunFailed
     from kaigents_nb.errors import RunTimeout as RunTimeout
-    from kaigents_nb.people.inbox import decisions as decisions
-    from kaigents_nb.people.inbox import pending as pending
+    from kaigents_nb.history.diff import diff as diff
     from kaigents_nb.history.listing import runs as runs
+    from kaigents_nb.history.moment import Moment as Moment
     from kaigents_nb.history.run import Run as Run
     from kaigents_nb.history.run import run as run
+    from kaigents_nb.people.inbox import decisions as decisions
+    from kaigents_nb.people.inbox import pending as pending
     from kaigents_nb.runtime.connection import Connection as Connection
     from kaigents_nb.runtime.connection import connect as connect
     from kaigents_nb.runtime.connection import disconnect as disconnect
@@ -50,6 +52,7 @@ _HOMES = {
     "Decision": "authoring.gate",
     "Fatal": "errors",
     "KaigentsError": "errors",
+    "Moment": "history.moment",
     "NoOpenGate": "errors",
     "Retry": "authoring.options",
     "Run": "history.run",
@@ -61,6 +64,7 @@ _HOMES = {
     "approve": "authoring.gate",
     "connect": "runtime.connection",
     "decisions": "people.inbox",
+    "diff": "history.diff",
     "disconnect": "runtime.connection",
     "idempotency_key": "authoring.progress",
     "inbox": "display.inbox",

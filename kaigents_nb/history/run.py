@@ -18,6 +18,7 @@ from kaigents_nb.history import tables
 from kaigents_nb.history.decide import decide, open_gates
 from kaigents_nb.history.fork import StepKey, fork
 from kaigents_nb.history.gates import OpenGate
+from kaigents_nb.history.lookback import LookingBack
 from kaigents_nb.history.mend import mend, retry_now
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.orphans import orphaned_queue
@@ -30,7 +31,7 @@ from kaigents_nb.runtime.connection import Connection, current
 _POLL_S = 0.2
 
 
-class Run:
+class Run(LookingBack):
     """One run of an agent. Shown in a notebook it is a live card.
 
     ``kg.run(id)`` gives the handle of any run on the server; ``agent.start()`` that of a new one.

@@ -1,0 +1,170 @@
+"""Moments as people name them: a step, a line, a time, an event, the failure, the last one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from kaigents_nb.errors import NoSuchMoment
+from kaigents_nb.history.moment import Moment
+from kaigents_nb.history.recorder import Call
+from kaigents_nb.history.trace import Trace
+
+Step = str | tuple[str, int]
+Line = int | tuple[str, int]
+
+_NAMED = ("last", "first", "failure", "before failure")
+
+
+def find(
+    trace: Trace,
+    moment: int | str | None = None,
+    *,
+    step: Step | None = None,
+    occurrence: int | None = None,
+    event_id: int | None = None,
+    line: Line | None = None,
+    time: datetime | str | None = None,
+) -> Moment:
+    """Return the moment that is meant; see :meth:`Run.at`."""
+    given = {"moment": moment, "step": step, "event_id": event_id, "line": line, "time": time}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        raise TypeError(
+            f"Say one of moment, step, event_id, line or time{', not ' + ' and '.join(named) if named else ''}: "
+            "run.at('last'), run.at(step='load'), run.at(event_id=12)."
+        )
+    if occurrence is not None and step is None and line is None:
+        raise TypeError("occurrence= says which call of a step=, or which execution of a line=, is meant.")
+    if not trace.rows:
+        ended = f"ended ({trace.closed}) before the first line of its agent; run.result() says why."
+        open_ = "has executed no line of its agent yet; run.status says what it does."
+        raise NoSuchMoment(f"Run {trace.run_id!r} {ended if trace.closed else open_}")
+    if step is not None:
+        return by_step(trace, step, occurrence)
+    if line is not None:
+        return by_line(trace, line, occurrence)
+    if event_id is not None:
+        return by_event(trace, event_id)
+    if time is not None:
+        return by_time(trace, time)
+    assert moment is not None
+    return by_name(trace, moment) if isinstance(moment, str) else by_number(trace, moment)
+
+
+def by_number(trace: Trace, number: int) -> Moment:
+    """Return a moment by its number, from the end when negative."""
+    count = len(trace)
+    if not -count <= number < count:
+        raise NoSuchMoment(f"Run {trace.run_id!r} has no moment {number}. Known: 0 to {count - 1}, or 'last'.")
+    return Moment(trace, number % count)
+
+
+def by_name(trace: Trace, name: str) -> Moment:
+    """Return ``"first"``, ``"last"``, ``"failure"`` or ``"before failure"``."""
+    if name == "last":
+        return Moment(trace, len(trace) - 1)
+    if name == "first":
+        return Moment(trace, 0)
+    if name == "failure":
+        return failure(trace)
+    if name == "before failure":
+        failed = failure(trace)
+        return Moment(trace, max(trace.before_in_branch(failed.number), 0))
+    steps = list(dict.fromkeys(call.name for call in trace.calls))
+    hint = f" For the step write run.at(step={name!r})." if name in steps else _meant(name, _NAMED)
+    raise NoSuchMoment(f"No moment is called {name!r}.{hint} Known: {', '.join(map(repr, _NAMED))}, or a number.")
+
+
+def failure(trace: Trace) -> Moment:
+    """Return where a run failed: the line that raised, or the call that is parked or retries."""
+    if not trace.closed:
+        halted = [call for call in trace.calls if call.kind != "gate" and call.call in trace.halted]
+        if halted:
+            return Moment(trace, halted[-1].row, halted[-1])
+        raise NoSuchMoment(f"Run {trace.run_id!r} has not failed: it is open, and no step of it is parked or retrying.")
+    if trace.closed == "completed":
+        raise NoSuchMoment(f"Run {trace.run_id!r} has not failed: it completed. run.at('last') is its last line.")
+    number = trace.frames[0].failure
+    raised = [n for n, row in enumerate(trace.rows) if row.raised is not None and row.raised.number == number]
+    return Moment(trace, raised[0] if number >= 0 and raised else len(trace) - 1)
+
+
+def by_step(trace: Trace, step: Step, occurrence: int | None) -> Moment:
+    """Return where a step or agent was called, or a gate opened."""
+    name, number = step if isinstance(step, tuple) else (step, 1 if occurrence is None else occurrence)
+    calls = [call for call in trace.calls if call.name == name]
+    if not calls:
+        known = list(dict.fromkeys(call.name for call in trace.calls))
+        listing = f"Known: {', '.join(map(repr, known))}." if known else "It has called none yet."
+        raise NoSuchMoment(f"Run {trace.run_id!r} has called no step {name!r}.{_meant(name, known)} {listing}")
+    call = _nth(calls, number)
+    if call is None:
+        times = f"{len(calls)} times" if len(calls) > 1 else "once"
+        raise NoSuchMoment(
+            f"Run {trace.run_id!r} called {name!r} {times}; there is no call {number}. Known: 1 to {len(calls)}, or -1 "
+            "for the last."
+        )
+    return Moment(trace, call.row, call)
+
+
+def by_line(trace: Trace, line: Line, occurrence: int | None) -> Moment:
+    """Return where a line was executed: one of ``run.code()``, or ``("In [3]", 5)``."""
+    if isinstance(line, tuple):
+        wanted = {number for number in range(1, len(trace.source_lines) + 1) if trace.cell(number) == line}
+        where = f"line {line[1]} of {line[0]}"
+    else:
+        wanted, where = {line}, f"line {line}"
+    starts = {trace.statements.start(number) for number in wanted}
+    rows = [number for number, row in enumerate(trace.rows) if row.line in starts]
+    executed = sorted({row.line for row in trace.rows})
+    if not rows:
+        places = [trace.cell(number) for number in executed] if isinstance(line, tuple) else executed
+        raise NoSuchMoment(f"Run {trace.run_id!r} has not executed {where}. Executed: {_listed(places)}.")
+    number = 1 if occurrence is None else occurrence
+    if not (0 < number <= len(rows) or -len(rows) <= number < 0):
+        raise NoSuchMoment(f"Run {trace.run_id!r} executed {where} {len(rows)}×; there is no time {number}.")
+    return Moment(trace, rows[number - 1 if number > 0 else number])
+
+
+def by_event(trace: Trace, event_id: int) -> Moment:
+    """Return the last line that had been executed when an event happened."""
+    first = trace.rows[0].event_id
+    if not first <= event_id <= trace.last_event:
+        raise NoSuchMoment(
+            f"Run {trace.run_id!r} had executed no line at event {event_id}. Known: {first} to {trace.last_event}; "
+            "run.events() lists them."
+        )
+    return Moment(trace, max(number for number, row in enumerate(trace.rows) if row.event_id <= event_id))
+
+
+def by_time(trace: Trace, time: datetime | str) -> Moment:
+    """Return the last line that had been executed at a time; without a zone it is UTC."""
+    stamp = pd.Timestamp(time)
+    when = (stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)).to_pydatetime()
+    rows = [number for number, row in enumerate(trace.rows) if row.time <= when]
+    if not rows:
+        raise NoSuchMoment(
+            f"Run {trace.run_id!r} had executed no line at {when:%Y-%m-%d %H:%M:%S} UTC. Known: from "
+            f"{trace.rows[0].time:%Y-%m-%d %H:%M:%S.%f} UTC on."
+        )
+    return Moment(trace, rows[-1])
+
+
+def _nth(calls: Sequence[Call], number: int) -> Call | None:
+    if 0 < number <= len(calls):
+        return calls[number - 1]
+    return calls[number] if -len(calls) <= number < 0 else None
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _listed(places: Sequence[object], limit: int = 40) -> str:
+    more = f", … {len(places) - limit} more" if len(places) > limit else ""
+    return ", ".join(str(place) for place in places[:limit]) + more

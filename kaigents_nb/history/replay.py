@@ -1,0 +1,144 @@
+"""Replay a recorded history through the SDK's own replayer, with a recorder watching the agent's lines.
+
+No step runs, nothing is printed, and the server is only asked for the history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC
+from types import FrameType
+from typing import Any
+
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+
+from kaigents_nb.authoring import clock
+from kaigents_nb.history.recorder import Recorder, Services
+from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.interpreter import AgentWorkflow
+from kaigents_nb.runtime.output import Output, route_output
+from kaigents_nb.runtime.sandbox import sandbox
+
+_SDK_LOGGERS = ("temporalio.worker._workflow", "temporalio.worker._workflow_instance", "temporalio.workflow")
+
+
+def _called(frame: FrameType) -> tuple[str, str]:
+    called = frame.f_locals.get("step") or frame.f_locals["agent"]
+    return ("agent" if "agent" in frame.f_locals else "step"), called.name
+
+
+SERVICES = Services(
+    calls={AgentWorkflow._next_call.__code__: "step"},
+    waits={
+        AgentWorkflow._perform.__code__: _called,
+        AgentWorkflow._child.__code__: _called,
+        AgentWorkflow.open_gate.__code__: lambda frame: ("gate", frame.f_locals["gate"].question),
+        clock.sleep.__code__: lambda frame: ("sleep", "sleep"),
+        asyncio.sleep.__code__: lambda frame: ("sleep", "sleep"),
+    },
+)
+
+
+def replay(connection: Connection, history: WorkflowHistory, recorder: Recorder) -> Exception | None:
+    """Replay in this thread, which must not be the library's loop; return why it ended early, if it did."""
+    replayer = Replayer(
+        workflows=[AgentWorkflow],
+        workflow_runner=_RecordingRunner(sandbox(), recorder),
+        namespace=connection.namespace,
+        data_converter=connection.client.data_converter,
+        # No deadlock detector: a long trace is not a deadlock. Activations then run in this very thread.
+        debug_mode=True,
+    )
+
+    async def run() -> Exception | None:
+        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+        return result.replay_failure
+
+    with _same_breakpoint_hook(), _quiet():
+        try:
+            return asyncio.run(run())
+        finally:
+            recorder.finish()
+
+
+def headline(failure: Exception) -> str:
+    """Return the sentence in a replay failure that says what differs."""
+    text = str(failure)
+    found = re.search(r"Nondeterminism\w*\(\"(.*?)\"", text) or re.search(r"message: \"(.*?)\"", text)
+    return " ".join((found.group(1) if found else text).split())[:500]
+
+
+@contextmanager
+def _same_breakpoint_hook() -> Iterator[None]:
+    hook = sys.breakpointhook
+    try:
+        yield
+    finally:
+        sys.breakpointhook = hook
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep this thread's replay out of logs: what went wrong is said by an error of ours."""
+    me = threading.get_ident()
+
+    def elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != me
+
+    with ExitStack() as undo:
+        for name in _SDK_LOGGERS:
+            logging.getLogger(name).addFilter(elsewhere)
+            undo.callback(logging.getLogger(name).removeFilter, elsewhere)
+        yield
+
+
+class _RecordingRunner(WorkflowRunner):
+    """The worker's own runner, with every activation recorded."""
+
+    def __init__(self, inner: WorkflowRunner, recorder: Recorder) -> None:
+        self._inner = inner
+        self._recorder = recorder
+
+    def prepare_workflow(self, defn: Any) -> None:
+        self._inner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        return _RecordedInstance(self._inner.create_instance(det), self._recorder)
+
+    def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
+        self._inner.set_worker_level_failure_exception_types(types)
+
+
+class _RecordedInstance(WorkflowInstance):
+    def __init__(self, inner: WorkflowInstance, recorder: Recorder) -> None:
+        self._inner = inner
+        self._recorder = recorder
+        self._printed = Output()
+
+    def activate(self, act: Any) -> Any:
+        if any(job.HasField("remove_from_cache") for job in act.jobs):
+            # The end of the replay: the SDK cancels what still waits, which the run never did.
+            self._recorder.finish()
+            return self._inner.activate(act)
+        route_output()
+        with self._printed, self._recorder.recording(act.history_length, act.timestamp.ToDatetime(UTC)):
+            return self._inner.activate(act)
+
+    def get_serialization_context(self, command_info: Any) -> Any:
+        return self._inner.get_serialization_context(command_info)
+
+    def get_external_store_context(self, command_info: Any) -> Any:
+        return self._inner.get_external_store_context(command_info)
+
+    def get_thread_id(self) -> int | None:
+        return self._inner.get_thread_id()
+
+    def get_info(self) -> Any:
+        return self._inner.get_info()
