@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from temporalio.api.common.v1 import Payload
 
-from kaigents_nb.history.fold import Call, failure_text
+from kaigents_nb.history.calls import Call, failure_text
 from kaigents_nb.history.keep import same
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.recorder import Change

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
-from kaigents_nb.history.view import GateView, StepStatus, StepView
+from kaigents_nb.history.calls import Call, earlier_attempts, failure_details, failure_text, utc, worker_lost
+from kaigents_nb.history.view import AttemptView, GateView, LossView, SleepView, StepStatus, StepView
 from kaigents_nb.runtime.payloads import metadata, plain
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
@@ -30,47 +30,6 @@ from kaigents_nb.runtime.protocol import (
     from_wire,
 )
 from kaigents_nb.runtime.seeds import Seed
-
-
-def utc(stamp: Timestamp) -> datetime | None:
-    """Return a server time, or None where it is not set."""
-    return stamp.ToDatetime(tzinfo=UTC) if stamp.seconds or stamp.nanos else None
-
-
-def failure_details(failure: Failure) -> dict[str, Any]:
-    """Return what a step's failure recorded about the analyst's exception."""
-    payloads = failure.application_failure_info.details.payloads
-    found = plain(payloads[0]) if payloads and payloads[0].metadata.get("encoding") == b"json/plain" else None
-    return found if isinstance(found, dict) else {}
-
-
-def failure_text(failure: Failure) -> str:
-    """Return a failure as an analyst reads it: their traceback where there is one, else the message."""
-    while failure.HasField("cause") and not failure.HasField("application_failure_info"):
-        failure = failure.cause
-    known = failure_details(failure)
-    if failure.HasField("timeout_failure_info"):
-        return "The worker died or was cut off, or the attempt took longer than its timeout."
-    return str(known.get("traceback") or failure.message)
-
-
-@dataclass
-class Call:
-    """One call of a step or agent; ``payloads`` are its arguments and result, not decoded."""
-
-    view: StepView
-    keywords: tuple[str, ...] = ()
-    positional: int = 0
-    arguments: tuple[Payload, ...] = ()
-    result: Payload | None = None
-    failure: Failure | None = None
-    activity_id: str = ""
-    earlier_attempts: int = 0
-    """Attempts before the call was mended or retried by hand."""
-    scheduled_event: int = 0
-    closed_event: int = 0
-    code: str = ""
-    seed: Seed | None = None
 
 
 class RunFold:
@@ -94,6 +53,9 @@ class RunFold:
         self.parted: dict[str, str] = {}
         self.waits: list[tuple[int, int]] = []
         """``(event of the start, event of the end or 0)`` of each ``kg.sleep``."""
+        self.sleeps: dict[int, SleepView] = {}
+        """By the event that started them."""
+        self.losses: list[LossView] = []
         self.origin: dict[str, Any] = {}
         self.calls: dict[str, Call] = {}
         self.gates: dict[str, GateView] = {}
@@ -105,6 +67,7 @@ class RunFold:
         self.worked = False
         self.last_event = 0
         self._by_event: dict[int, Call] = {}
+        self._task_worker = ""
 
     def add(self, event: HistoryEvent) -> None:
         """Take the next event."""
@@ -155,6 +118,14 @@ class RunFold:
             self.calls.setdefault(seed.call, Call(view, result=seed.result, code=self.launch.code, seed=seed))
         self.seeds_payload = None
 
+    def _on_task_started(self, event: HistoryEvent) -> None:
+        self._task_worker = event.workflow_task_started_event_attributes.identity
+
+    def _on_task_timed_out(self, event: HistoryEvent) -> None:
+        began = event.workflow_task_timed_out_event_attributes.timeout_type == TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
+        told = "fell silent while it executed the agent" if began else "had the run in memory and no longer answered"
+        self.losses.append(LossView(utc(event.event_time), self._task_worker, told))
+
     def _on_task_completed(self, event: HistoryEvent) -> None:
         self.worked, self.task_failure = True, ""
 
@@ -166,6 +137,7 @@ class RunFold:
         for number, gate in self.gates.items():
             if gate.is_open:
                 self.gates[number] = replace(gate, withdrawn=True, closed=self.ended)
+        self.sleeps = {number: replace(one, ended=one.ended or self.ended) for number, one in self.sleeps.items()}
         for call in self.calls.values():
             if not call.closed_event and call.seed is None:
                 call.view = replace(call.view, status="cancelled", ended=self.ended)
@@ -207,16 +179,19 @@ class RunFold:
         call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
         call.arguments = tuple(data.input.payloads[1 : 1 + count])
         call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0
+        call.activity_scheduled = when
         self._by_event[event.event_id] = call
 
     def _on_activity_started(self, event: HistoryEvent) -> None:
         data = event.activity_task_started_event_attributes
         call = self._by_event[data.scheduled_event_id]
+        started = utc(event.event_time)
         call.view = replace(
             call.view,
             status="running",
             attempt=call.earlier_attempts + data.attempt,
-            started=utc(event.event_time),
+            attempts=call.view.attempts + earlier_attempts(call, data.attempt, started, data.last_failure),
+            started=started,
             worker=data.identity,
         )
 
@@ -251,8 +226,15 @@ class RunFold:
         self._end(call, event, "cancelled")
 
     def _end(self, call: Call, event: HistoryEvent, status: StepStatus, **changes: Any) -> None:
-        call.closed_event = event.event_id
-        call.view = replace(call.view, status=status, ended=utc(event.event_time), **changes)
+        call.closed_event, ended = event.event_id, utc(event.event_time)
+        call.view = view = replace(call.view, status=status, ended=ended, **changes)
+        if not view.child_run and (view.attempts or status != "completed"):
+            # Of a call that simply succeeded, the call itself says it all.
+            lost = call.failure is not None and worker_lost(call.failure)
+            last = AttemptView(
+                view.attempt, view.attempt, status, view.started, ended, changes.get("error", ""), view.worker, lost
+            )
+            call.view = replace(view, attempts=(*view.attempts, last))
 
     # Agents called by the agent.
 
@@ -327,10 +309,21 @@ class RunFold:
     def _on_timer_started(self, event: HistoryEvent) -> None:
         if event.HasField("user_metadata") and plain(event.user_metadata.summary) == SLEEP_SUMMARY:
             self.waits.append((event.event_id, 0))
+            began, lasts = utc(event.event_time), event.timer_started_event_attributes.start_to_fire_timeout
+            until = began + lasts.ToTimedelta() if began else None
+            self.sleeps[event.event_id] = SleepView(began, until)
 
     def _on_timer_fired(self, event: HistoryEvent) -> None:
         begin = event.timer_fired_event_attributes.started_event_id
         self.waits = [(event_id, event.event_id if event_id == begin else end) for event_id, end in self.waits]
+        self._wake(begin, event)
+
+    def _on_timer_cancelled(self, event: HistoryEvent) -> None:
+        self._wake(event.timer_canceled_event_attributes.started_event_id, event)
+
+    def _wake(self, begin: int, event: HistoryEvent) -> None:
+        if begin in self.sleeps:
+            self.sleeps[begin] = replace(self.sleeps[begin], ended=utc(event.event_time))
 
     def _on_signal(self, event: HistoryEvent) -> None:
         data = event.workflow_execution_signaled_event_attributes
@@ -371,6 +364,8 @@ class RunFold:
 
 _HANDLERS = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: RunFold._on_started,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: RunFold._on_task_started,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: RunFold._on_task_timed_out,
     EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: RunFold._on_task_completed,
     EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED: RunFold._on_task_failed,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: RunFold._on_completed,
@@ -394,6 +389,7 @@ _HANDLERS = {
     EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: RunFold._on_child_stopped,
     EventType.EVENT_TYPE_TIMER_STARTED: RunFold._on_timer_started,
     EventType.EVENT_TYPE_TIMER_FIRED: RunFold._on_timer_fired,
+    EventType.EVENT_TYPE_TIMER_CANCELED: RunFold._on_timer_cancelled,
     EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: RunFold._on_memo,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: RunFold._on_update,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: RunFold._on_signal,

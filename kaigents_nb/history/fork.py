@@ -13,7 +13,8 @@ from temporalio.common import RawValue
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import NoSuchMoment, RunError
-from kaigents_nb.history.fold import Call, RunFold, failure_details, failure_text
+from kaigents_nb.history.calls import Call, failure_details, failure_text
+from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.submit import submit
 from kaigents_nb.runtime.code import Code, hold

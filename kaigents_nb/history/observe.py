@@ -17,10 +17,11 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
-from kaigents_nb.history.fold import Call, RunFold, failure_text, utc
+from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, utc
+from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.gates import gates_in_memo
 from kaigents_nb.history.types import RunTypes
-from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
+from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, shown
 from kaigents_nb.runtime.seeds import unpack_seeds
@@ -122,6 +123,8 @@ class Observer:
             ended=fold.ended,
             steps=tuple(sorted(steps.values(), key=lambda step: int(step.call))),
             gates=gates,
+            sleeps=tuple(fold.sleeps.values()),
+            losses=tuple(fold.losses),
             result=shown(fold.result) if fold.result is not None else "",
             error=failure_text(fold.failure) if fold.failure is not None else "",
             problem=problem,
@@ -148,7 +151,9 @@ class Observer:
 
     def _pending(self, call: Call, pending: PendingActivityInfo) -> StepView:
         """A step that has not ended: only the server's description knows its attempt and last error."""
-        view = replace(call.view, attempt=call.earlier_attempts + pending.attempt)
+        number, ended = call.earlier_attempts + pending.attempt, utc(pending.last_attempt_complete_time)
+        earlier = earlier_attempts(call, pending.attempt, ended, pending.last_failure)
+        view = replace(call.view, attempt=number, attempts=call.view.attempts + earlier)
         if pending.HasField("last_failure"):
             view = replace(view, error=failure_text(pending.last_failure))
         if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
@@ -158,6 +163,9 @@ class Observer:
                 started=utc(pending.last_started_time),
                 worker=pending.last_worker_identity,
             )
+            if view.attempts:
+                now = AttemptView(number, number, "running", view.started, worker=view.worker)
+                view = replace(view, attempts=(*view.attempts, now))
             if pending.HasField("heartbeat_details") and pending.heartbeat_details.payloads:
                 view = _beating(view, plain(pending.heartbeat_details.payloads[0]))
         elif pending.attempt > 1:

@@ -13,7 +13,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError
-from kaigents_nb.history.fold import Call, RunFold, failure_text, utc
+from kaigents_nb.history.calls import Call, failure_text, utc
+from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, reference, shown

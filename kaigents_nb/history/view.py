@@ -35,6 +35,42 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class AttemptView:
+    """Work on a call from one time to another; ``first`` and ``last`` number the attempts it was.
+
+    The server dates only the last attempt of a call, so those before it are one entry, with their last error.
+    """
+
+    first: int
+    last: int
+    status: StepStatus
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
+    worker: str = ""
+    lost: bool = False
+    """Its worker fell silent: killed, cut off, or its machine is gone."""
+
+
+@dataclass(frozen=True)
+class SleepView:
+    """One ``kg.sleep``."""
+
+    started: datetime | None
+    until: datetime | None
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True)
+class LossView:
+    """A worker that had the run and no longer answered the server."""
+
+    noticed: datetime | None
+    worker: str
+    told: str
+
+
+@dataclass(frozen=True)
 class StepView:
     """One call of a step. ``call`` tells calls of one run apart and orders them; all times are UTC."""
 
@@ -55,6 +91,8 @@ class StepView:
     """Taken over from the run this one was forked from, not executed again."""
     child_run: str = ""
     """The run id, where the call is another agent."""
+    attempts: tuple[AttemptView, ...] = ()
+    """What is known of each attempt, where the first one did not simply succeed."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +135,8 @@ class RunView:
     ended: datetime | None = None
     steps: tuple[StepView, ...] = ()
     gates: tuple[GateView, ...] = ()
+    sleeps: tuple[SleepView, ...] = ()
+    losses: tuple[LossView, ...] = ()
     result: str = ""
     """A short text of the result, when completed."""
     error: str = ""
