@@ -10,7 +10,7 @@ import pandas as pd
 
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.history.moment import Moment
-from kaigents_nb.history.recorder import Call
+from kaigents_nb.history.records import Call
 from kaigents_nb.history.trace import Trace
 
 Step = str | tuple[str, int]

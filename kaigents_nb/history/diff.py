@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from kaigents_nb.history.calls import Call, failure_text
 from kaigents_nb.history.keep import same
 from kaigents_nb.history.observe import Observer
-from kaigents_nb.history.recorder import Change
+from kaigents_nb.history.records import Change
 from kaigents_nb.history.tables import frame, read
 from kaigents_nb.history.trace import Trace, trace_of
 from kaigents_nb.runtime.connection import Connection, current

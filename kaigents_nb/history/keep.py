@@ -26,6 +26,7 @@ MISSING: Any = object()
 
 _BY_EQUALITY = (int, str, bytes, bool, type(None))
 _MAX_DEPTH = 60
+_LONG = 500
 _COUNTED_ITEMS = 2_000
 _PLAIN_CLASS_BYTES = object.__basicsize__ + 2 * 8  # with room for __dict__ and __weakref__
 
@@ -39,6 +40,7 @@ class Keeper:
         self.shares = False
         """Whether the last copy holds one object in several places."""
         self._memo: dict[int, Any] = {}
+        self._texts: dict[int, Any] = {}  # long ones that are counted
         self._marks: dict[int, tuple[Any, bytes | None, Any]] = {}
         """Of opaque copies, by id: the copy, the fingerprint of the original, and that itself."""
 
@@ -56,6 +58,7 @@ class Keeper:
     def forget(self) -> None:
         """Let go of the originals."""
         self._marks.clear()
+        self._texts.clear()
 
     def _renew(self, live: Any, old: Any, depth: int) -> Any:
         if live is old:
@@ -64,7 +67,8 @@ class Keeper:
         if cls in _BY_EQUALITY:
             if type(old) is cls and old == live:
                 return old
-            if cls is str or cls is bytes:
+            if (cls is str or cls is bytes) and len(live) > _LONG and id(live) not in self._texts:
+                self._texts[id(live)] = live
                 self.size_bytes += len(live)
             return live
         if cls is float:
@@ -217,7 +221,12 @@ def same(a: Any, b: Any) -> bool:
         # Two runs have classes of their own, though the cell is the same: what would be saved of them is compared.
         return encode(a) == encode(b)
     except Exception:  # noqa: BLE001 - can't be saved, such as an exception
-        return type(a).__qualname__ == type(b).__qualname__ and short(a) == short(b)
+        if type(a).__qualname__ != type(b).__qualname__:
+            return False
+    if isinstance(a, BaseException) and isinstance(b, BaseException):
+        return same(list(a.args), list(b.args))
+    mark = _mark(a)
+    return mark == _mark(b) if mark is not None else short(a) == short(b)
 
 
 def short(value: Any) -> str:

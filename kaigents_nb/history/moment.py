@@ -10,7 +10,7 @@ from typing import Any
 from kaigents_nb.authoring.upward import upward
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.history.keep import short
-from kaigents_nb.history.recorder import DELETED, Call, Raised, Row
+from kaigents_nb.history.records import DELETED, Call, Raised, Row
 from kaigents_nb.history.trace import Trace
 
 _SHOWN_CHARS = 100

@@ -21,107 +21,24 @@ from typing import Any
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.history.keep import MISSING, Keeper, short
+from kaigents_nb.history.records import DELETED, Call, Change, Frame, Raised, Row, Wait
 from kaigents_nb.history.statements import Inlined, Statements
 
 KEPT_BYTES = 256 * 2**20
 """How much memory the values of one trace may take; what comes later is kept as short text."""
 
 _OPTIMIZED = 0x1  # a function, not a module or class body
+_RETURNED = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 _SUSPENDED = {dis.opmap[name] for name in ("YIELD_VALUE", "RESUME")}
 _ITERATION = {dis.opmap[name] for name in ("FOR_ITER", "SEND", "END_ASYNC_FOR", "END_SEND") if name in dis.opmap}
 """Where ``StopIteration`` is how Python ends a loop or an await, and no error."""
+_RAISE = dis.opmap["RAISE_VARARGS"]
 _HIDDEN_FUNCTIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
 """Parts of a statement; their work counts as that of its line."""
 _PLAIN_CONTAINERS = frozenset({list, dict, tuple, set, frozenset})
 _CODE_TYPES: tuple[type, ...] = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, Step, Agent,
 )  # fmt: skip
-
-
-class _Deleted:
-    """The value of a variable after ``del``, or after the end of ``except ... as name``."""
-
-    def __repr__(self) -> str:
-        return "<deleted>"
-
-
-DELETED = _Deleted()
-
-
-@dataclass(slots=True)
-class Raised:
-    """An exception that passed through a line; ``number`` is the same wherever the same one passed."""
-
-    number: int
-    text: str
-    error: BaseException | None
-    """A copy; None where it can't be copied."""
-
-
-@dataclass(slots=True)
-class Row:
-    """One executed line."""
-
-    event_id: int
-    time: datetime
-    frame: int
-    line: int
-    changed: dict[str, Any] | None = None
-    raised: Raised | None = None
-
-
-@dataclass(slots=True)
-class Change:
-    """One change of one variable: visible from moment ``seen_from`` on, made by row ``row`` (-1: an argument)."""
-
-    frame: int
-    row: int
-    seen_from: int
-    event_id: int
-    time: datetime
-    name: str
-    value: Any
-    copied: bool
-
-
-@dataclass(slots=True)
-class Frame:
-    """One call of a function; ``parent`` is the frame that called it, -1 for none."""
-
-    number: int
-    function: str
-    branch: int
-    parent: int
-    line: int
-    """Of its ``def``."""
-    first_row: int
-    last_row: int = -1
-    failure: int = -1
-    """Number of the exception that ended it."""
-
-
-@dataclass(slots=True)
-class Wait:
-    """A step, agent, gate or sleep from its start to its end: the row executed last, and the event."""
-
-    kind: str
-    name: str
-    began: tuple[int, int]
-    ended: tuple[int, int] | None = None
-
-
-@dataclass(slots=True)
-class Call:
-    """A call of a step, agent or gate, and the row whose line made it."""
-
-    kind: str
-    name: str
-    call: str
-    row: int
-    event_id: int
-    time: datetime
-    inner: dict[str, Any] = field(default_factory=dict)
-    """Variables of a comprehension that the call is part of."""
 
 
 @dataclass(slots=True)
@@ -136,7 +53,19 @@ class _Slot:
 class _Recorded:
     """What is needed of a frame while it runs."""
 
-    __slots__ = ("current", "frame", "head", "inlined", "live", "offset", "ops", "slots", "started", "unwinding")
+    __slots__ = (
+        "current",
+        "error",
+        "frame",
+        "head",
+        "inlined",
+        "live",
+        "offset",
+        "ops",
+        "slots",
+        "started",
+        "unwinding",
+    )
 
     def __init__(self, frame: Frame, live: FrameType, head: int, ops: bytes, inlined: Inlined) -> None:
         self.frame = frame
@@ -148,7 +77,8 @@ class _Recorded:
         self.started: dict[int, int] = {}  # statement line → the offset it was seen at last
         self.offset = -1
         self.current = -1  # line of the statement that is being executed
-        self.unwinding = -1
+        self.unwinding = False
+        self.error: Raised | None = None  # the last one seen here
 
 
 @dataclass
@@ -211,7 +141,7 @@ class Recorder:
     def finish(self) -> None:
         """Note what waiting frames have changed since their last line, and let go of everything live."""
         for recorded in list(self._open.values()):
-            self._check(recorded)
+            self._check(recorded, amid=True)
             recorded.live = None
         self._open.clear()
         self._tracers.clear()
@@ -305,8 +235,8 @@ class Recorder:
         return trace
 
     def _on_line(self, recorded: _Recorded, frame: FrameType) -> None:
-        recorded.unwinding = -1
-        recorded.unwinding = -1
+        recorded.unwinding = False
+        recorded.unwinding = False
         statements, offset = self._statements, frame.f_lasti
         line = statements.start(frame.f_lineno)
         if line == recorded.head:
@@ -338,8 +268,8 @@ class Recorder:
             return
         if isinstance(error, (StopIteration, StopAsyncIteration)) and recorded.ops[frame.f_lasti // 2] in _ITERATION:
             return
-        raised = self._raised(error)
-        recorded.unwinding = raised.number
+        recorded.error = raised = self._raised(error)
+        recorded.unwinding = True
         row = recorded.frame.last_row
         if row >= 0 and self.rows[row].raised is None:
             self.rows[row].raised = raised
@@ -354,23 +284,31 @@ class Recorder:
         return known[1]
 
     def _on_return(self, recorded: _Recorded, frame: FrameType) -> None:
-        if recorded.unwinding < 0 and recorded.ops[frame.f_lasti // 2] in _SUSPENDED:
+        op = recorded.ops[frame.f_lasti // 2]
+        if op in _SUSPENDED and not recorded.unwinding:
             return
-        self._check(recorded)
-        recorded.frame.failure = recorded.unwinding
+        self._check(recorded, amid=True)
+        if recorded.error is not None and op not in _RETURNED:
+            recorded.frame.failure = recorded.error.number
+            row = recorded.frame.last_row
+            if op == _RAISE and row >= 0 and self.rows[row].raised is None:
+                self.rows[row].raised = recorded.error  # raised again: Python reports an exception only once
         recorded.live = None
         self._open.pop(frame, None)
         self._tracers.pop(frame, None)
 
     # Variables.
 
-    def _check(self, recorded: _Recorded) -> None:
-        """Note which variables of a frame differ from what they were when we last looked."""
+    def _check(self, recorded: _Recorded, *, amid: bool = False) -> None:
+        """Note which variables of a frame differ from what they were when we last looked.
+
+        ``amid`` a statement, names that a comprehension borrows may not have their own values back yet.
+        """
         frame = recorded.live
         if frame is None:
             return
         slots, inlined, seen = recorded.slots, recorded.inlined, 0
-        skipped = inlined.targets if inlined.targets and frame.f_lasti in inlined.offsets else inlined.hidden
+        skipped = inlined.targets if amid and frame.f_lasti in inlined.offsets else inlined.hidden
         for name, value in frame.f_locals.items():
             slot = slots.get(name)
             if slot is None:
@@ -409,8 +347,9 @@ class Recorder:
             keeper.size_bytes = kept_bytes
             if self.limit_row < 0:
                 self.limit_row = max(recorded.frame.last_row, 0)
-            text = short(value)
-            copy, whole = (old if type(old) is str and old == text else text), False
+            copy, whole = short(value), False
+            if type(old) is str and old == copy and (mark is None or (slot is not None and slot.mark == mark)):
+                copy = old
         recorded.slots[name] = _Slot(value, copy is value, copy, mark)
         if copy is not old:
             self._note(recorded, name, copy, whole)

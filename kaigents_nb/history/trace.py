@@ -17,7 +17,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import HistoryGone, KaigentsError, ReplayDiverged
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.recorder import KEPT_BYTES, Call, Change, Frame, Recorder, Row, Wait
+from kaigents_nb.history.recorder import KEPT_BYTES, Recorder
+from kaigents_nb.history.records import Call, Change, Frame, Row, Wait
 from kaigents_nb.history.replay import SERVICES, headline, replay
 from kaigents_nb.history.statements import Statements
 from kaigents_nb.history.tables import UTC_TIME, frame
