@@ -9,7 +9,7 @@ from functools import partial
 
 import ipywidgets as widgets
 
-from kaigents_nb.display import html, words
+from kaigents_nb.display import html, markup, words
 from kaigents_nb.display.actions import RunActions
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, publish, widget_bundle
@@ -82,7 +82,7 @@ class Card:
                 self._actions.widget,
                 self._foot,
             ],
-            layout=widgets.Layout(border=f"1px solid {html.RULE}", padding="8px 12px", max_width="900px"),
+            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="900px"),
         )
         self._apply(view)
         self._unwatch: Callable[[], None] | None = None
@@ -136,7 +136,7 @@ class Card:
 
     def _apply(self, view: RunView) -> None:
         # A widget sends nothing when it is given the value that it has.
-        self.widget.layout.border_left = f"4px solid {html.colour(view.status)}"
+        self.widget.layout.border_left = f"4px solid {markup.colour(view.status)}"
         self._head.value = html.head_html(view)
         self._end.value = html.end_html(view)
         self._decided.value = html.decided_html(view)

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
-from kaigents_nb.display import html, words
+from kaigents_nb.display import html, markup, words
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, widget_bundle
 from kaigents_nb.display.protocols import Done
@@ -87,7 +87,7 @@ class Inbox:
         self._refresh.on_click(self._ask)
         self.widget = widgets.VBox(
             [widgets.HBox([self._title, self._refresh]), self._message, self._list],
-            layout=widgets.Layout(border=f"1px solid {html.RULE}", padding="8px 12px", max_width="900px"),
+            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="900px"),
         )
         self._show(pending)
 

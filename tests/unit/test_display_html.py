@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from kaigents_nb.display import words
-from kaigents_nb.display.html import details_html, message_html, output_html, pending_html, run_html
+from kaigents_nb.display.html import message_html, output_html, pending_html, run_html
+from kaigents_nb.display.markup import details_html
 from kaigents_nb.display.text import details_lines, pending_text, run_text
 from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
 
