@@ -432,6 +432,31 @@ class Run(LookingBack):
 
         return self._connection.run(build)
 
+    def timeline(self) -> Any:
+        """Return a picture of who did what when: a :class:`~kaigents_nb.display.timeline.Timeline`.
+
+        It shows steps with their attempts, waits at gates and who decided, sleeps, called agents, and workers that
+        died. Long waits are folded, so that seconds of work beside days of waiting can be seen. ``.frame`` is its
+        table, one row per bar: (n_bars, 10), columns ``kind, name, call, attempt, start, end, duration_s, status,
+        worker, detail``; times are UTC.
+
+        Source: the server's history, and for an open run its description, asked now. Empty case: the same columns,
+        zero rows. Runs of any length are drawn; from 400 bars on close neighbours are drawn as one, and the picture
+        says so.
+
+        Raises
+        ------
+        RunNotFound
+            When the server does not know the run (any more).
+
+        Examples
+        --------
+        >>> run.timeline()  # doctest: +SKIP
+        >>> bars = run.timeline().frame  # doctest: +SKIP
+        >>> bars[bars.kind == "wait at gate"].duration_s.sum()  # doctest: +SKIP
+        """
+        return upward("kaigents_nb.display.timeline:Timeline")(self.view())
+
     def code(self) -> str:
         """Return the code that the run carries, as a readable module.
 

@@ -1,0 +1,138 @@
+"""Who did what when, as plain data: one bar per step, attempt, wait, called agent and worker that fell silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from kaigents_nb.display import words
+from kaigents_nb.history.tables import UTC_TIME
+from kaigents_nb.history.view import AttemptView, GateView, RunView, StepView
+
+Kind = Literal["step", "attempt", "parked", "wait at gate", "sleep", "child agent", "worker death"]
+
+COLUMNS: Final = {
+    "kind": "str",
+    "name": "str",
+    "call": "Int64",
+    "attempt": "Int64",
+    "start": UTC_TIME,
+    "end": UTC_TIME,
+    "duration_s": "float64",
+    "status": "str",
+    "worker": "str",
+    "detail": "str",
+}
+
+TAKEN_OVER: Final = "taken over from the first run"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Something that took time; ``end`` is None while it lasts."""
+
+    kind: Kind
+    name: str
+    start: datetime
+    end: datetime | None
+    status: str
+    call: str = ""
+    attempt: int = 0
+    """The last attempt that it is about."""
+    worker: str = ""
+    detail: str = ""
+    began: datetime | None = None
+    """Of a step: when a worker took it (for the last time)."""
+    several: bool = False
+    """Attempts that the server does not date one by one, and the waits between them."""
+    reused: bool = False
+    """Taken over from the run that this one was forked from."""
+
+    def row(self) -> dict[str, Any]:
+        """Return the bar as a row of the table."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "call": int(self.call) if self.call.isdigit() else None,
+            "attempt": self.attempt or None,
+            "start": self.start,
+            "end": self.end,
+            "duration_s": (self.end - self.start).total_seconds() if self.end else None,
+            "status": self.status,
+            "worker": self.worker,
+            "detail": self.detail,
+        }
+
+
+def bars_of(view: RunView) -> list[Bar]:
+    """Return the bars of a run in the order of their starts; the parts of a step follow it."""
+    groups: list[list[Bar]] = [list(_call_bars(step)) for step in view.steps]
+    groups += [[bar] for gate in view.gates if not gate.run_id and (bar := _gate_bar(gate))]
+    groups += [
+        [Bar("sleep", "sleep", sleep.started, sleep.ended, "completed" if sleep.ended else "running")]
+        for sleep in view.sleeps
+        if sleep.started
+    ]
+    groups += [
+        [Bar("worker death", "worker", loss.noticed, loss.noticed, "noticed", worker=loss.worker, detail=loss.told)]
+        for loss in view.losses
+        if loss.noticed
+    ]
+    # Stable, so that calls of the same instant keep the order of the agent.
+    return [bar for group in sorted((g for g in groups if g), key=lambda group: group[0].start) for bar in group]
+
+
+def _call_bars(step: StepView) -> Iterator[Bar]:
+    start = step.scheduled or step.started
+    if start is None:
+        return
+    kind: Kind = "child agent" if step.child_run else "step"
+    ended = None if step.status == "parked" else step.ended
+    detail = step.child_run or (TAKEN_OVER if step.reused else words.last_line(step.error))
+    yield Bar(
+        kind, step.name, start, ended, step.status, step.call, step.attempt, step.worker, detail, step.started,
+        reused=step.reused,
+    )  # fmt: skip
+    if step.reused:
+        return
+    parked: datetime | None = None
+    for attempt in step.attempts:
+        began = attempt.started or start
+        if parked is not None and began > parked:
+            yield Bar("parked", step.name, parked, began, "mended", step.call, attempt.first - 1)
+        parked = attempt.ended if attempt.status == "parked" else None
+        yield _attempt_bar(step, attempt, began)
+        if attempt.lost and attempt.ended:
+            # The worker of an attempt that was tried again is not in the history.
+            yield Bar(
+                "worker death", step.name, attempt.ended, attempt.ended, "noticed", step.call, attempt.last,
+                attempt.worker, f"attempt {attempt.last} of {words.line(step.name)} stopped: its worker fell silent",
+            )  # fmt: skip
+    if parked is not None:
+        gone = None if step.status == "parked" else step.ended
+        yield Bar("parked", step.name, parked, gone, step.status, step.call, step.attempt)
+
+
+def _attempt_bar(step: StepView, attempt: AttemptView, began: datetime) -> Bar:
+    detail = words.last_line(attempt.error)
+    if attempt.first < attempt.last:
+        detail = f"attempts {attempt.first} to {attempt.last} and the waits between; the last error: {detail}"
+    return Bar(
+        "attempt", step.name, began, attempt.ended, attempt.status, step.call, attempt.last, attempt.worker, detail,
+        began, several=attempt.first < attempt.last,
+    )  # fmt: skip
+
+
+def _gate_bar(gate: GateView) -> Bar | None:
+    if gate.opened is None:
+        return None
+    if gate.decision is not None:
+        status = "approved" if gate.decision.get("approved") else "rejected"
+    else:
+        status = "withdrawn" if gate.withdrawn else "open"
+    # A gate's clock is the worker's, its end the server's.
+    end = None if gate.is_open else max(gate.closed or gate.opened, gate.opened)
+    detail = "" if status == "open" else words.verdict(gate.decision)
+    return Bar("wait at gate", words.line(gate.question), gate.opened, end, status, gate.gate, detail=detail)

@@ -1,0 +1,245 @@
+"""The layout of a timeline: one lane per name, its bars as pieces on the axis, and a word on each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, get_args
+
+from kaigents_nb.display import words
+from kaigents_nb.display.timeline_bars import Bar, Kind
+from kaigents_nb.display.timeline_scale import Scale
+
+PIECES: Final = 400
+"""More bars than this are not drawn one by one."""
+LANES: Final = 40
+_TOLD: Final = ("running", "retrying", "parked", "failed", "cancelled", "open", "rejected", "withdrawn")
+_ROWS = 24
+"""Calls of one name at the same time that have a row each."""
+
+Look = Literal[
+    "queued", "reused", "sleep", "work", "child", "approved", "withdrawn", "rejected", "open", "running",
+    "child running", "stopped", "retried", "parked", "failed",
+]  # fmt: skip
+"""How a piece is drawn; later ones matter more where several are one."""
+_WORSE: Final = get_args(Look)
+_STEP_LOOKS: Final[dict[str, Look]] = {
+    "scheduled": "queued",
+    "running": "running",
+    "completed": "work",
+    "failed": "failed",
+    "parked": "failed",
+    "retrying": "queued",
+    "cancelled": "stopped",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something to draw from ``x0`` to ``x1``; ``count`` bars that were too close to each other are one piece."""
+
+    look: Look
+    x0: float
+    x1: float
+    told: str
+    lasts: bool = False
+    count: int = 1
+
+
+@dataclass
+class Lane:
+    """All bars of one name; those of the same time are in rows of their own."""
+
+    kind: Kind
+    name: str
+    note: str
+    rows: list[list[Piece]]
+    deaths: list[tuple[float, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A timeline ready to be drawn."""
+
+    lanes: list[Lane]
+    scale: Scale
+    deaths: list[tuple[float, str]]
+    """Workers that had the run itself."""
+    note: str
+    """What is not drawn one by one."""
+
+
+def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -> Layout:
+    """Place the bars of a run on an axis of ``width`` units; ``now`` is its end."""
+    groups = _grouped(bars)
+    scale = Scale(start, now, _busy(groups, now), width)
+    named: dict[tuple[str, str], list[list[Bar]]] = {}
+    deaths = []
+    for group in groups:
+        head = group[0]
+        if head.kind == "worker death":
+            deaths.append((scale.x(head.start), f"{head.worker or 'A worker'} {head.detail}"))
+            continue
+        key = (head.kind, head.name)
+        if key not in named and len(named) >= LANES - 1:
+            key = ("step", "")
+        named.setdefault(key, []).append(group)
+    lanes = [_lane(key, found, scale, now) for key, found in named.items()]
+    pieces = sum(len(row) for lane in lanes for row in lane.rows)
+    if pieces > PIECES:
+        _thin_out(lanes, width)
+    drawn = sum(len(row) for lane in lanes for row in lane.rows)
+    note = f"{pieces:,} bars are drawn as {drawn:,}: close neighbours as one. " if drawn < pieces else ""
+    if ("step", "") in named:
+        other = len({(group[0].kind, group[0].name) for group in named["step", ""]})
+        note += f"The lane 'others' holds {other:,} more names. "
+    return Layout(lanes, scale, deaths, note.strip())
+
+
+def _grouped(bars: Iterable[Bar]) -> list[list[Bar]]:
+    """Each call with its parts."""
+    groups: list[list[Bar]] = []
+    for bar in bars:
+        if bar.kind in ("attempt", "parked") or (bar.kind == "worker death" and bar.call):
+            groups[-1].append(bar)
+        else:
+            groups.append([bar])
+    return groups
+
+
+def _busy(groups: Iterable[Sequence[Bar]], now: datetime) -> Iterable[tuple[datetime, datetime]]:
+    for head, *parts in groups:
+        if head.kind != "step":
+            continue
+        tried = [part for part in parts if part.kind == "attempt"] or [head]
+        for bar in tried:
+            if bar.began is not None and not bar.several:
+                yield bar.began, bar.end or now
+
+
+def _lane(key: tuple[str, str], groups: list[list[Bar]], scale: Scale, now: datetime) -> Lane:
+    free: list[datetime] = []
+    rows: list[list[Piece]] = []
+    deaths: list[tuple[float, str]] = []
+    for group in groups:
+        begin, end = group[0].start, group[0].end or now
+        row = next((number for number, until in enumerate(free) if until <= begin), len(free))
+        if row == len(free):
+            if row < _ROWS:
+                free.append(end)
+                rows.append([])
+            else:
+                row = _ROWS - 1
+        free[row] = max(free[row], end)
+        rows[row] += _pieces(group, scale, now)
+        deaths += [(scale.x(bar.start), bar.detail) for bar in group if bar.kind == "worker death"]
+    kind, name = key
+    return Lane(kind, name or "others", _note(groups, now), rows, deaths)  # type: ignore[arg-type]
+
+
+def _pieces(group: list[Bar], scale: Scale, now: datetime) -> list[Piece]:
+    head, *parts = group
+
+    def piece(look: Look, begin: datetime, end: datetime | None, told: str) -> Piece:
+        lasted = words.duration(((end or now) - begin).total_seconds())
+        return Piece(look, scale.x(begin), scale.x(end or now), f"{head.name}: {told}, {lasted}", end is None)
+
+    if head.kind == "sleep":
+        return [piece("sleep", head.start, head.end, "asleep")]
+    if head.kind == "wait at gate":
+        look: Look = head.status  # type: ignore[assignment]
+        return [piece(look, head.start, head.end, head.detail or "waiting for a decision")]
+    if head.kind == "child agent":
+        look = "failed" if head.status == "failed" else "child" if head.end else "child running"
+        return [piece(look, head.start, head.end, f"called agent {head.detail}, {_state(head)}")]
+    if head.reused:
+        return [piece("reused", head.start, head.end, head.detail)]
+    found: list[Piece] = []
+    tried = [part for part in parts if part.kind in ("attempt", "parked")]
+    if not tried:
+        if head.began is None:
+            return [piece("queued", head.start, head.end, "waiting for a worker")]
+        tried = [head]
+    at = head.start
+    for bar in tried:
+        began = bar.began or bar.start
+        if began > at:
+            found.append(piece("queued", at, began, "waiting for a worker"))
+        if bar.kind == "parked":
+            found.append(piece("parked", bar.start, bar.end, "parked until it was mended"))
+        else:
+            look = "retried" if bar.status in ("failed", "parked") else _STEP_LOOKS.get(bar.status, "work")
+            if bar is tried[-1] and head.status == "failed":
+                look = "failed"
+            number = f"attempt {bar.attempt}, " if bar is not head else ""
+            why = f" ({bar.detail})" if bar.detail else ""
+            found.append(piece(look, began, bar.end, bar.detail if bar.several else f"{number}{_state(bar)}{why}"))
+        at = bar.end or now
+    if (head.end or now) > at:
+        found.append(piece("queued", at, head.end, "waiting for the next attempt"))
+    return found
+
+
+def _state(bar: Bar) -> str:
+    return words.STEP_WORDS.get(bar.status, bar.status)
+
+
+def _note(groups: list[list[Bar]], now: datetime) -> str:
+    """What a lane's bars came to, in words."""
+    heads = [group[0] for group in groups]
+    died = sum(bar.kind == "worker death" for group in groups for bar in group)
+    worker = f"; {'a worker' if died == 1 else f'{died} workers'} died" if died else ""
+    if len(heads) == 1:
+        head = heads[0]
+        lasted = words.duration(((head.end or now) - head.start).total_seconds())
+        if head.kind == "wait at gate":
+            return f"{lasted}; {_first_lower(head.detail)}" if head.detail else f"waiting, {lasted}"
+        if head.reused:
+            return head.detail
+        tries = f", attempt {head.attempt}" if head.attempt > 1 else ""
+        return f"{_state(head) if head.kind != 'sleep' else 'asleep'}{tries}, {lasted}{worker}"
+    total_s = sum(((head.end or now) - head.start).total_seconds() for head in heads)
+    counts = Counter(head.status for head in heads)
+    parts = [f"{len(heads):,} {'times' if heads[0].kind in ('sleep', 'wait at gate') else 'calls'}"]
+    parts += [f"{counts[status]:,} {status}" for status in _TOLD if counts[status]]
+    if heads[0].kind == "step" and (again := sum(head.attempt > 1 for head in heads)):
+        parts.append(f"{again:,} tried again")
+    return f"{', '.join(parts)}, {words.duration(total_s)} in all{worker}"
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _thin_out(lanes: list[Lane], width: float) -> None:
+    """Merge what is close together, until little enough is left: first alike with alike, then all."""
+
+    def count() -> int:
+        return sum(len(row) for lane in lanes for row in lane.rows)
+
+    for share, mixed in ((0.002, False), (0.005, False), (0.01, False), (0.005, True), (0.02, True)):
+        for lane in lanes:
+            lane.rows = [_merged(row, share * width, lane.name, mixed=mixed) for row in lane.rows]
+        if count() <= PIECES:
+            return
+    for lane in lanes:
+        row = sorted((piece for row in lane.rows for piece in row), key=lambda piece: piece.x0)
+        lane.rows = [_merged(row, 0.1 * width, lane.name, mixed=True)]
+
+
+def _merged(row: list[Piece], apart: float, name: str, *, mixed: bool) -> list[Piece]:
+    merged: list[Piece] = []
+    for piece in row:
+        last = merged[-1] if merged else None
+        if last is None or piece.x0 - last.x1 > apart or not (mixed or piece.look == last.look):
+            merged.append(piece)
+            continue
+        count = last.count + piece.count
+        look = max(last.look, piece.look, key=_WORSE.index)
+        worst = "" if look == "work" else f", among them {look}"
+        merged[-1] = Piece(
+            look, last.x0, max(last.x1, piece.x1), f"{name}: {count:,} bars{worst}", last.lasts or piece.lasts, count
+        )
+    return merged
