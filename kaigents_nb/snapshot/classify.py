@@ -39,6 +39,12 @@ _RESOURCE = "Make it in a function marked @kg.resource, or in the step that uses
 _SMALLER = "Load it in the step that uses it, pass it as an argument, or make it smaller."
 
 
+def _gist(code: types.CodeType) -> tuple[object, ...]:
+    """What a function refers to: its names, parameters and plain constants."""
+    plain = tuple(repr(item) for item in code.co_consts if not isinstance(item, types.CodeType))
+    return code.co_names, code.co_varnames, plain
+
+
 class Classifier:
     """Decides over global names of one namespace; what one statement binds becomes one draft."""
 
@@ -186,9 +192,8 @@ class Classifier:
             return "<" not in function.__qualname__ and self.cells.defining(code) is None
         whole = compile_quietly(origin.text, code.co_filename, origin.cell.flags)
         now = [c for c in whole.co_consts if isinstance(c, types.CodeType) and c.co_name == code.co_name]
-        return all(
-            (c.co_code, c.co_names, c.co_varnames) != (code.co_code, code.co_names, code.co_varnames) for c in now
-        )
+        # Not co_code: it depends on how the text was compiled, so equal text can give other bytes.
+        return all(_gist(c) != _gist(code) for c in now)
 
     def _from_statement(self, name: str, origin: Statement, value: object, *, shared: bool = True) -> Draft | Problem:
         key = (id(origin.leaf), origin.order)
