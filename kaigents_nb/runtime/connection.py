@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import gc
 import ipaddress
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
@@ -36,13 +38,14 @@ from kaigents_nb.runtime.datadir import data_dir as resolve_data_dir
 from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
 from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.live import Live
-from kaigents_nb.runtime.loop import LoopThread
+from kaigents_nb.runtime.loop import LoopThread, in_thread
 from kaigents_nb.runtime.output import restore_output, route_output
 from kaigents_nb.runtime.payloads import reference
 from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.runtime.worker import QueueWorker, identity
 from kaigents_nb.snapshot.signing import signing_key
+from kaigents_nb.values.preload import preload
 
 T = TypeVar("T")
 
@@ -154,6 +157,8 @@ class Connection:
             self._workers[queue] = self._loop.run(self._start_worker(queue, self._step_loop))
 
     async def _start_worker(self, queue: str, step_loop: LoopThread) -> QueueWorker:
+        # Imported inside a workflow, pandas or pydantic would look like a deadlock or hit the sandbox's guards.
+        await in_thread(preload, "kaigents preload")
         return QueueWorker(self.client, queue, step_loop, self.live)
 
     @property
@@ -205,6 +210,8 @@ def _quiet_runtime() -> Runtime:
     log = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
     return Runtime(telemetry=TelemetryConfig(logging=log))
 
+
+_EXIT_PAUSE_S = 0.1
 
 _current: Connection | None = None
 _lock = threading.RLock()
@@ -333,4 +340,12 @@ def _drain_at_exit() -> None:
     _registered = True
     # Executors are closed before ordinary atexit callbacks run, and the SDK's worker needs its own to drain.
     register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
-    register(disconnect)
+    register(_leave)
+
+
+def _leave() -> None:
+    disconnect()
+    # Let go of the SDK's core while the interpreter is whole: its threads must not meet a half-finalized one.
+    _quiet_runtime.cache_clear()
+    gc.collect()
+    time.sleep(_EXIT_PAUSE_S)

@@ -32,6 +32,7 @@ from kaigents_nb.runtime.protocol import (
     ALREADY_DECIDED,
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
+    HEARTBEAT_TIMEOUT,
     MEMO_GATE,
     MEMO_STATE,
     MEND_SIGNAL,
@@ -54,8 +55,6 @@ _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _FOREVER = timedelta(days=3650)
 """Temporal wants an end for an attempt; a step without a timeout has this one."""
 _RUN_TRACEBACK_LIMIT = 16_000
-HEARTBEAT_TIMEOUT = timedelta(seconds=6)
-"""A worker that died in a step is noticed after this time; the library heartbeats every second."""
 
 
 @workflow.defn(dynamic=True)

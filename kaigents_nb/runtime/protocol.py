@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 
 CODE_ENCODING = "binary/kaigents-code"
@@ -32,6 +33,9 @@ RETRY_SIGNAL = "retry_now"
 
 SLEEP_SUMMARY = "kg.sleep"
 """Summary of the timer of a ``kg.sleep``."""
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=6)
+"""A worker that died in a step is noticed after this time; the library heartbeats every second."""
 
 META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""

@@ -3,8 +3,10 @@
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
+import functools
 import inspect
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,16 +22,18 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import PARK, classify, to_failure
-from kaigents_nb.runtime.live import Live
+from kaigents_nb.runtime.live import Key, Live
 from kaigents_nb.runtime.loop import LoopThread, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
-from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
+_MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
+_KEPT_RESULTS = 32
 _HAND_OVER = timedelta(milliseconds=100)
 
 
@@ -75,14 +79,15 @@ class StepRunner:
         self._step_loop = step_loop
         self._live = live
         self._loaded: dict[str, LoadedCode] = {}
-        self._executing: dict[tuple[str, str, str], asyncio.Task[RawValue]] = {}
+        self._executing: dict[Key, asyncio.Task[RawValue]] = {}
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute one attempt.
 
-        When the server gave up on an attempt that this process still executes (a step that held the interpreter
-        lock for long, so that no heartbeat got out), the next attempt joins it rather than doing the work twice.
+        A step that holds the interpreter lock for long lets no heartbeat out, and the server gives up on it. The next
+        attempt then joins the one that this process still executes, or takes its result, instead of doing the
+        work twice.
         """
         info = activity.info()
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
@@ -90,7 +95,7 @@ class StepRunner:
         if task is None:
             task = asyncio.create_task(self._execute(args))
             self._executing[key] = task
-            task.add_done_callback(lambda _: self._executing.pop(key, None))
+            task.add_done_callback(functools.partial(self._settle, key, time.monotonic()))
         beats = asyncio.create_task(self._beat_for(key))
         try:
             return await asyncio.shield(task)
@@ -109,7 +114,17 @@ class StepRunner:
         finally:
             beats.cancel()
 
-    async def _beat_for(self, key: tuple[str, str, str]) -> None:
+    def _settle(self, key: Key, began: float, task: asyncio.Task[RawValue]) -> None:
+        """Keep a result that may come too late for the server; a failed attempt is made again."""
+        succeeded = not task.cancelled() and task.exception() is None
+        if not succeeded or time.monotonic() - began < _MAY_BE_LATE_S:
+            self._executing.pop(key, None)
+            return
+        late = [known for known, other in self._executing.items() if other.done()]
+        for known in late[: -_KEPT_RESULTS + 1]:
+            del self._executing[known]
+
+    async def _beat_for(self, key: Key) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT_S)
             attempt = self._live.attempt(key)
@@ -164,6 +179,7 @@ class StepRunner:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             failure = to_failure(error, analyst_traceback(error, code.snapshot), classify(error, step.options.retry))
+            activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
             if attempt.output.text and isinstance(failure.details[0], dict):
                 failure.details[0]["output"] = attempt.output.text[-1_000:]
             raise failure from None
