@@ -16,6 +16,7 @@ PIECES: Final = 400
 """More bars than this are not drawn one by one."""
 LANES: Final = 40
 _TOLD: Final = ("running", "retrying", "parked", "failed", "cancelled", "open", "rejected", "withdrawn")
+_HAIRLINE = 0.003
 _ROWS = 24
 """Calls of one name at the same time that have a row each."""
 
@@ -23,8 +24,7 @@ Look = Literal[
     "queued", "reused", "sleep", "work", "child", "approved", "withdrawn", "rejected", "open", "running",
     "child running", "stopped", "retried", "parked", "failed",
 ]  # fmt: skip
-"""How a piece is drawn; later ones matter more where several are one."""
-_WORSE: Final = get_args(Look)
+"""How a piece is drawn; later ones matter more and are drawn on top."""
 _STEP_LOOKS: Final[dict[str, Look]] = {
     "scheduled": "queued",
     "running": "running",
@@ -120,6 +120,7 @@ def _busy(groups: Iterable[Sequence[Bar]], now: datetime) -> Iterable[tuple[date
 
 
 def _lane(key: tuple[str, str], groups: list[list[Bar]], scale: Scale, now: datetime) -> Lane:
+    hairline = scale.width * _HAIRLINE
     free: list[datetime] = []
     rows: list[list[Piece]] = []
     deaths: list[tuple[float, str]] = []
@@ -133,7 +134,8 @@ def _lane(key: tuple[str, str], groups: list[list[Bar]], scale: Scale, now: date
             else:
                 row = _ROWS - 1
         free[row] = max(free[row], end)
-        rows[row] += _pieces(group, scale, now)
+        pieces = _pieces(group, scale, now)
+        rows[row] += [piece for piece in pieces if piece.look != "queued" or piece.x1 - piece.x0 > hairline]
         deaths += [(scale.x(bar.start), bar.detail) for bar in group if bar.kind == "worker death"]
     kind, name = key
     return Lane(kind, name or "others", _note(groups, now), rows, deaths)  # type: ignore[arg-type]
@@ -195,7 +197,8 @@ def _note(groups: list[list[Bar]], now: datetime) -> str:
         head = heads[0]
         lasted = words.duration(((head.end or now) - head.start).total_seconds())
         if head.kind == "wait at gate":
-            return f"{lasted}; {_first_lower(head.detail)}" if head.detail else f"waiting, {lasted}"
+            told = head.detail.rpartition(" on ")[0] or head.detail
+            return f"{lasted}; {told[:1].lower()}{told[1:]}" if told else f"waiting, {lasted}"
         if head.reused:
             return head.detail
         tries = f", attempt {head.attempt}" if head.attempt > 1 else ""
@@ -209,37 +212,26 @@ def _note(groups: list[list[Bar]], now: datetime) -> str:
     return f"{', '.join(parts)}, {words.duration(total_s)} in all{worker}"
 
 
-def _first_lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def _thin_out(lanes: list[Lane], width: float) -> None:
-    """Merge what is close together, until little enough is left: first alike with alike, then all."""
-
-    def count() -> int:
-        return sum(len(row) for lane in lanes for row in lane.rows)
-
-    for share, mixed in ((0.002, False), (0.005, False), (0.01, False), (0.005, True), (0.02, True)):
+    """Draw what is close together and looks alike as one, until little enough is left."""
+    for share in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0):
         for lane in lanes:
-            lane.rows = [_merged(row, share * width, lane.name, mixed=mixed) for row in lane.rows]
-        if count() <= PIECES:
+            # Rows tell calls of the same time apart; in so long a run they would only repeat each other.
+            row = sorted((piece for row in lane.rows for piece in row), key=lambda piece: piece.x0)
+            lane.rows = [_merged(row, share * width, lane.name)]
+        if sum(len(row) for lane in lanes for row in lane.rows) <= PIECES:
             return
-    for lane in lanes:
-        row = sorted((piece for row in lane.rows for piece in row), key=lambda piece: piece.x0)
-        lane.rows = [_merged(row, 0.1 * width, lane.name, mixed=True)]
 
 
-def _merged(row: list[Piece], apart: float, name: str, *, mixed: bool) -> list[Piece]:
-    merged: list[Piece] = []
+def _merged(row: list[Piece], apart: float, name: str) -> list[Piece]:
+    """Pieces of a row, merged with the one before of the same look; what matters more comes last, so on top."""
+    merged: dict[Look, list[Piece]] = {look: [] for look in get_args(Look)}
     for piece in row:
-        last = merged[-1] if merged else None
-        if last is None or piece.x0 - last.x1 > apart or not (mixed or piece.look == last.look):
-            merged.append(piece)
+        alike = merged[piece.look]
+        if not alike or piece.x0 - alike[-1].x1 > apart:
+            alike.append(piece)
             continue
-        count = last.count + piece.count
-        look = max(last.look, piece.look, key=_WORSE.index)
-        worst = "" if look == "work" else f", among them {look}"
-        merged[-1] = Piece(
-            look, last.x0, max(last.x1, piece.x1), f"{name}: {count:,} bars{worst}", last.lasts or piece.lasts, count
-        )
-    return merged
+        last, count = alike[-1], alike[-1].count + piece.count
+        told = f"{name}: {count:,} × {piece.look}"
+        alike[-1] = Piece(piece.look, last.x0, max(last.x1, piece.x1), told, last.lasts or piece.lasts, count)
+    return [piece for alike in merged.values() for piece in alike]

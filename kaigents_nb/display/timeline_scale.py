@@ -45,7 +45,7 @@ class Scale:
     """
 
     def __init__(self, start: datetime, end: datetime, busy: Iterable[tuple[datetime, datetime]], width: float) -> None:
-        self._start, self._width = start, width
+        self._start, self.width = start, width
         self.length_s = max((end - start).total_seconds(), 1e-3)
         spans = _merged((self._seconds(began), self._seconds(ended)) for began, ended in busy)
         gaps = _gaps(spans, self.length_s)

@@ -19,8 +19,9 @@ WIDTH: Final = NAMES + CHART + NOTES + 2 * _GAP
 _LEFT = NAMES + _GAP
 _TOP, _LANE, _BAR = 26, 26, 14
 _TICKS_APART = 64
-_CHAR = 6.1
+_CHAR = 6.3
 """About the width of a character, to shorten what would not fit."""
+_ITALIC = ' font-style="italic"'
 _CHILD = "var(--jp-info-color1, #0097a7)"
 _FONT = 'font-family="var(--jp-ui-font-family, system-ui, sans-serif)" font-size="11.5"'
 
@@ -75,30 +76,41 @@ def _patterns(mark: str) -> str:
             "</pattern>"
         )
 
-    return f"<defs>{hatch('retried', BAD, 5, 45)}{hatch('parked', ASKS, 4, 0)}</defs>"
+    dots = (
+        f'<pattern id="{mark}-parked" width="5" height="5" patternUnits="userSpaceOnUse"><rect width="5" height="5" '
+        f'style="fill: {ASKS}" fill-opacity="0.12"/><circle cx="2.5" cy="2.5" r="0.9" style="fill: {ASKS}"/></pattern>'
+    )
+    return f"<defs>{hatch('retried', BAD, 5, 45)}{dots}</defs>"
 
 
 def _axis(layout: Layout, bottom: float) -> Iterator[str]:
-    for stretch in layout.scale.stretches:
-        if not stretch.folded:
-            continue
-        x0, wide = _LEFT + stretch.x0, stretch.x1 - stretch.x0
-        lasted = words.duration(stretch.end_s - stretch.start_s)
-        label = f"⋯ {lasted} ⋯" if wide > (len(lasted) + 4) * _CHAR else "⋯"
+    folds = [stretch for stretch in layout.scale.stretches if stretch.folded]
+    taken: list[tuple[float, float]] = []
+
+    def label(x: float, text: str, style: str = "") -> str:
+        """The text above the axis, where there is still room for it."""
+        half = len(text) * _CHAR / 2 + 5
+        if any(begin < x + half and end > x - half for begin, end in taken):
+            return ""
+        taken.append((x - half, x + half))
+        return f'<text x="{_LEFT + x:.1f}" y="14" text-anchor="middle" opacity="0.75"{style}>{esc(text)}</text>'
+
+    # The longest first: how long a run waited says more than a tick.
+    for fold in sorted(folds, key=lambda fold: fold.start_s - fold.end_s):
+        lasted = words.duration(fold.end_s - fold.start_s)
+        middle = (fold.x0 + fold.x1) / 2
+        marked = f"⋯ {lasted} ⋯"
+        text = marked if len(marked) * _CHAR < fold.x1 - fold.x0 else lasted
+        said = label(middle, text, _ITALIC) or label(middle, "⋯")
         yield (
-            f'<g><title>Only waiting for {esc(lasted)}: not to scale</title><rect x="{x0:.1f}" y="{_TOP - 4}" '
-            f'width="{wide:.1f}" height="{bottom - _TOP + 4:.1f}" fill-opacity="0.06"/>'
-            f'<text x="{x0 + wide / 2:.1f}" y="14" text-anchor="middle" font-style="italic" opacity="0.75">'
-            f"{esc(label)}</text></g>"
+            f"<g><title>Only waiting for {esc(lasted)}: not to scale</title>"
+            f'<rect x="{_LEFT + fold.x0:.1f}" y="{_TOP - 4}" width="{fold.x1 - fold.x0:.1f}" '
+            f'height="{bottom - _TOP + 4:.1f}" fill-opacity="0.06"/>{said}</g>'
         )
-    folds = [(stretch.x0, stretch.x1) for stretch in layout.scale.stretches if stretch.folded]
     for tick in layout.scale.ticks(_TICKS_APART):
         x = _LEFT + tick.x
         ends = f'x1="{x:.1f}" y1="{_TOP - 4}" x2="{x:.1f}" y2="{bottom:.1f}"'
-        yield f'<line {ends} stroke="currentColor" opacity="0.14"/>'
-        wide = len(tick.label) * _CHAR / 2
-        if not any(begin < tick.x + wide and end > tick.x - wide for begin, end in folds):
-            yield f'<text x="{x:.1f}" y="14" text-anchor="middle" opacity="0.75">{esc(tick.label)}</text>'
+        yield f'<line {ends} stroke="currentColor" opacity="0.14"/>{label(tick.x, tick.label)}'
 
 
 def _height(lane: Lane) -> float:
@@ -128,11 +140,8 @@ def _lane(lane: Lane, top: float, tall: float, mark: str) -> Iterator[str]:
         yield _death(x, top + 2, top + tall - 2, told)
     yield (
         f'<g><title>{esc(lane.note)}</title><text x="{_LEFT + CHART + _GAP}" y="{middle:.1f}" opacity="0.85">'
-        f"{esc(words.line(lane.note, int(NOTES / (_CHAR * 0.94))))}</text></g>"
+        f"{esc(words.line(lane.note, int(NOTES / _CHAR)))}</text></g>"
     )
-
-
-_ITALIC = ' font-style="italic"'
 
 
 def _piece(piece: Piece, y: float, tall: float, mark: str) -> str:
@@ -159,12 +168,12 @@ def _shape(look: Look, x: float, y: float, wide: float, tall: float, mark: str, 
             f'stroke-width="{thick}"{more}/>'
         )
 
-    def sign(text: str, colour: str) -> str:
+    def sign(text: str, colour: str, at: float = end - 7) -> str:
         """A sign at the end, where there is room for one."""
         if wide < 12 or tall < 10:
             return ""
         return (
-            f'<text x="{end - 7:.1f}" y="{middle + 4:.1f}" text-anchor="middle" font-weight="700" '
+            f'<text x="{at:.1f}" y="{middle + 4:.1f}" text-anchor="middle" font-weight="700" '
             f'style="fill: {colour}">{text}</text>'
         )
 
@@ -188,7 +197,7 @@ def _shape(look: Look, x: float, y: float, wide: float, tall: float, mark: str, 
     if look == "reused":
         return box("none", 0, CALM)
     if look == "retried":
-        return box(f"url(#{mark}-retried)", 1, BAD) + sign("×", BAD)
+        return box(f"url(#{mark}-retried)", 1, BAD) + sign("×", BAD, x + 7)
     if look == "failed":
         return box(BAD, 0.85) + sign("×", "#fff")
     if look == "parked":
