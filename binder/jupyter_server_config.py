@@ -2,8 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from kaigents_nb.runtime import server
-from kaigents_nb.runtime.datadir import data_dir
+from kaigents_nb.server import embedded as server
+from kaigents_nb.server.datadir import data_dir
 
 running = server.find(data_dir())
 if running is not None:

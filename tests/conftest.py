@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kaigents_nb.runtime import server as embedded
-from kaigents_nb.runtime.server import ServerInfo
+from kaigents_nb.server import embedded
+from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT
 
 

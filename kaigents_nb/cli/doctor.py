@@ -8,10 +8,10 @@ from dataclasses import replace
 import kaigents_nb as kg
 from kaigents_nb.cli import output
 from kaigents_nb.cli.options import AsJson
-from kaigents_nb.runtime import datadir
-from kaigents_nb.runtime.doctor import Check
-from kaigents_nb.runtime.doctor import doctor as embedded_checks
 from kaigents_nb.runtime.environment import names_cluster
+from kaigents_nb.server import datadir
+from kaigents_nb.server.doctor import Check
+from kaigents_nb.server.doctor import doctor as embedded_checks
 
 _SIGNS = {True: "ok", False: "WRONG", None: "-"}
 

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from kaigents_nb.runtime import datadir, server_http, server_process
 from kaigents_nb.runtime.environment import names_cluster
+from kaigents_nb.server import datadir
+from kaigents_nb.server import http as server_http
+from kaigents_nb.server import process as server_process
 
 _COMPLETED = 50
 

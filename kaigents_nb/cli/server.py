@@ -17,7 +17,8 @@ import typer
 from kaigents_nb.cli import output
 from kaigents_nb.cli.options import AsJson
 from kaigents_nb.display import words
-from kaigents_nb.runtime import datadir, server
+from kaigents_nb.server import datadir
+from kaigents_nb.server import embedded as server
 
 app = typer.Typer(
     help="The embedded Temporal server: one per data directory (KAIGENTS_DATA_DIR).", no_args_is_help=True

@@ -89,8 +89,8 @@ def failure(trace: Trace) -> Moment:
     if trace.closed == "completed":
         raise NoSuchMoment(f"Run {trace.run_id!r} has not failed: it completed. run.at('last') is its last line.")
     number = trace.frames[0].failure
-    raised = [n for n, row in enumerate(trace.rows) if row.raised is not None and row.raised.number == number]
-    return Moment(trace, raised[0] if number >= 0 and raised else len(trace) - 1)
+    raised = next((row.raised for row in trace.rows if row.raised is not None and row.raised.number == number), None)
+    return Moment(trace, raised.row if raised is not None and raised.row >= 0 else len(trace) - 1)
 
 
 def by_step(trace: Trace, step: Step, occurrence: int | None) -> Moment:

@@ -14,7 +14,8 @@ from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.history.tables import frame
 from kaigents_nb.runtime.connection import current
 from kaigents_nb.runtime.payloads import plain
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE, STATE_ATTRIBUTE
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
+from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 
 RUN_COLUMNS = {
     "run_id": "str",

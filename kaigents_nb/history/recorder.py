@@ -268,18 +268,18 @@ class Recorder:
             return
         if isinstance(error, (StopIteration, StopAsyncIteration)) and recorded.ops[frame.f_lasti // 2] in _ITERATION:
             return
-        recorded.error = raised = self._raised(error)
+        recorded.error = raised = self._raised(error, recorded.frame.last_row)
         recorded.unwinding = True
         row = recorded.frame.last_row
         if row >= 0 and self.rows[row].raised is None:
             self.rows[row].raised = raised
 
-    def _raised(self, error: BaseException) -> Raised:
+    def _raised(self, error: BaseException, row: int) -> Raised:
         known = self._errors.get(id(error))
         if known is None:
             keeper = Keeper()
             copied = keeper.copy(error)
-            raised = Raised(len(self._errors), _text(error), copied if keeper.whole else None)
+            raised = Raised(len(self._errors), _text(error), copied if keeper.whole else None, row)
             known = self._errors[id(error)] = (error, raised)
         return known[1]
 

@@ -25,6 +25,8 @@ class Raised:
     text: str
     error: BaseException | None
     """A copy; None where it can't be copied."""
+    row: int
+    """The line at which it was seen first: where it was raised, or the await that gave it."""
 
 
 @dataclass(slots=True)

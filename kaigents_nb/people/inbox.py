@@ -13,7 +13,7 @@ from kaigents_nb.history.listing import runs
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
 from kaigents_nb.runtime.connection import Connection, current
-from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
+from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 
 
 def pending() -> pd.DataFrame:

@@ -32,18 +32,18 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import ServerError, ServerNotReady
-from kaigents_nb.runtime import server
 from kaigents_nb.runtime.code import Arrivals
-from kaigents_nb.runtime.datadir import data_dir as resolve_data_dir
 from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
 from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.live import Live
 from kaigents_nb.runtime.loop import LoopThread, in_thread
 from kaigents_nb.runtime.output import restore_output, route_output
 from kaigents_nb.runtime.payloads import reference
-from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.runtime.worker import QueueWorker, identity
+from kaigents_nb.server import embedded as server
+from kaigents_nb.server.attribute import STATE_ATTRIBUTE
+from kaigents_nb.server.datadir import data_dir as resolve_data_dir
 from kaigents_nb.snapshot.signing import signing_key
 from kaigents_nb.values.preload import preload
 

@@ -39,7 +39,6 @@ from kaigents_nb.runtime.protocol import (
     NO_OPEN_GATE,
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
-    STATE_ATTRIBUTE,
     Launch,
     StepCall,
     from_wire,
@@ -48,6 +47,7 @@ from kaigents_nb.runtime.protocol import (
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 

@@ -23,8 +23,6 @@ MEMO_GATE = "kaigents_gate_{gate}"
 MEMO_ORIGIN = "kaigents_origin"
 """Memo key, set at start: where the run comes from (notebook, fork)."""
 
-STATE_ATTRIBUTE = "KaigentsState"
-"""Search attribute (Keyword): ``running``, ``waiting`` or ``parked``."""
 
 DECIDE_UPDATE = "decide"
 DECIDE_SIGNAL = "decide_later"

@@ -68,7 +68,7 @@ class LoadedCode:
         self._done: set[int] = set()
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
-        weakref.finalize(self, sys.modules.pop, self.module.__name__, None).atexit = False
+        weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
         _show_source(snapshot)
 
     def get(self, name: str) -> Any:
@@ -244,6 +244,12 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
     # Registered, so that dataclasses, pydantic and typing find what annotations name.
     sys.modules[name] = module
     return module
+
+
+def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
+    # Each sandbox has module names of its own, and this may be called in another one, for its module of that name.
+    if name in sys.modules and sys.modules[name] is module():
+        del sys.modules[name]
 
 
 def _show_source(snapshot: Snapshot) -> None:

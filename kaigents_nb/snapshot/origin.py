@@ -38,7 +38,8 @@ def _fits_function(statement: Statement, node: ast.FunctionDef | ast.AsyncFuncti
     if function is None:
         return bool(node.decorator_list)
     if statement.defines(function.__code__):
-        return True
+        # Something wrapped it: its decorators, or else a later call such as ``f = cache(f)``.
+        return value is function or bool(node.decorator_list)
     if not node.decorator_list or function.__code__.co_name == node.name:
         return False
     # A decorator without functools.wraps: the function itself is in the closure of what replaced it.
@@ -73,10 +74,12 @@ def _fits_assignment(
     if isinstance(assigned, (ast.Name, ast.Attribute)):
         return resolve(assigned, namespace) is value  # else it named an earlier version
     if isinstance(value, FunctionType):
-        if value.__code__.co_name == "<lambda>" and "<locals>" not in value.__qualname__:
+        # The code's own name: functools.wraps gives the function that of another.
+        code = value.__code__
+        if code.co_qualname == "<lambda>":
             return _has_lambda(statement, value)
         # Made by a call, or else it has its own def, which this statement only gave a second name.
-        return "<locals>" in value.__qualname__ or not cells.knows(value.__code__.co_filename)
+        return "<locals>" in code.co_qualname or not cells.knows(code.co_filename)
     if isinstance(value, type):
         made_by_class_statement = any(
             isinstance(s.node, ast.ClassDef) and _fits_class(s, s.node, value, cells)

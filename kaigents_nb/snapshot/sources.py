@@ -77,6 +77,10 @@ def _of_shell(shell: Any) -> Iterator[Cell]:
         if text not in seen:  # executed without history: silently, or by another cell
             number = max(numbers[name] for name in names)
             yield from _one(shell, f"In [{number}]", text, (number, 0, next(counts)), names, 0)
+    # Files executed in the notebook's own namespace, with %run -i.
+    for name in _files_of_functions(shell.user_ns):
+        if name not in numbers and (lines := linecache.getlines(name)):
+            yield Cell(Path(name).name, "".join(lines), (-1, next(counts)), frozenset({name}))
 
 
 def _one(shell: Any, label: str, text: str, order: tuple[int, ...], filenames: set[str], blank: int) -> Iterator[Cell]:

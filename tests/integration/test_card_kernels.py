@@ -19,7 +19,7 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 from kaigents_nb.display.kernel import WIDGET_VIEW
-from kaigents_nb.runtime.server import ServerInfo
+from kaigents_nb.server.embedded import ServerInfo
 from tests.support import eventually
 
 SHELLS = [("6.31", "main"), ("7.3", "main"), ("7.3", "subshell"), ("7.4", "main"), ("7.4", "subshell")]

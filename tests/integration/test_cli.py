@@ -23,7 +23,7 @@ import kaigents_nb as kg
 from kaigents_nb.cli.options import complete_run
 from kaigents_nb.demo.sourcing import check_inputs, sourcing_agent
 from kaigents_nb.runtime.queue import task_queue
-from kaigents_nb.runtime.server import ServerInfo
+from kaigents_nb.server.embedded import ServerInfo
 from tests.support import eventually
 
 PROGRAM = (sys.executable, "-m", "kaigents_nb")

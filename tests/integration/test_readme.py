@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from kaigents_nb.runtime.server import ServerInfo
+from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT
 
 END = """

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import kaigents_nb as kg
-from kaigents_nb.runtime import server as embedded
 from kaigents_nb.runtime.queue import task_queue
+from kaigents_nb.server import embedded
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -21,12 +21,13 @@ import pytest
 from temporalio.client import Client
 
 from kaigents_nb.errors import DatabaseError
-from kaigents_nb.runtime import server, server_process
-from kaigents_nb.runtime.server import ServerInfo
-from kaigents_nb.runtime.server_http import HOST_HEADER
+from kaigents_nb.server import embedded as server
+from kaigents_nb.server import process as server_process
+from kaigents_nb.server.embedded import ServerInfo
+from kaigents_nb.server.http import HOST_HEADER
 from tests.support import ROOT, eventually, eventually_async
 
-START = "from pathlib import Path; import sys; from kaigents_nb.runtime import server; sys.stdin.readline(); "
+START = "from pathlib import Path; import sys; from kaigents_nb.server import embedded as server; sys.stdin.readline(); "
 
 
 @pytest.fixture

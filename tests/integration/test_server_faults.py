@@ -17,8 +17,10 @@ import pytest
 from temporalio.client import Client
 
 from kaigents_nb.errors import DatabaseError, ServerNotReady
-from kaigents_nb.runtime import server, server_process, server_start
-from kaigents_nb.runtime.server import ServerInfo
+from kaigents_nb.server import embedded as server
+from kaigents_nb.server import process as server_process
+from kaigents_nb.server import start as server_start
+from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT, eventually
 
 
@@ -81,7 +83,7 @@ async def test_crash_at_any_moment_of_the_first_start(place: Path, seed: int) ->
     """Killing starter, server or both at random moments of the first starts never leaves a broken database."""
     moments = random.Random(seed)
     code = (
-        "import sys; from pathlib import Path; from kaigents_nb.runtime import server; "
+        "import sys; from pathlib import Path; from kaigents_nb.server import embedded as server; "
         f"print('ready', flush=True); server.ensure(Path({str(place)!r})); print('up', flush=True)"
     )
     for _ in range(4):
@@ -106,7 +108,8 @@ async def test_server_left_by_a_killed_starter_is_joined(place: Path) -> None:
     code = f"""
         import os
         from pathlib import Path
-        from kaigents_nb.runtime import server, server_start
+        from kaigents_nb.server import embedded as server
+        from kaigents_nb.server import start as server_start
         server_start._POLL_S = None  # the starter breaks down with its first look at the server
         try:
             server.ensure(Path({str(place)!r}))
@@ -124,7 +127,7 @@ async def test_server_killed_while_starting_is_started_again(place: Path) -> Non
     """A server that dies on its way up, long after the first start, costs a start and no run."""
     run = await stopped_with_a_run(place)
     for _ in range(3):
-        code = f"from pathlib import Path; from kaigents_nb.runtime import server; server.ensure(Path({str(place)!r}))"
+        code = f"from pathlib import Path; from kaigents_nb.server import embedded as server; server.ensure(Path({str(place)!r}))"
         starter = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
         os.kill(eventually(lambda: server_process.living(place)).pid, signal.SIGKILL)
         starter.wait(timeout=20)
@@ -277,7 +280,7 @@ async def test_read_only_and_full_disks(place: Path, mount: str, said: str) -> N
     before = content(place)
     code = f"""
         from pathlib import Path
-        from kaigents_nb.runtime import server
+        from kaigents_nb.server import embedded as server
         from kaigents_nb.errors import DatabaseError
         try:
             server.ensure(Path({str(place)!r}))

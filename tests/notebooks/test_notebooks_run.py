@@ -16,7 +16,7 @@ import pytest
 from nbclient import NotebookClient
 
 import kaigents_nb as kg
-from kaigents_nb.runtime.server import ServerInfo
+from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT
 
 Decide = Callable[[Any], object]

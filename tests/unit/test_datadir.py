@@ -10,7 +10,7 @@ import platformdirs
 import pytest
 
 from kaigents_nb.errors import DatabaseError
-from kaigents_nb.runtime import datadir
+from kaigents_nb.server import datadir
 
 
 def mode(path: Path) -> int:

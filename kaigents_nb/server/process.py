@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kaigents_nb.errors import ServerNotReady
-from kaigents_nb.runtime import datadir
+from kaigents_nb.server import datadir
 
 if sys.platform != "win32":
     import fcntl
 
-_LAUNCHER = Path(__file__).with_name("server_launcher.py")
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 _POLL_S = 0.005
 
 # The server outlives the notebook by months: it gets what a process needs to run, not the notebook's secrets,

@@ -1,6 +1,6 @@
 """Become the server: a script run in a process of its own (``python -I -S``), never imported.
 
-Usage: ``server_launcher.py LOCK PID BINARY TITLE [ARGUMENT…]``
+Usage: ``launcher.py LOCK PID BINARY TITLE [ARGUMENT…]``
 
 It takes the lock, leaves the process that started it, writes down its pid and turns into ``BINARY``. The lock
 is inherited by the server and freed by the system when the server dies, however it dies. So "the lock is

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kaigents_nb.errors import ServerNotReady
-from kaigents_nb.runtime import datadir
-from kaigents_nb.runtime.server_http import HOST
+from kaigents_nb.server import datadir
+from kaigents_nb.server.http import HOST
 
 # Below the ports that systems hand out for outgoing connections (Linux: from 32768), so that a remembered
 # port is still free after a restart: a client that lives on finds the server at the address it knows.

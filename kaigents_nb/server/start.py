@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from kaigents_nb.errors import ServerNotReady
-from kaigents_nb.runtime import datadir, server_database, server_http, server_process
-from kaigents_nb.runtime.protocol import STATE_ATTRIBUTE
-from kaigents_nb.runtime.server_binary import Binary
-from kaigents_nb.runtime.server_http import HOST, HOST_HEADER
-from kaigents_nb.runtime.server_ports import Ports, choose
-from kaigents_nb.runtime.server_state import SYNCHRONOUS, Durability, ServerInfo, find
+from kaigents_nb.server import database as server_database
+from kaigents_nb.server import datadir
+from kaigents_nb.server import http as server_http
+from kaigents_nb.server import process as server_process
+from kaigents_nb.server.attribute import STATE_ATTRIBUTE
+from kaigents_nb.server.binary import Binary
+from kaigents_nb.server.http import HOST, HOST_HEADER
+from kaigents_nb.server.ports import Ports, choose
+from kaigents_nb.server.state import SYNCHRONOUS, Durability, ServerInfo, find
 
 UI_PATH_VARIABLE = "KAIGENTS_UI_PUBLIC_PATH"
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kaigents_nb.errors import DatabaseError
-from kaigents_nb.runtime import datadir, server_database
+from kaigents_nb.server import database as server_database
+from kaigents_nb.server import datadir
 
 
 def backup(data_dir: Path, target: Path) -> Path:

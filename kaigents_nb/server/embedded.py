@@ -12,13 +12,15 @@ from typing import Any
 import filelock
 
 from kaigents_nb.errors import DatabaseError, ServerNotFound, ServerNotReady
-from kaigents_nb.runtime import datadir, server_database, server_process
-from kaigents_nb.runtime.datadir import log_path
-from kaigents_nb.runtime.doctor import Check, doctor
-from kaigents_nb.runtime.server_backup import backup
-from kaigents_nb.runtime.server_binary import Binary, download_binary, find_binary, named_binary
-from kaigents_nb.runtime.server_start import join, make_database, start
-from kaigents_nb.runtime.server_state import ServerInfo, find, wanted_durability
+from kaigents_nb.server import database as server_database
+from kaigents_nb.server import datadir
+from kaigents_nb.server import process as server_process
+from kaigents_nb.server.backup import backup
+from kaigents_nb.server.binary import Binary, download_binary, find_binary, named_binary
+from kaigents_nb.server.datadir import log_path
+from kaigents_nb.server.doctor import Check, doctor
+from kaigents_nb.server.start import join, make_database, start
+from kaigents_nb.server.state import ServerInfo, find, wanted_durability
 
 __all__ = [
     "Binary",

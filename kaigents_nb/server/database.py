@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kaigents_nb.errors import DatabaseError
-from kaigents_nb.runtime import datadir, server_process
+from kaigents_nb.server import datadir
+from kaigents_nb.server import process as server_process
 
 CHECK_UP_TO_BYTES = 256 * 1024 * 1024
 """After a crash a database up to this size is checked page by page before the start."""

@@ -13,10 +13,12 @@ from importlib import metadata
 from pathlib import Path
 
 from kaigents_nb.errors import DatabaseError, ServerNotFound
-from kaigents_nb.runtime import datadir, server_database, server_process
-from kaigents_nb.runtime.server_binary import find_binary
-from kaigents_nb.runtime.server_http import accepts_connections
-from kaigents_nb.runtime.server_state import DURABILITY_VARIABLE, ServerInfo, find, wanted_durability
+from kaigents_nb.server import database as server_database
+from kaigents_nb.server import datadir
+from kaigents_nb.server import process as server_process
+from kaigents_nb.server.binary import find_binary
+from kaigents_nb.server.http import accepts_connections
+from kaigents_nb.server.state import DURABILITY_VARIABLE, ServerInfo, find, wanted_durability
 
 _PACKAGES = (
     "kaigents-nb",

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from kaigents_nb.runtime import server_process
-from kaigents_nb.runtime.server_http import HOST, server_version
+from kaigents_nb.server import process as server_process
+from kaigents_nb.server.http import HOST, server_version
 
 DURABILITY_VARIABLE = "KAIGENTS_DURABILITY"
 Durability = Literal["power", "process"]

@@ -1,0 +1,1 @@
+"""The embedded server: one Temporal server for each data directory, started and found by every kernel."""
