@@ -360,3 +360,20 @@ def test_freezing_a_long_notebook_is_fast(nb: Notebook) -> None:
     assert len(snapshot.definitions) == 62
     assert min(times) < 0.05, times
     assert times[0] < 0.2, times
+
+
+def test_end_of_one_load_leaves_the_module_of_another(nb):
+    """Sandboxes have module names of their own: the end of one run must not take away another one's module."""
+    nb.cells(*CELLS)
+    snapshot = nb.freeze("sourcing")
+    first = load(snapshot, ["sourcing"], for_agent=True)
+    name = first.module.__name__
+    del sys.modules[name]  # as it is in another sandbox
+    second = load(snapshot, ["sourcing"], for_agent=True)
+    assert second.module.__name__ == name
+    del first
+    gc.collect()
+    assert sys.modules[name] is second.module
+    del second
+    gc.collect()
+    assert name not in sys.modules
