@@ -73,7 +73,11 @@ class GateForm:
         if len(self.gate.options) <= MAX_BUTTONS:
             return None
         labelled = [(words.line(option, _LABEL), option) for option in self.gate.options]
-        return widgets.Dropdown(options=[("Choose one …", None), *labelled], description="Option")
+        return widgets.Dropdown(
+            options=[("Choose one …", None), *labelled],
+            description="Option",
+            style={"description_width": "initial"},
+        )
 
     def _make_buttons(self) -> list[widgets.Button]:
         several = self.gate.options and self._choice is None

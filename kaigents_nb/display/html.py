@@ -110,7 +110,9 @@ def gate_html(gate: GateView, *, how: str, heading: str = "", options: bool = Fa
     if gate.opened:
         parts.append(f'<div style="{QUIET}">asked {esc(words.clock(gate.opened, date=True))}</div>')
     if gate.details is not None:
-        parts.append(f'<div style="margin: 4px 0; overflow-x: auto">{details_html(gate.details)}</div>')
+        # A wide table scrolls by itself: with no width of its own it can't make the card wider than the page.
+        fit = "margin: 4px 0; overflow-x: auto; width: 0; min-width: 100%"
+        parts.append(f'<div style="{fit}">{details_html(gate.details)}</div>')
     if options and gate.options:
         parts.append(f"<div>Options: {esc(', '.join(words.line(name) for name in gate.options))}</div>")
     parts.append(f'<div style="{QUIET}">In a cell: {code(how)}</div>')

@@ -125,13 +125,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, sides: Seque
     aligned = sides or ["left"] * len(columns)
     under = f"font-weight: 600; border-bottom: 1px solid {RULE}"
     head = "".join(
-        f'<th scope="col" style="{CELL}; text-align: {side}; {under}">{esc(name)}</th>'
+        f'<th scope="col" style="{CELL}; text-align: {side}; {under}">{_breakable(esc(name))}</th>'
         for name, side in zip(columns, aligned, strict=True)
     )
     body = "".join(f'<tr style="{ROW}">{_cells(row, aligned)}</tr>' for row in rows)
     inner = f'<thead><tr style="{ROW}">{head}</tr></thead><tbody>{body}</tbody>'
     more = f'<div style="{QUIET}">{esc(note)}</div>' if note else ""
     return f'<table style="{TABLE}">{inner}</table>{more}'
+
+
+def _breakable(name: str) -> str:
+    """Return a column's name so that a narrow column breaks it after an underscore."""
+    return name.replace("_", "_<wbr>")
 
 
 def _cells(row: Sequence[str], sides: Sequence[str]) -> str:

@@ -43,23 +43,23 @@ def as_pairs(value: Any) -> list[tuple[str, Any]] | None:
     return None
 
 
-def as_grid(value: Any) -> Grid | None:
+def as_grid(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> Grid | None:
     """Return a DataFrame, a Series or a list of mappings as a table; None for anything else."""
     # If nobody imported pandas, then nothing is a DataFrame, and a terminal need not wait for the import.
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.Series):
         value = value.to_frame()
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        return _frame_grid(value, pandas)
+        return _frame_grid(value, pandas, rows, columns)
     if _is_records(value):
-        names = list(dict.fromkeys(name for row in value[:ROWS] for name in row))
-        rows = [[row.get(name) for name in names[:COLUMNS]] for row in value[:ROWS]]
-        return _grid([line(name) for name in names[:COLUMNS]], rows, len(value), len(names))
+        names = list(dict.fromkeys(name for row in value[:rows] for name in row))
+        cells = [[row.get(name) for name in names[:columns]] for row in value[:rows]]
+        return _grid([line(name) for name in names[:columns]], cells, (len(value), len(names)), (rows, columns))
     return None
 
 
-def _frame_grid(frame: Any, pandas: Any) -> Grid:
-    head = frame.iloc[:ROWS, :COLUMNS]
+def _frame_grid(frame: Any, pandas: Any, n_rows: int, n_columns: int) -> Grid:
+    head = frame.iloc[:n_rows, :n_columns]
     names = [line(name) for name in head.columns]
     rows = [list(row) for row in head.itertuples(index=False, name=None)]
     if not isinstance(frame.index, pandas.RangeIndex):
@@ -67,13 +67,13 @@ def _frame_grid(frame: Any, pandas: Any) -> Grid:
         multi = isinstance(frame.index, pandas.MultiIndex)
         names = [*labels, *names]
         rows = [[*(key if multi else (key,)), *row] for key, row in zip(head.index, rows, strict=True)]
-    return _grid(names, rows, *frame.shape)
+    return _grid(names, rows, frame.shape, (n_rows, n_columns))
 
 
-def _grid(names: list[str], rows: list[list[Any]], n_rows: int, n_columns: int) -> Grid:
-    note = ""
-    if n_rows > ROWS or n_columns > COLUMNS:
-        shown = f"first {min(n_rows, ROWS)} rows, {min(n_columns, COLUMNS)} columns"
+def _grid(names: list[str], rows: list[list[Any]], shape: tuple[int, int], limits: tuple[int, int]) -> Grid:
+    note, (n_rows, n_columns) = "", shape
+    if n_rows > limits[0] or n_columns > limits[1]:
+        shown = f"first {min(n_rows, limits[0])} rows, {min(n_columns, limits[1])} columns"
         note = f"{n_rows:,} rows × {n_columns:,} columns; {shown} shown"
     elif not n_rows:
         note = "no rows"

@@ -11,9 +11,8 @@ import dis
 import marshal
 import sys
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from types import CodeType, FrameType
 from typing import Any
@@ -81,24 +80,14 @@ class _Recorded:
         self.error: Raised | None = None  # the last one seen here
 
 
-@dataclass
-class Services:
-    """The code objects by which the recorder knows what an agent waits for."""
-
-    calls: dict[CodeType, str] = field(default_factory=dict)
-    """Functions that give a call its number; what they return is that number."""
-    waits: dict[CodeType, Callable[[FrameType], tuple[str, str]]] = field(default_factory=dict)
-    """Coroutines that wait; the function gives kind and name."""
-    gates: frozenset[CodeType] = frozenset()
-
-
 Tracer = Callable[[FrameType, str, Any], Any]
+_ASYNCIO_SLEEP = asyncio.sleep.__code__
 
 
 class Recorder:
-    """Collects rows and changes while :meth:`recording`."""
+    """Collects rows and changes while its trace function is set."""
 
-    def __init__(self, filename: str, statements: Statements, services: Services, max_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, filename: str, statements: Statements, max_bytes: int = KEPT_BYTES) -> None:
         self.rows: list[Row] = []
         self.frames: list[Frame] = []
         self.changes: list[Change] = []
@@ -109,7 +98,6 @@ class Recorder:
         self.problem: Exception | None = None
         self._filename = filename
         self._statements = statements
-        self._services = services
         self._max_bytes = max_bytes
         self._keeper = Keeper()
         self._open: dict[FrameType, _Recorded] = {}
@@ -119,27 +107,25 @@ class Recorder:
         self._errors: dict[int, tuple[BaseException, Raised]] = {}
         self._event_id = 0
         self._time: Any = None
-        self._gates = 0
-        self._in_comprehension = False
+        self._finished = False
 
     @property
     def size_bytes(self) -> int:
         """How much memory the kept values take, roughly."""
         return self._keeper.size_bytes
 
-    @contextmanager
-    def recording(self, event_id: int, time: datetime) -> Iterator[None]:
-        """Record what this thread executes; another trace function is put back afterwards."""
+    def at(self, event_id: int, time: datetime) -> None:
+        """Say at which event what follows is executed, and when."""
         self._event_id, self._time = event_id, time
-        before = sys.gettrace()
-        sys.settrace(self._on_call if self.problem is None else before)
-        try:
-            yield
-        finally:
-            sys.settrace(before)
+
+    @property
+    def trace_function(self) -> Tracer | None:
+        """What ``sys.settrace`` takes while the agent's code is executed."""
+        return None if self._finished or self.problem is not None else self._on_call
 
     def finish(self) -> None:
         """Note what waiting frames have changed since their last line, and let go of everything live."""
+        self._finished = True
         for recorded in list(self._open.values()):
             self._check(recorded, amid=True)
             recorded.live = None
@@ -169,16 +155,12 @@ class Recorder:
         if code.co_filename == self._filename:
             is_function = code.co_flags & _OPTIMIZED and code.co_name not in _HIDDEN_FUNCTIONS
             return _RECORDED if is_function else _IGNORED
-        if code in self._services.calls:
-            return _CALL
-        return _WAIT if code in self._services.waits else _IGNORED
+        return _SLEEP if code is _ASYNCIO_SLEEP else _IGNORED
 
     def _begin(self, frame: FrameType, kind: Any) -> Tracer | None:
         if kind is _RECORDED:
             return self._record(frame)
-        tracer = self._numbering(frame) if kind is _CALL else self._waiting(frame)
-        if tracer is not None:
-            self._tracers[frame] = tracer
+        tracer = self._tracers[frame] = self._sleeping(frame)
         return tracer
 
     def _record(self, live: FrameType) -> Tracer | None:
@@ -365,56 +347,17 @@ class Recorder:
                 row.changed = {}
             row.changed[name] = value
 
-    # Steps, agents, gates, sleeps.
+    # Steps, agents, gates, sleeps: told by the workflow that is replayed.
 
-    def _numbering(self, frame: FrameType) -> Tracer:
-        kind = self._services.calls[frame.f_code]
-
-        def trace(frame: FrameType, event: str, arg: Any) -> Tracer | None:
-            if event == "return":
-                self._tracers.pop(frame, None)
-                caller = frame.f_back
-                called = None if caller is None else caller.f_locals.get("step") or caller.f_locals.get("agent")
-                if called is not None and isinstance(arg, str):
-                    self._call("agent" if isinstance(called, Agent) else kind, called.name, arg, caller)
-            return trace
-
-        return trace
-
-    def _waiting(self, frame: FrameType) -> Tracer | None:
-        kind, name = self._services.waits[frame.f_code](frame)
-        if kind == "sleep" and frame.f_back is not None and frame.f_back.f_code in self._services.waits:
-            return None
-        if kind == "gate":
-            self._gates += 1
-            self._call(kind, name, str(self._gates), frame)
-        wait = Wait(kind, name, (len(self.rows) - 1, self._event_id))
-        ops = frame.f_code.co_code[::2]
-        waits, failed = False, False
-
-        def trace(frame: FrameType, event: str, arg: Any) -> Tracer | None:
-            nonlocal waits, failed
-            if event == "line":
-                failed = False
-            elif event == "exception":
-                failed = not isinstance(arg[1], StopIteration)
-            elif not failed and ops[frame.f_lasti // 2] in _SUSPENDED:
-                if not waits:
-                    waits = True
-                    self.waits.append(wait)
-            else:
-                wait.ended = (len(self.rows) - 1, self._event_id)
-                self._tracers.pop(frame, None)
-            return trace
-
-        return trace
-
-    def _call(self, kind: str, name: str, number: str, frame: FrameType | None) -> None:
+    def called(self, kind: str, name: str, number: str) -> None:
+        """Note that the line being executed has called a step or agent, or opened a gate."""
         inner: dict[str, Any] = {}
+        frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame not in self._open:
             if frame.f_code.co_filename == self._filename:
                 inner = {**frame.f_locals, **inner}
             frame = frame.f_back
+        # A gate in a task of its own has no caller; the line before it created the task.
         row = len(self.rows) - 1
         if frame is not None:
             recorded = self._open[frame]
@@ -424,6 +367,36 @@ class Recorder:
                 inner = {**{n: present[n] for n in recorded.inlined.targets if n in present}, **inner}
         kept = {n: Keeper().copy(v) for n, v in inner.items() if n[0] != "." and not isinstance(v, _CODE_TYPES)}
         self.calls.append(Call(kind, name, number, row, self._event_id, self._time, kept))
+
+    def began(self, kind: str, name: str) -> Wait:
+        """Note the start of something that the agent may have to wait for."""
+        wait = Wait(kind, name, (len(self.rows) - 1, self._event_id))
+        self.waits.append(wait)
+        return wait
+
+    def ended(self, wait: Wait) -> None:
+        """Note its end; what still waits when the replay is over has none."""
+        if not self._finished:
+            wait.ended = (len(self.rows) - 1, self._event_id)
+
+    def _sleeping(self, frame: FrameType) -> Tracer:
+        """``asyncio.sleep``, which is the only wait that the workflow does not hear of."""
+        wait = self.began("sleep", "sleep")
+        ops = frame.f_code.co_code[::2]
+        failed = False
+
+        def trace(frame: FrameType, event: str, arg: Any) -> Tracer | None:
+            nonlocal failed
+            if event == "line":
+                failed = False
+            elif event == "exception":
+                failed = not isinstance(arg[1], StopIteration)
+            elif failed or ops[frame.f_lasti // 2] not in _SUSPENDED:
+                self.ended(wait)
+                self._tracers.pop(frame, None)
+            return trace
+
+        return trace
 
     def _give_up(self, error: Exception) -> None:
         """Stop recording: what was seen until now still counts."""
@@ -449,4 +422,4 @@ def _text(error: BaseException) -> str:
     return f"{name}: {said}"[:2_000] if said else name
 
 
-_IGNORED, _RECORDED, _CALL, _WAIT, _HIDDEN = object(), object(), object(), object(), object()
+_IGNORED, _RECORDED, _SLEEP, _HIDDEN = object(), object(), object(), object()

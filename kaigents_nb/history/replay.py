@@ -13,43 +13,24 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC
-from types import FrameType
 from typing import Any
 
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
-from kaigents_nb.authoring import clock
-from kaigents_nb.history.recorder import Recorder, Services
+from kaigents_nb.history.recorder import Recorder
+from kaigents_nb.history.replayed import ReplayedWorkflow, watching
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.output import Output, route_output
 from kaigents_nb.runtime.sandbox import sandbox
 
 _SDK_LOGGERS = ("temporalio.worker._workflow", "temporalio.worker._workflow_instance", "temporalio.workflow")
 
 
-def _called(frame: FrameType) -> tuple[str, str]:
-    called = frame.f_locals.get("step") or frame.f_locals["agent"]
-    return ("agent" if "agent" in frame.f_locals else "step"), called.name
-
-
-SERVICES = Services(
-    calls={AgentWorkflow._next_call.__code__: "step"},
-    waits={
-        AgentWorkflow._perform.__code__: _called,
-        AgentWorkflow._child.__code__: _called,
-        AgentWorkflow.open_gate.__code__: lambda frame: ("gate", frame.f_locals["gate"].question),
-        clock.sleep.__code__: lambda frame: ("sleep", "sleep"),
-        asyncio.sleep.__code__: lambda frame: ("sleep", "sleep"),
-    },
-)
-
-
 def replay(connection: Connection, history: WorkflowHistory, recorder: Recorder) -> Exception | None:
     """Replay in this thread, which must not be the library's loop; return why it ended early, if it did."""
     replayer = Replayer(
-        workflows=[AgentWorkflow],
+        workflows=[ReplayedWorkflow],
         workflow_runner=_RecordingRunner(sandbox(), recorder),
         namespace=connection.namespace,
         data_converter=connection.client.data_converter,
@@ -128,8 +109,13 @@ class _RecordedInstance(WorkflowInstance):
             self._recorder.finish()
             return self._inner.activate(act)
         route_output()
-        with self._printed, self._recorder.recording(act.history_length, act.timestamp.ToDatetime(UTC)):
-            return self._inner.activate(act)
+        self._recorder.at(act.history_length, act.timestamp.ToDatetime(UTC))
+        token = watching.set(self._recorder)
+        try:
+            with self._printed:
+                return self._inner.activate(act)
+        finally:
+            watching.reset(token)
 
     def get_serialization_context(self, command_info: Any) -> Any:
         return self._inner.get_serialization_context(command_info)

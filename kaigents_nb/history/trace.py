@@ -19,7 +19,7 @@ from kaigents_nb.errors import HistoryGone, KaigentsError, ReplayDiverged
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.recorder import KEPT_BYTES, Recorder
 from kaigents_nb.history.records import Call, Change, Frame, Row, Wait
-from kaigents_nb.history.replay import SERVICES, headline, replay
+from kaigents_nb.history.replay import headline, replay
 from kaigents_nb.history.statements import Statements
 from kaigents_nb.history.tables import UTC_TIME, frame
 from kaigents_nb.history.types import RunTypes
@@ -312,7 +312,7 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
         raise KaigentsError(f"{run_id!r} is a workflow of another program: it carries no code of ours to look at.")
     snapshot = code.snapshot
     statements = Statements(snapshot.source)
-    recorder = Recorder(snapshot.filename, statements, SERVICES, max_bytes)
+    recorder = Recorder(snapshot.filename, statements, max_bytes)
     failure = None
     if fold.worked:
         history = WorkflowHistory(run_id, events)

@@ -159,12 +159,13 @@ class AgentWorkflow:
             shown = raw(gate.details, f"details of the gate {gate.question!r}")
             workflow.upsert_memo({details_key: shown})
             self._publish()
+            # No finally: a run that leaves the worker's memory is closed here too, and must not act.
             try:
                 await workflow.wait_condition(lambda: number in self._decisions)
-            finally:
-                del self._gates[number]
-                workflow.upsert_memo({details_key: None})
-                self._publish()
+            except asyncio.CancelledError:
+                self._close_gate(number)
+                raise
+            self._close_gate(number)
         taken = self._decisions[number]
         return Decision(
             approved=taken["approved"],
@@ -174,6 +175,11 @@ class AgentWorkflow:
             by=taken.get("by", ""),
             at=datetime.fromisoformat(taken["at"]) if taken.get("at") else None,
         )
+
+    def _close_gate(self, number: str) -> None:
+        del self._gates[number]
+        workflow.upsert_memo({MEMO_GATE.format(gate=number): None})
+        self._publish()
 
     def sleep(self, delay_s: float) -> Awaitable[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
@@ -257,9 +263,14 @@ class AgentWorkflow:
         self._publish()
         try:
             await workflow.wait_condition(lambda: call in self._renewed)
-        finally:
-            del self._parked[call]
-            self._publish()
+        except asyncio.CancelledError:
+            self._unpark(call)
+            raise
+        self._unpark(call)
+
+    def _unpark(self, call: str) -> None:
+        del self._parked[call]
+        self._publish()
 
     async def _child(
         self,

@@ -155,16 +155,16 @@ class Classifier:
 
     def _earlier(self, name: str, value: object, function: FunctionType | None) -> Draft | Problem:
         """Take over an earlier version of a function, kept under another name: ``old = f`` and then a new ``f``."""
-        statement = self.cells.defining(function.__code__) if function is not None else None
-        if (
-            function is not None
-            and statement is not None
-            and function.__globals__ is self.namespace
-            and (value is function or bool(getattr(statement.node, "decorator_list", None)))
-        ):
-            draft = self._from_statement(name, statement, value, shared=False)
+        made, renamed = self._renamed(name, value)
+        if made is None and function is not None and function.__globals__ is self.namespace:
+            made = self.cells.defining(function.__code__)
+            renamed = Part(f"{name} = {function.__code__.co_name}")
+            if made is not None and value is not function and not getattr(made.node, "decorator_list", ()):
+                made = None
+        if made is not None:
+            draft = self._from_statement(name, made, value, shared=False)
             if isinstance(draft, Draft):
-                draft.parts.append(Part(f"{name} = {function.__code__.co_name}"))
+                draft.parts.append(renamed)
                 draft.binds.add(name)
             return draft
         what = f"{name} is a function whose source is not known"
@@ -182,6 +182,16 @@ class Classifier:
                 "Use a notebook, a script, or Python 3.13.",
             )
         return Problem(f"{what}", "Define it with def at the top level of a cell, or import it from a module.")
+
+    def _renamed(self, name: str, value: object) -> tuple[Statement | None, Part]:
+        """Return the statement that made a value which ``name = other`` took over when ``other`` still had it."""
+        for statement in reversed(self.cells.bindings(name)):
+            assigned = assigned_alone(statement, name)
+            if isinstance(assigned, ast.Name):
+                made = origin_of(assigned.id, value, self.cells, self.namespace, before=statement)
+                if made is not None:
+                    return made, Part(f"{name} = {assigned.id}", statement.cell.label, statement.line)
+        return None, Part("")
 
     def _is_edited(self, function: FunctionType, origin: Statement | None) -> bool:
         """Tell whether a script's file no longer has the code that runs; the text of a cell never changes."""
@@ -201,7 +211,7 @@ class Classifier:
         if known is not None:
             known.names.add(name)
             return known
-        chain = self._chain(name, origin)
+        chain = self._chain(origin, value)
         if any(_awaits(statement.node) for statement in chain):
             return Problem(
                 f"{name} is made with a top-level await ({_at(origin)})",
@@ -226,18 +236,34 @@ class Classifier:
             self._by_statement[key] = draft
         return draft
 
-    def _chain(self, name: str, origin: Statement) -> list[Statement]:
+    def _chain(self, origin: Statement, value: object) -> list[Statement]:
         """Return the statement behind those that it builds upon: ``f = cache(f)`` needs the ``f`` before it."""
         chain = [origin]
-        while any(
-            use.name == name and use.now and not use.annotation
+        within = list(live.functions_within(value))
+        while built_upon := {
+            use.name
             for use in needs_of(chain[0].text, origin.cell.flags).uses
-        ):
-            before = [s for s in self.cells.bindings(name) if s.order < chain[0].order and not s.leaf.header]
+            if use.now and not use.annotation and use.name in chain[0].leaf.binds
+        }:
+            before = [
+                statement
+                for name in built_upon
+                for statement in self.cells.bindings(name)
+                if statement.order < chain[0].order and not statement.leaf.header
+            ]
+            before = [s for s in before if self._is_within(s, within)] or before
             if not before:
                 break
-            chain.insert(0, before[-1])
+            chain.insert(0, max(before, key=lambda s: s.order))
         return chain
+
+    def _is_within(self, statement: Statement, functions: list[FunctionType]) -> bool:
+        """Tell whether a definition can be that of one of the functions which a value is built upon."""
+        node = statement.node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return True
+        known = [f.__code__ for f in functions if f.__code__.co_name == node.name]
+        return not known or any(statement.defines(code) for code in known)
 
     def _changes(self, name: str, origin: Statement, value: object) -> list[Part] | Problem:
         """Return what later statements changed in a class or function: ``Quote.total = total``."""

@@ -69,6 +69,9 @@ _REMADE: tuple[type, ...] = (
 )
 """Never changed once made: making them again from their statement gives the same."""
 
+_METHODS: tuple[Any, ...] = (staticmethod, classmethod, types.MethodType)
+_MAX_WITHIN = 500
+
 _MISSING = object()
 
 
@@ -142,21 +145,39 @@ def functions_held(function: FunctionType, depth: int = 3) -> Iterator[FunctionT
                 yield from functions_held(held, depth - 1)
 
 
+def functions_within(value: object) -> Iterator[FunctionType]:
+    """Yield all functions that a callable is built upon: what it wraps, closes over, was bound to or keeps."""
+    stack: list[object] = [value]
+    seen: set[int] = set()
+    while stack and len(seen) < _MAX_WITHIN:
+        item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, FunctionType):
+            yield item
+            stack += [*values_held(item), vars(item).get("__wrapped__")]
+        elif isinstance(item, functools.partial):
+            stack += [item.func, *item.args, *item.keywords.values()]
+        elif callable(item) and not isinstance(item, (type, ModuleType)):
+            stack += [item.__func__] if isinstance(item, _METHODS) else _attributes(item).values()
+
+
 def values_held(value: object) -> Iterator[object]:
     """Yield what a function or partial took in when it was made: defaults, closure, bound arguments."""
     while isinstance(value, functools.partial):
         yield from (*value.args, *value.keywords.values())
         value = value.func
-    function = function_in(value)
-    if function is None:
-        return
-    yield from function.__defaults__ or ()
-    yield from (function.__kwdefaults__ or {}).values()
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:
-            continue
+    inner = function_in(value)
+    for function in {inner, value} if isinstance(value, FunctionType) else {inner}:
+        if isinstance(function, FunctionType):
+            yield from function.__defaults__ or ()
+            yield from (function.__kwdefaults__ or {}).values()
+            for cell in function.__closure__ or ():
+                try:
+                    yield cell.cell_contents
+                except ValueError:  # an empty cell
+                    continue
 
 
 def children(value: object) -> Iterator[object]:

@@ -16,9 +16,16 @@ from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, first_line
 from kaigents_nb.snapshot.live import follow, function_in, functions_held
 
 
-def origin_of(name: str, value: object, cells: Cells, namespace: Mapping[str, Any]) -> Statement | None:
-    """Return the statement that gave a name its value, which is code; None when no cell's text fits."""
-    candidates = [s for s in reversed(cells.bindings(name)) if not s.leaf.header]
+def origin_of(
+    name: str, value: object, cells: Cells, namespace: Mapping[str, Any], before: Statement | None = None
+) -> Statement | None:
+    """Return the statement that gave a name its value, which is code; None when no cell's text fits.
+
+    Only statements executed before another are considered, when that is given.
+    """
+    candidates = [
+        s for s in reversed(cells.bindings(name)) if not s.leaf.header and (before is None or s.order < before.order)
+    ]
     return next((s for s in candidates if _fits(s, name, value, cells, namespace)), None)
 
 

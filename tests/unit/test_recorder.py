@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from kaigents_nb.history.keep import Keeper, same
-from kaigents_nb.history.recorder import Recorder, Services
+from kaigents_nb.history.recorder import Recorder
 from kaigents_nb.history.records import DELETED
 from kaigents_nb.history.statements import Statements
 
@@ -30,14 +30,19 @@ def record(source: str, *args: Any, max_bytes: int = 2**28, **names: Any) -> tup
     source = textwrap.dedent(source).strip("\n") + "\n"
     namespace: dict[str, Any] = {"asyncio": asyncio, **names}
     exec(compile(source, FILE, "exec"), namespace)
-    recorder = Recorder(FILE, Statements(source), Services(), max_bytes)
+    recorder = Recorder(FILE, Statements(source), max_bytes)
+
+    recorder.at(1, NOW)
 
     async def call() -> Any:
-        with recorder.recording(1, NOW):
-            try:
-                return await namespace["run"](*args)
-            except Exception as error:
-                return error
+        before = sys.gettrace()
+        sys.settrace(recorder.trace_function)
+        try:
+            return await namespace["run"](*args)
+        except Exception as error:
+            return error
+        finally:
+            sys.settrace(before)
 
     result = asyncio.run(call())
     recorder.finish()
@@ -439,34 +444,20 @@ def test_memory_is_bounded():
     assert recorder.size_bytes < 600_000
 
 
-def test_another_trace_function_is_put_back():
-    """A debugger's or coverage's trace function is as it was after recording."""
-    seen = []
-
-    def mine(frame: Any, event: str, arg: Any) -> None:
-        seen.append(event)
-
-    before = sys.gettrace()
-    sys.settrace(mine)
-    try:
-        recorder = Recorder(FILE, Statements(""), Services())
-        with recorder.recording(1, NOW):
-            pass
-        assert sys.gettrace() is mine
-    finally:
-        sys.settrace(before)
-
-
 def test_recorder_never_throws_into_the_agent():
     """When recording itself breaks, the agent goes on and what was seen is kept."""
-    broken = Recorder(FILE, Statements(""), Services())
+    broken = Recorder(FILE, Statements(""))
     broken._check = None  # type: ignore[assignment,method-assign]
     namespace: dict[str, Any] = {}
-    exec(compile("def run():\n    x = 1\n    return x\n", FILE, "exec"), namespace)
+    exec(compile("async def run():\n    x = 1\n    return x\n", FILE, "exec"), namespace)
 
     async def call() -> Any:
-        with broken.recording(1, NOW):
-            return namespace["run"]()
+        before = sys.gettrace()
+        sys.settrace(broken.trace_function)
+        try:
+            return await namespace["run"]()
+        finally:
+            sys.settrace(before)
 
     assert asyncio.run(call()) == 1
     assert isinstance(broken.problem, TypeError)
