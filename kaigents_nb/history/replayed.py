@@ -1,0 +1,126 @@
+"""The interpreter as a replay runs it: the same code, with a recorder that watches the agent and hears what it asks.
+
+Lines are traced only while the agent's own code is executed. The SDK's and ours run at full speed, which is most of
+a replay.
+"""
+
+# No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.gate import Decision, Gate
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.history.recorder import Recorder, Tracer
+from kaigents_nb.runtime.interpreter import AgentWorkflow
+
+watching: ContextVar[Recorder] = ContextVar("kaigents_watching")
+"""Who watches the workflow that is replayed in this context."""
+
+
+@workflow.defn(dynamic=True)
+class ReplayedWorkflow(AgentWorkflow):
+    """A run that is replayed. It must ask the SDK for exactly what the run asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._recorder = watching.get()
+
+    @workflow.run
+    async def run(self, args: Sequence[RawValue]) -> RawValue:
+        """Execute the agent, watched."""
+        loop: Any = asyncio.get_running_loop()
+        create_task = loop.create_task
+
+        def create_watched_task(work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+            task: asyncio.Task[Any] = create_task(_Switched(work, self._recorder, watched=True), **options)
+            return task
+
+        loop.create_task = create_watched_task
+        result: RawValue = await _Switched(super().run(args), self._recorder, watched=True)
+        return result
+
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+        """Run a step."""
+        before = _switch(None)
+        try:
+            made = super().call_step(step, args, kwargs)
+            self._recorder.called("step", step.name, str(self._calls))
+            return self._waited("step", step.name, made)
+        finally:
+            sys.settrace(before)
+
+    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+        """Run another agent."""
+        before = _switch(None)
+        try:
+            made = super().call_agent(agent, args, kwargs)
+            self._recorder.called("agent", agent.name, str(self._calls))
+            return self._waited("agent", agent.name, made)
+        finally:
+            sys.settrace(before)
+
+    async def open_gate(self, gate: Gate) -> Decision:
+        """Wait for a person."""
+        self._recorder.called("gate", gate.question, str(self._gate_count + 1))
+        decision: Decision = await self._waited("gate", gate.question, super().open_gate(gate))
+        return decision
+
+    def sleep(self, delay_s: float) -> Awaitable[None]:
+        """Wait by a timer."""
+        return self._waited("sleep", "sleep", super().sleep(delay_s))
+
+    async def _waited(self, kind: str, name: str, work: Any) -> Any:
+        wait = self._recorder.began(kind, name)
+        try:
+            return await _Switched(work, self._recorder, watched=False)
+        finally:
+            self._recorder.ended(wait)
+
+
+def _switch(trace_function: Tracer | None) -> Any:
+    before = sys.gettrace()
+    sys.settrace(trace_function)
+    return before
+
+
+class _Switched(Coroutine[Any, Any, Any]):
+    """A coroutine that switches the tracing of lines on or off while it is executed."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], recorder: Recorder, *, watched: bool) -> None:
+        self._work = work
+        self._recorder = recorder
+        self._watched = watched
+
+    def send(self, value: Any) -> Any:
+        before = _switch(self._recorder.trace_function if self._watched else None)
+        try:
+            return self._work.send(value)
+        finally:
+            sys.settrace(before)
+
+    def throw(self, *error: Any) -> Any:
+        before = _switch(self._recorder.trace_function if self._watched else None)
+        try:
+            return self._work.throw(*error)
+        finally:
+            sys.settrace(before)
+
+    def close(self) -> None:
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
