@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 class AgentContext(Protocol):
     """What an agent may ask of its interpreter; every answer replays."""
 
+    @property
+    def replaying(self) -> bool:
+        """Whether what happens now has happened before."""
+        ...
+
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
         """Run a step durably."""
         ...

@@ -58,6 +58,11 @@ class Observer:
 
     async def catch_up(self) -> None:
         """Read the events that came since the last time."""
+        if self.fold.last_event:
+            # Cheaper than a long history: has it grown at all?
+            description = (await self._handle.describe()).raw_description
+            if description.workflow_execution_info.history_length == self.fold.last_event:
+                return
         async for event in self._events():
             await self._take(event)
 

@@ -125,8 +125,19 @@ class Connection:
             ) from error
 
     def revive(self) -> None:
-        """Start the embedded server again if it went away."""
-        server.ensure(self.data_dir)
+        """Start the embedded server again if it went away.
+
+        Raises
+        ------
+        ServerNotReady
+            When another program has taken its port meanwhile, so that this connection's address is of no use.
+        """
+        address = server.ensure(self.data_dir).address
+        if address != self.address:
+            raise ServerNotReady(
+                f"The server is back, but at {address}: its old port {self.address} is taken. Call kg.disconnect() and "
+                "go on; runs are safe."
+            )
 
     def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the library's loop; returns at once."""

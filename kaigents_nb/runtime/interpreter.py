@@ -127,6 +127,11 @@ class AgentWorkflow:
 
     # What the agent's code asks for: AgentContext.
 
+    @property
+    def replaying(self) -> bool:
+        """Whether this is repeated after a restart."""
+        return workflow.unsafe.is_replaying()
+
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
         """Run a step as an activity."""
         call = self._next_call()

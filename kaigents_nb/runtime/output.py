@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TextIO
 
+from kaigents_nb.authoring.context import agent_context
+
 LIMIT_CHARS = 8_000
 """Of a step's output the last so many characters are kept."""
 
@@ -47,7 +49,9 @@ class _Routed:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        output = _capturing.get()
+        output, agent = _capturing.get(), agent_context.get()
+        if agent is not None and agent.replaying:
+            return len(text)  # the agent printed it before
         if output is None:
             return self.stream.write(text)
         output.write(text)

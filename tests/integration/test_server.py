@@ -27,7 +27,9 @@ from kaigents_nb.server.embedded import ServerInfo
 from kaigents_nb.server.http import HOST_HEADER
 from tests.support import ROOT, eventually, eventually_async
 
-START = "from pathlib import Path; import sys; from kaigents_nb.server import embedded as server; sys.stdin.readline(); "
+START = (
+    "from pathlib import Path; import sys; from kaigents_nb.server import embedded as server; sys.stdin.readline(); "
+)
 
 
 @pytest.fixture
