@@ -12,7 +12,7 @@ from kaigents_nb.display import words
 from kaigents_nb.display.markup import FRAME, QUIET, esc, state, table
 from kaigents_nb.display.timeline_bars import COLUMNS, Bar, bars_of
 from kaigents_nb.display.timeline_lanes import Layout, lay_out
-from kaigents_nb.display.timeline_svg import CHART, svg_of
+from kaigents_nb.display.timeline_svg import CHART, cursor_of, svg_of
 from kaigents_nb.display.timeline_text import TEXT_WIDTH, chart_lines
 from kaigents_nb.history.tables import frame
 from kaigents_nb.history.view import RunView
@@ -36,6 +36,7 @@ class Timeline:
     def __init__(self, view: RunView, *, now: datetime | None = None) -> None:
         self._view = view
         self._bars: list[Bar] = bars_of(view)
+        self._layouts: dict[float, Layout] = {}
         starts = [bar.start for bar in self._bars]
         self._now = view.ended or now or datetime.now(UTC)
         # The clocks of workers and server may differ a little.
@@ -77,7 +78,7 @@ class Timeline:
         if not self._bars:
             return f'<section aria-label="{label}" style="{frame_style}">{head}{_NOTHING}</section>'
         layout = self._layout(CHART)
-        drawn = svg_of(layout, f"Timeline of run {view.run_id}", self._summary(layout))
+        drawn = self.picture()
         note = f'<div style="{QUIET}">{esc(layout.note)} run.timeline().frame has each.</div>' if layout.note else ""
         summary = '<summary style="cursor: pointer">As a table</summary>'
         return (
@@ -86,7 +87,23 @@ class Timeline:
             f'<details>{summary}<div style="overflow-x: auto">{self._table(layout)}</div></details></section>'
         )
 
+    def picture(self) -> str:
+        """Return the picture alone, as SVG; empty where nothing has happened yet."""
+        if not self._bars:
+            return ""
+        layout = self._layout(CHART)
+        return svg_of(layout, f"Timeline of run {self._view.run_id}", self._summary(layout))
+
+    def cursor(self, time: datetime) -> str:
+        """Return a mark that points at a time, to be shown just above the picture."""
+        return cursor_of(self._layout(CHART), time) if self._bars else ""
+
     def _layout(self, width: float) -> Layout:
+        if width not in self._layouts:
+            self._layouts[width] = self._lay_out(width)
+        return self._layouts[width]
+
+    def _lay_out(self, width: float) -> Layout:
         return lay_out(self._bars, self._start, self._now, width)
 
     def _when(self) -> str:

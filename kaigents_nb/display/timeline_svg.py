@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Final
 
 from kaigents_nb.display import words
@@ -64,6 +65,16 @@ def svg_of(layout: Layout, title: str, description: str) -> str:
         f'height: auto; display: block" {_FONT} fill="currentColor">'
         f'<title id="{mark}-t">{esc(title)}</title><desc id="{mark}-d">{esc(description)}</desc>'
         f"{_patterns(mark)}{''.join(parts)}{''.join(legend)}</svg>"
+    )
+
+
+def cursor_of(layout: Layout, time: datetime) -> str:
+    """Return a mark above the axis at a time; as wide as the picture, so that it fits on top of it."""
+    x = _LEFT + layout.scale.x(time)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{esc(words.clock(time))}" '
+        f'viewBox="0 0 {WIDTH} 10" width="100%" style="max-width: {WIDTH}px; min-width: 640px; height: auto; '
+        f'display: block"><path d="M{x - 6:.1f} 0 h12 l-6 10 z" style="fill: {ASKS}"/></svg>'
     )
 
 

@@ -13,6 +13,8 @@ _SIGNS: Final[dict[Look, str]] = {
     "queued": "·",
     "reused": "◇",
     "sleep": "~",
+    "parked": "░",
+    "retried": "x",
     "work": "█",
     "child": "▓",
     "approved": "─",
@@ -22,10 +24,9 @@ _SIGNS: Final[dict[Look, str]] = {
     "running": "▒",
     "child running": "▒",
     "stopped": "■",
-    "retried": "x",
-    "parked": "░",
     "failed": "X",
 }
+"""In the order in which they are drawn: later ones cover earlier ones."""
 _MEANINGS: Final = {
     "·": "waiting for a worker or the next attempt",
     "◇": "taken over",

@@ -106,6 +106,9 @@ async def decide(
             if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
                 raise
     # Without a worker the server keeps a signal, not an update; the decision's id makes sending both harmless.
+    earlier = await _decided(connection, found.run_id, found.gate)
+    if earlier is not None and earlier["id"] != decision["id"]:
+        raise already(earlier)
     await handle.signal(DECIDE_SIGNAL, decision)
     return to_decision(decision)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from temporalio.api.common.v1 import Payload
 
+from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.history.calls import Call, failure_text
 from kaigents_nb.history.keep import same
 from kaigents_nb.history.observe import Observer
@@ -127,7 +129,7 @@ def _changes(a: Trace, mine: int, b: Trace, its: int, known: set[tuple[str, str]
     function = a.frames[a.rows[mine].frame].function
     for name in dict.fromkeys([*one, *two]):
         left, right = one.get(name), two.get(name)
-        if (function, name) in known or (left and right and same(left.value, right.value)):
+        if (function, name) in known or (left and right and same(_taken(left.value), _taken(right.value))):
             continue
         known.add((function, name))
         sides = [
@@ -135,6 +137,10 @@ def _changes(a: Trace, mine: int, b: Trace, its: int, known: set[tuple[str, str]
             for change, trace, number in ((left, a, mine), (right, b, its))
         ]
         yield _difference("variable", f"{name} in {_place(a, mine)}", sides[0], sides[1])
+
+
+def _taken(value: Any) -> Any:
+    return replace(value, by="", at=None) if isinstance(value, Decision) else value
 
 
 def _made(trace: Trace, number: int) -> dict[str, Change]:

@@ -457,6 +457,31 @@ class Run(LookingBack):
         """
         return upward("kaigents_nb.display.timeline:Timeline")(self.view())
 
+    def explore(self, at: Any = None) -> Any:
+        """Return a slider over the moments of the run; code, variables and timeline follow it.
+
+        Show it as the last line of a cell. The slider takes the arrow keys; buttons go to the line before, the next
+        one, and the next call of a step. What a saved notebook keeps is the moment that it was opened at.
+
+        Parameters
+        ----------
+        at
+            Where to begin: a ``Moment`` or what :meth:`at` takes as ``moment``. The default is the failure, or the
+            first line of a run that has not failed.
+
+        Raises
+        ------
+        NoSuchMoment
+            When nothing was executed yet, or ``at`` is unknown.
+        HistoryGone, UntrustedCode, ReplayDiverged
+            As :meth:`trace`.
+
+        Examples
+        --------
+        >>> run.explore()  # doctest: +SKIP
+        """
+        return upward("kaigents_nb.display.explore:explore")(self, at)
+
     def code(self) -> str:
         """Return the code that the run carries, as a readable module.
 

@@ -44,6 +44,7 @@ from kaigents_nb.runtime.worker import QueueWorker, identity
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.server.datadir import data_dir as resolve_data_dir
+from kaigents_nb.server.datadir import pid_path
 from kaigents_nb.snapshot.signing import signing_key
 from kaigents_nb.values.preload import preload
 
@@ -130,8 +131,14 @@ class Connection:
         Raises
         ------
         ServerNotReady
-            When another program has taken its port meanwhile, so that this connection's address is of no use.
+            When it was stopped on purpose, or another program has taken its port meanwhile, so that this
+            connection's address is of no use.
         """
+        if not pid_path(self.data_dir).exists():
+            raise ServerNotReady(
+                f"The server of {self.data_dir} was stopped. `kaigents-nb server start` or kg.connect() starts it again; "
+                "runs are safe."
+            )
         address = server.ensure(self.data_dir).address
         if address != self.address:
             raise ServerNotReady(
@@ -268,17 +275,15 @@ def connect(
     with _lock:
         folder = resolve_data_dir(data_dir)
         config = _client_config(address, namespace, api_key, tls)
-        if _current is not None:
-            same_place = _current.data_dir == folder and (
-                _current.embedded if config is None else _current.address == config["target_host"]
-            )
-            if same_place and (namespace is None or _current.namespace == namespace):
-                return _current
-            disconnect()
         embedded = None
         if config is None:
             embedded = server.ensure(folder)
             config = {"target_host": embedded.address, "namespace": namespace or "default"}
+        if _current is not None:
+            same_place = _current.data_dir == folder and _current.address == config["target_host"]
+            if same_place and (namespace is None or _current.namespace == namespace):
+                return _current
+            disconnect()
         _current = Connection(config, folder, embedded)
         _drain_at_exit()
         return _current

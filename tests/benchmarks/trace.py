@@ -1,11 +1,11 @@
-"""How long looking back takes; each function returns ``(name, value, unit, target)`` and asserts nothing."""
+"""How long looking back takes: a short run, and a long one beside the SDK's own replay."""
 
 from __future__ import annotations
 
 import gc
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from temporalio.client import WorkflowHistory
@@ -17,8 +17,8 @@ from kaigents_nb.history.trace import trace_of
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.sandbox import sandbox
-
-Measure = tuple[str, float, str, str]
+from tests.benchmarks.bench import interleaved
+from tests.benchmarks.rows import Row, paired
 
 SHORT_STEPS = 100
 LONG_STEPS = 1_660
@@ -42,47 +42,38 @@ async def survey(count):
     return best
 
 
-def measure(connection: Connection) -> list[Measure]:
-    """Return all measures; takes about a minute, nearly all of it to make the long history."""
-    return [*measure_short(connection), *measure_long(connection)]
-
-
-def measure_short(connection: Connection) -> list[Measure]:
+def measure_short(connection: Connection) -> Iterator[Row]:
     """Measure a run of a hundred steps."""
     run = survey.start(SHORT_STEPS)
     run.result(120)
-    first_s = _timed(run.trace, cold=True)
+    yield Row("trace of a 100-step run", "s", _timed(run.trace, cold=True), at_most=0.5)
     at_s = min(_timed(lambda: run.at(step="price", occurrence=50).variables) for _ in range(3))
-    return [
-        ("trace of a 100-step run", first_s, "s", "< 0.5"),
-        ("run.at() after the first trace", at_s * 1e3, "ms", "< 50"),
-    ]
+    yield Row("run.at() after the first trace", "ms", at_s * 1e3, at_most=50)
 
 
-def measure_long(connection: Connection) -> list[Measure]:
-    """Measure a history of about 10,000 events, against the SDK's own replay of it."""
-    run = survey.start(LONG_STEPS)
+def measure_long(connection: Connection, steps: int = LONG_STEPS) -> Iterator[Row]:
+    """Measure a long history, against the SDK's own replay of it."""
+    run = survey.start(steps)
     run.result(600)
     history = connection.run(lambda: fetch(connection, run.id))
-    plain_s = min(_timed(lambda: connection.run(lambda: plain_replay(connection, history))) for _ in range(2))
-    trace_s = min(_timed(lambda: trace_of(connection, run.id), cold=True) for _ in range(2))
-    table_s = _timed(run.trace)
-    at_s = min(_timed(lambda: run.at(step="price", occurrence=1500).variables) for _ in range(3))
+    traced, plain = interleaved(
+        lambda: _timed(lambda: trace_of(connection, run.id), cold=True),
+        lambda: _timed(lambda: connection.run(lambda: plain_replay(connection, history))),
+        3,
+        warm=False,
+    )
+    events = f"{len(history.events):,} events"
+    yield paired(f"trace of {events}", "s", traced, plain, 1.5, "raw: Replayer on the same history, fetched before")
+    yield Row("its DataFrame, once traced", "s", _timed(run.trace))
+    at_s = min(_timed(lambda: run.at(step="price", occurrence=steps - 100).variables) for _ in range(3))
+    yield Row("run.at() in it", "ms", at_s * 1e3, at_most=50)
     tracemalloc.start()
     traces._kept.clear()
     size_bytes = trace_of(connection, run.id).size_bytes
-    held, _ = tracemalloc.get_traced_memory()
+    held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    events = len(history.events)
-    return [
-        (f"plain replay of {events:,} events", plain_s, "s", ""),
-        (f"trace of {events:,} events, fetched and replayed", trace_s, "s", ""),
-        ("trace ÷ plain replay", trace_s / plain_s, "×", "< 1.5"),
-        ("its DataFrame, once traced", table_s, "s", ""),
-        ("run.at() in it", at_s * 1e3, "ms", "< 50"),
-        ("memory of its values, as counted", size_bytes / 2**20, "MB", "< 256"),
-        ("memory held after it, as measured", held / 2**20, "MB", "< 256"),
-    ]
+    yield Row("memory of its values, as counted", "MB", size_bytes / 2**20, at_most=256)
+    yield Row("memory held after it / at its peak", "MB", held / 2**20, at_most=256, note=f"peak {peak / 2**20:.0f} MB")
 
 
 async def fetch(connection: Connection, run_id: str) -> WorkflowHistory:
@@ -109,8 +100,3 @@ def _timed(work: Callable[[], Any], *, cold: bool = False) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    for name, value, unit, target in measure(kg.connect()):
-        print(f"{name:50} {value:10.3f} {unit:3} {target}")

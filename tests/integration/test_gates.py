@@ -217,6 +217,8 @@ def test_a_decision_without_a_worker_is_kept(monkeypatch):
     monkeypatch.setenv("KAIGENTS_WORKER", "off")
     alone = kg.run(run.id)
     alone.approve(by="erin")
+    with pytest.raises(AlreadyDecided, match="erin"):
+        kg.run(run.id).reject(by="late")
     monkeypatch.delenv("KAIGENTS_WORKER")
     adopted = kg.run(run.id)
     eventually(lambda: adopted.pending()["question"].tolist() == ["Second?"])
