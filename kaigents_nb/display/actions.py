@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from kaigents_nb.display import html
 from kaigents_nb.display.kernel import close_tree, detached
+from kaigents_nb.display.moment import failure_html
 from kaigents_nb.display.protocols import Action, LiveRun
 from kaigents_nb.history.view import RunView
 
@@ -35,12 +36,14 @@ class RunActions:
         self._really = self._button("Yes, cancel the run", "Stop the agent for good", "cancel", "danger")
         self._cancel = _plain("Cancel run …", "Stop the agent; asks once more")
         self._keep = _plain("No, keep it running", "Don't cancel")
+        self._look = _plain("Look at the moment of failure", "Show the line that failed, and all variables there")
+        self._look.on_click(self._look_back)
         self._cancel.on_click(lambda _button: self._ask(True))
         self._keep.on_click(lambda _button: self._ask(False))
-        self._all = (self._mend, self._retry, self._really, self._cancel, self._keep)
-        self._message = widgets.HTML()
+        self._all = (self._mend, self._retry, self._really, self._cancel, self._keep, self._look)
+        self._message, self._moment = widgets.HTML(), widgets.HTML()
         self._row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
-        self.widget = widgets.VBox([self._row, self._message])
+        self.widget = widgets.VBox([self._row, self._message, self._moment])
 
     def update(self, view: RunView) -> None:
         """Offer what the state calls for: nothing once the run is closed."""
@@ -57,13 +60,13 @@ class RunActions:
             if "parked" in states:
                 self._offered.append(self._mend)
             if troubled:
-                self._offered.append(self._retry)
+                self._offered += [self._retry, self._look]
             if view.closed:
                 self._row.children = self._offered = []
             else:
                 self._ask(False)
             self._enable(True)
-            self._message.value = ""
+            self._message.value = self._moment.value = ""
 
     def close(self) -> None:
         """Take the buttons away, also those not offered now."""
@@ -75,6 +78,22 @@ class RunActions:
         button = _plain(label, tooltip, style)
         button.on_click(partial(self._click, action))
         return button
+
+    def _look_back(self, _button: widgets.Button) -> None:
+        """Replay the run on a thread of its own: a click must not hold up the kernel."""
+        with self._lock:
+            self._look.disabled = True
+            seen = self._seen
+            self._moment.value = html.message_html("Replaying the run …")
+
+        def show() -> None:
+            page = failure_html(self._run)
+            with self._lock:
+                self._look.disabled = False
+                if self._seen == seen:
+                    self._moment.value = page
+
+        threading.Thread(target=detached(show), name="kaigents failure", daemon=True).start()
 
     def _ask(self, ask: bool) -> None:
         """Ask before cancelling; the harmless answer takes the button's place, for a double click."""

@@ -13,9 +13,13 @@ from kaigents_nb.display import html, markup, words
 from kaigents_nb.display.actions import RunActions
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, publish, widget_bundle
+from kaigents_nb.display.moment import failure_html
 from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.display.text import run_text
 from kaigents_nb.history.view import RunView
+
+_REPLAYED_STEPS = 500
+_PATIENCE_S = 1.0
 
 _cards: dict[tuple[str, str], Card] = {}
 _cards_lock = threading.Lock()
@@ -29,7 +33,7 @@ def show(run: LiveRun) -> Card | None:
     """
     view = run.view()
     if view.closed or not has_widgets():
-        publish({"text/html": html.run_html(view), "text/plain": run_text(view)}, uuid.uuid4().hex)
+        _show_static(run, view)
         return None
     key = (view.run_id, view.url)
     with _cards_lock:
@@ -43,6 +47,28 @@ def show(run: LiveRun) -> Card | None:
     if not card.alive:
         _forget(key, card)
     return card
+
+
+def _show_static(run: LiveRun, view: RunView) -> None:
+    """Show a run as HTML and text; where it failed, with the moment of failure, later if the replay takes long."""
+    display_id, text = uuid.uuid4().hex, run_text(view)
+    publish({"text/html": html.run_html(view), "text/plain": text}, display_id)
+    if not has_widgets() or not _has_failure(view):
+        return
+
+    def complete() -> None:
+        page = html.run_html(view, failure_html(run))
+        publish({"text/html": page, "text/plain": text}, display_id, update=True)
+
+    thread = threading.Thread(target=detached(complete), name="kaigents failure", daemon=True)
+    thread.start()
+    # What executes a notebook keeps only what a cell shows until it ends.
+    thread.join(_PATIENCE_S)
+
+
+def _has_failure(view: RunView) -> bool:
+    """Whether the card shows by itself the moment at which the run failed: a long one is replayed only when asked."""
+    return view.status == "failed" and len(view.steps) <= _REPLAYED_STEPS
 
 
 def _forget(key: tuple[str, str], card: Card) -> None:
@@ -66,6 +92,7 @@ class Card:
         self._lock = threading.RLock()
         self._view = view
         self._displays: list[str] = []
+        self._failure = ""
         self._forms: dict[tuple[str, str], GateForm] = {}
         self._outputs: dict[str, widgets.HTML] = {}
         self._head, self._steps, self._decided, self._end, self._foot = (widgets.HTML() for _ in range(5))
@@ -114,10 +141,19 @@ class Card:
             before, self._view = self._view, view
             self._apply(view)
             if view.closed or _asked(view) != _asked(before):
-                for display_id in self._displays:
-                    publish(self._bundle(), display_id, update=True)
+                self._renew()
             if view.closed:
                 self._stop()
+        if _has_failure(view):
+            # Not under the lock: the replay may take long.
+            page = failure_html(self._run)
+            with self._lock:
+                self._failure = page
+                self._renew()
+
+    def _renew(self) -> None:
+        for display_id in self._displays:
+            publish(self._bundle(), display_id, update=True)
 
     def close(self) -> None:
         """Stop following the run and take the widgets away; the run itself goes on."""
@@ -129,7 +165,7 @@ class Card:
             close_tree(self.widget)
 
     def _bundle(self) -> dict[str, object]:
-        page, text = html.run_html(self._view), run_text(self._view)
+        page, text = html.run_html(self._view, self._failure), run_text(self._view)
         if self._view.closed:
             return {"text/html": page, "text/plain": text}
         return widget_bundle(self.widget, page, text)

@@ -29,8 +29,8 @@ from kaigents_nb.display.markup import (
 from kaigents_nb.history.view import GateView, RunView, StepView
 
 
-def run_html(view: RunView) -> str:
-    """Return the whole card of a run as one static HTML element."""
+def run_html(view: RunView, failure: str = "") -> str:
+    """Return the whole card of a run as one static HTML element; ``failure`` is HTML of the moment it failed."""
     parts = [
         head_html(view),
         *(
@@ -43,6 +43,7 @@ def run_html(view: RunView) -> str:
             for gate in words.open_gates(view)
         ),
         end_html(view),
+        _failure(failure),
         decided_html(view),
         steps_html(view),
         *(output_html(step) for step in steps_with_output(view)),
@@ -182,6 +183,13 @@ def end_html(view: RunView) -> str:
     if view.result:
         parts.append(f"<strong>Result</strong>{pre(esc(view.result))}")
     return base("".join(parts)) if parts else ""
+
+
+def _failure(moment: str) -> str:
+    if not moment:
+        return ""
+    summary = '<summary style="cursor: pointer; font-weight: 600">Look at the moment of failure</summary>'
+    return base(f'<details>{summary}<div style="margin-top: 6px">{moment}</div></details>')
 
 
 def foot_html(view: RunView) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from kaigents_nb.history.moment import Moment
 from kaigents_nb.history.view import RunView
 
 Done = Callable[[BaseException | None], None]
@@ -36,6 +37,10 @@ class LiveRun(Protocol):
         self, gate: str, approved: bool, choice: str | None, comment: str, done: Done, *, run_id: str = ""
     ) -> None:
         """Post a decision and return at once; ``run_id`` names the called agent that asks, if it is one."""
+        ...
+
+    def at(self, moment: str) -> Moment:
+        """Return a moment; replays the run, so it may take long. Never called where somebody waits."""
         ...
 
     def post(self, action: Action, done: Done) -> None:

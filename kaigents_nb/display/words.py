@@ -145,13 +145,18 @@ def next_steps(view: RunView) -> list[str]:
         todo.append(clean(view.problem))
     if view.closed:
         if view.status == "failed":
-            todo.append("Correct the agent's cell, run the cell, and start a new run.")
+            todo.append(
+                "Correct the cell, run it, then fork: "
+                'run.fork(at="failed", code="current") takes over what was done before. '
+                'run.at("failure") shows all variables.'
+            )
         return todo
     for step in view.steps:
         if step.status == "parked":
             todo.append(
                 f"Step {line(step.name)} has an error that no retry mends. "
-                "Correct its cell, run the cell, then run.mend()."
+                "Correct its cell, run the cell, then run.mend(); if the agent has to change too, "
+                'run.fork(at="failed", code="current").'
             )
         elif step.status == "retrying":
             when = f" at {clock(step.next_retry)}" if step.next_retry else ""

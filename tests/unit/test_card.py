@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,8 +20,9 @@ from kaigents_nb.display.card import Card, show
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.inbox import MAX_SHOWN, Inbox
 from kaigents_nb.display.kernel import WIDGET_VIEW
-from kaigents_nb.errors import AlreadyDecided, NoOpenGate, ServerError
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, ServerError
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
+from tests.support import eventually
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
 DECISION = {"approved": True, "choice": "approve", "by": "anna", "at": "2026-11-23T15:10:00+00:00", "comment": ""}
@@ -60,6 +62,9 @@ class FakeRun:
 
     def post(self, action: str, done: Any) -> None:
         self._take((action,), done)
+
+    def at(self, moment: str) -> Any:
+        raise NoSuchMoment(f"No moment {moment!r}: <none>.")
 
     def _take(self, sent: tuple[Any, ...], done: Any) -> None:
         if self.refuse is not None:
@@ -239,9 +244,10 @@ def test_the_buttons_follow_the_state() -> None:
     run, card = a_card(VIEW)
     assert list(buttons(card.widget)) == ["Cancel run …"]
     run.become(replace(VIEW, status="retrying", steps=(replace(STEP, status="retrying", attempt=2, error="E"),)))
-    assert list(buttons(card.widget)) == ["Retry now", "Cancel run …"]
+    assert list(buttons(card.widget)) == ["Retry now", "Look at the moment of failure", "Cancel run …"]
     run.become(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
-    assert list(buttons(card.widget)) == ["Mend and go on", "Retry now", "Cancel run …"]
+    look = "Look at the moment of failure"
+    assert list(buttons(card.widget)) == ["Mend and go on", "Retry now", look, "Cancel run …"]
     buttons(card.widget)["Mend and go on"].click()
     assert run.sent == [("mend",)]
     assert buttons(card.widget)["Retry now"].disabled
@@ -314,10 +320,66 @@ def test_what_is_shown_is_replaced_at_the_end(shown: list[tuple[str, dict[str, A
 
 def test_an_ended_run_is_static(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
     """No widget, no watching."""
-    run = FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'"))
+    run = FakeRun(replace(VIEW, status="cancelled"))
     show(run)
     assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"]]
     assert run.callbacks == []
+
+
+def test_a_failed_run_shows_the_moment_of_failure(
+    shown: list[tuple[str, dict[str, Any], bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card is there at once; the replay's moment follows in the same place, closed until it is clicked."""
+    monkeypatch.setattr(card_module, "failure_html", lambda run: f"<b>{run.id} at its failure</b>")
+    run = FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'"))
+    show(run)
+    assert [update for _, _, update in shown] == [False, True]
+    assert len({display_id for display_id, _, _ in shown}) == 1
+    assert "failure</b>" not in shown[0][1]["text/html"]
+    page = shown[1][1]["text/html"]
+    assert "<summary" in page and "Look at the moment of failure" in page and "<b>run-1 at its failure</b>" in page
+    shown.clear()
+    live = FakeRun(VIEW)
+    show(live)
+    live.become(run.now)
+    assert [WIDGET_VIEW in bundle for _, bundle, _ in shown] == [True, False, False]
+    assert "<b>run-1 at its failure</b>" in shown[-1][1]["text/html"]
+
+
+def test_a_long_failed_run_is_not_replayed_unasked(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """Beyond 500 steps the card names the call that looks, and leaves it at that."""
+    steps = tuple(replace(STEP, call=str(number), status="completed") for number in range(501))
+    show(FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'", steps=steps)))
+    [(_, bundle, _)] = shown
+    assert "Look at the moment" not in bundle["text/html"]
+
+
+def test_a_replay_that_fails_leaves_the_card(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """Why the moment can't be shown is said, escaped, where it would be."""
+    show(FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'")))
+    assert "can&#x27;t be shown: No moment &#x27;failure&#x27;: &lt;none&gt;." in shown[-1][1]["text/html"]
+
+
+@pytest.mark.usefixtures("messages")
+def test_a_parked_run_is_looked_at_with_one_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replay runs beside the kernel, and what it shows goes when the run goes on."""
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def replayed(run: Any) -> str:
+        asked.set()
+        may_answer.wait(10)
+        return "<b>the moment</b>"
+
+    monkeypatch.setattr("kaigents_nb.display.actions.failure_html", replayed)
+    run, card = a_card(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
+    assert "run.fork(at=&quot;failed&quot;, code=&quot;current&quot;)" in said(card.widget)
+    look = buttons(card.widget)["Look at the moment of failure"]
+    look.click()
+    assert asked.wait(10) and look.disabled and "Replaying the run" in said(card.widget)
+    may_answer.set()
+    eventually(lambda: "<b>the moment</b>" in said(card.widget) and not look.disabled)
+    run.become(VIEW)
+    assert "<b>the moment</b>" not in said(card.widget)
 
 
 def test_without_widgets_the_state_is_shown(

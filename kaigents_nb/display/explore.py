@@ -1,0 +1,138 @@
+"""``run.explore()``: a slider over the moments of a run; code, variables and timeline follow it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import ipywidgets as widgets
+
+from kaigents_nb.display import markup
+from kaigents_nb.display.kernel import close_tree, has_widgets, widget_bundle
+from kaigents_nb.display.moment import code_html, head_html, moment_html, variables_html
+from kaigents_nb.display.timeline import Timeline
+from kaigents_nb.errors import NoSuchMoment
+from kaigents_nb.history.moment import Moment
+
+
+class PastRun(Protocol):
+    """The part of ``Run`` that exploring it needs."""
+
+    def at(self, moment: int | str | None = None) -> Moment:
+        """Return a moment."""
+        ...
+
+    def timeline(self) -> Timeline:
+        """Return the timeline."""
+        ...
+
+
+def explore(run: PastRun, at: int | str | Moment | None = None) -> Explorer:
+    """See :meth:`Run.explore`."""
+    if at is not None:
+        return Explorer(at if isinstance(at, Moment) else run.at(at), run.timeline())
+    try:
+        moment = run.at("failure")
+    except NoSuchMoment:
+        moment = run.at("first")
+    return Explorer(moment, run.timeline())
+
+
+class Explorer:
+    """A run's moments under a slider. ``moment`` is the one that is shown.
+
+    The slider takes arrow keys, Page Up and Page Down, Home and End; Tab leads on to the buttons. Without
+    widgets, and in a saved notebook, it is the moment that it was opened at.
+    """
+
+    def __init__(self, moment: Moment, timeline: Timeline) -> None:
+        self.moment = moment
+        self._opened = moment
+        self._timeline = timeline
+        self._lock = threading.RLock()
+        last = len(moment.trace) - 1
+        self._slider = widgets.IntSlider(
+            value=moment.number,
+            min=0,
+            max=max(last, 1),
+            description="Moment",
+            tooltip="Which line of the run: arrow keys move by one",
+            disabled=last < 1,
+            layout=widgets.Layout(width="100%", max_width="720px"),
+        )
+        self._prev = self._button("◀ Previous", "Go to the line executed before", self._go_prev)
+        self._next = self._button("Next ▶", "Go to the line executed next", self._go_next)
+        self._step = self._button("Next step ⏭", "Go to the next call of a step, agent or gate", self._go_step)
+        self._slider.observe(self._slid, names="value")
+        self._head, self._code, self._variables, self._cursor = (widgets.HTML() for _ in range(4))
+        self._code.layout = widgets.Layout(flex="3 1 380px", min_width="0", margin="0")
+        self._variables.layout = widgets.Layout(flex="2 1 300px", min_width="0", margin="0")
+        controls = widgets.HBox([self._prev, self._next, self._step], layout=widgets.Layout(flex_flow="row wrap"))
+        beside = widgets.HBox(
+            [self._code, self._variables],
+            layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start", grid_gap="10px 24px"),
+        )
+        picture = [self._cursor, widgets.HTML(f'<div style="line-height: 1">{timeline.picture()}</div>')]
+        for part in picture:
+            part.layout = widgets.Layout(margin="0")
+        self.widget = widgets.VBox(
+            [self._slider, controls, self._head, beside, *picture],
+            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="1100px"),
+        )
+        self._show(moment)
+
+    def close(self) -> None:
+        """Take the widgets away."""
+        with self._lock:
+            close_tree(self.widget)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        page, text = moment_html(self._opened) + self._timeline._repr_html_(), repr(self._opened)
+        return widget_bundle(self.widget, page, text) if has_widgets() else {"text/html": page, "text/plain": text}
+
+    def _button(self, label: str, tooltip: str, go: Callable[[], Moment]) -> widgets.Button:
+        button = widgets.Button(description=label, tooltip=tooltip, layout=widgets.Layout(width="auto"))
+
+        def click(_button: widgets.Button) -> None:
+            with self._lock:
+                try:
+                    self._show(go())
+                except NoSuchMoment:
+                    button.disabled = True  # the last one, which the buttons already say
+
+        button.on_click(click)
+        return button
+
+    def _go_prev(self) -> Moment:
+        return self.moment.prev()
+
+    def _go_next(self) -> Moment:
+        return self.moment.next()
+
+    def _go_step(self) -> Moment:
+        return self.moment.next_step()
+
+    def _slid(self, change: dict[str, Any]) -> None:
+        with self._lock:
+            # A button has moved it itself; and a line may call several steps, so the number is not the whole moment.
+            if change["new"] != self.moment.number and change["new"] < len(self.moment.trace):
+                self._show(Moment(self.moment.trace, change["new"]))
+
+    def _show(self, moment: Moment) -> None:
+        self.moment = moment
+        self._head.value, self._code.value = head_html(moment), code_html(moment)
+        self._variables.value = variables_html(moment)
+        self._cursor.value = f'<div style="line-height: 1">{self._timeline.cursor(moment.time)}</div>'
+        self._slider.value = moment.number
+        self._prev.disabled = moment.number == 0
+        self._next.disabled = moment.number >= len(moment.trace) - 1
+        self._step.disabled = not _has_next_step(moment)
+
+
+def _has_next_step(moment: Moment) -> bool:
+    try:
+        moment.next_step()
+    except NoSuchMoment:
+        return False
+    return True
