@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from kaigents_nb.authoring.context import agent_context
@@ -60,6 +60,32 @@ class Agent(Generic[P, R]):
         inspect.signature(self.fn).bind(*args, **kwargs)
         run: Run = upward("kaigents_nb.history.start:start")(self, args, kwargs, id=id)
         return run
+
+    def dry_run(self, *args: Any, decisions: Iterable[str] = (), **kwargs: Any) -> Any:
+        """Run the agent in this cell, without a server: nothing is saved or retried, waits are skipped, pdb works.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The agent's arguments.
+        decisions
+            What to answer at its gates, in order: an option, ``"approve"`` or ``"reject"``. Without, you are asked.
+
+        Raises
+        ------
+        ImportError
+            In a notebook without nest-asyncio: ``pip install 'kaigents-nb[dry-run]'``.
+
+        Examples
+        --------
+        >>> @agent
+        ... async def greet(name: str) -> str:
+        ...     return f"Hello {name}"
+        >>> greet.dry_run("Ada")
+        'Hello Ada'
+        """
+        inspect.signature(self.fn).bind(*args, **kwargs)
+        return upward("kaigents_nb.authoring.dry_run:dry_run")(self, args, kwargs, decisions)
 
     def __repr__(self) -> str:
         return f"<agent {self.name}>"

@@ -1,0 +1,109 @@
+"""Run an agent here and now, without a server: for trying out and for pdb."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import inspect
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kaigents_nb.authoring.context import agent_context
+from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision, Gate
+
+if TYPE_CHECKING:
+    from kaigents_nb.authoring.agent import Agent
+    from kaigents_nb.authoring.step import Step
+
+
+def dry_run(agent: Agent[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any], decisions: Iterable[Any]) -> Any:
+    """Execute an agent in this thread; see :meth:`Agent.dry_run`."""
+
+    async def execute() -> Any:
+        token = agent_context.set(DryRun(iter(decisions)))
+        try:
+            return await agent.fn(*args, **kwargs)
+        finally:
+            agent_context.reset(token)
+
+    return _block_on(execute())
+
+
+def _block_on(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    # A notebook's cell is executed inside a running loop, which only a patched asyncio lets us enter again.
+    try:
+        _nested_asyncio().apply(loop)
+        return loop.run_until_complete(work)
+    except BaseException:
+        work.close()
+        raise
+
+
+def _nested_asyncio() -> Any:
+    for name in ("nest_asyncio2", "nest_asyncio"):
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    raise ImportError(
+        "dry_run() in a notebook needs nest-asyncio: pip install 'kaigents-nb[dry-run]'. In a terminal it needs nothing."
+    )
+
+
+class DryRun:
+    """Answers what an agent asks for without saving anything: steps are called, waits are skipped."""
+
+    replaying = False
+
+    def __init__(self, decisions: Iterator[Any]) -> None:
+        self._decisions = decisions
+
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+        """Call the step's function."""
+        assert step.fn is not None
+        return self._call(step.fn, args, kwargs)
+
+    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+        """Execute the other agent in the same way."""
+        return agent.fn(*args, **kwargs)
+
+    async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        # A step calls other steps as plain functions.
+        token = agent_context.set(None)
+        try:
+            result = fn(*args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            agent_context.reset(token)
+
+    async def open_gate(self, gate: Gate) -> Decision:
+        """Take the next given decision, else ask here."""
+        choice = next(self._decisions, None)
+        allowed = [*(gate.options or (APPROVE,)), REJECT]
+        while choice not in allowed:
+            if choice is not None:
+                print(f"No option {choice!r}.")
+            choice = input(f"{gate.question} ({' / '.join(allowed)}): ").strip()
+        return Decision(approved=choice != REJECT, choice=choice, by="dry run", at=self.now())
+
+    async def sleep(self, delay_s: float) -> None:
+        """Go on at once."""
+
+    def now(self) -> dt.datetime:
+        """Return the time."""
+        return dt.datetime.now(dt.UTC)
+
+    def random(self) -> random.Random:
+        """Return a generator."""
+        return random.Random()  # noqa: S311
+
+    def uuid4(self) -> uuid.UUID:
+        """Return a new id."""
+        return uuid.uuid4()

@@ -1,0 +1,66 @@
+"""agent.dry_run(): the agent in this process, without a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import kaigents_nb as kg
+from tests.support import ROOT
+
+
+@kg.step
+def double(x):
+    return plus(x, x)
+
+
+@kg.step
+def plus(x, y):
+    return x + y
+
+
+@kg.agent
+async def inner(x):
+    return await double(x)
+
+
+@kg.agent
+async def story(x):
+    await kg.sleep(days=300)
+    decision = await kg.approve("Go on?", options=["A", "B"])
+    if not decision:
+        return "rejected"
+    return await inner(await double(x)), decision.choice, kg.now().tzinfo is not None
+
+
+def test_steps_gates_and_agents_run_here():
+    """Steps are called, waits skipped, gates answered from the given decisions."""
+    assert story.dry_run(1, decisions=["B"]) == (4, "B", True)
+    assert story.dry_run(1, decisions=["reject"]) == "rejected"
+
+
+def test_it_asks_without_decisions(monkeypatch):
+    """Without decisions the person is asked until the answer is an option."""
+    answers = iter(["C", "A"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+    assert story.dry_run(2)[1] == "A"
+
+
+def test_inside_a_running_loop():
+    """In a notebook's cell a loop is running already; in a process of its own, for nest-asyncio patches all of it."""
+    code = (
+        "import asyncio\n"
+        "from tests.unit.test_dry_run import inner\n"
+        "async def cell():\n    print(inner.dry_run(3))\n"
+        "asyncio.run(cell())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("6", 0), done.stderr
+
+
+def test_wrong_arguments():
+    """Arguments are checked first."""
+    with pytest.raises(TypeError, match="missing"):
+        inner.dry_run()
