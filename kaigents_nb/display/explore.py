@@ -88,7 +88,8 @@ class Explorer:
             close_tree(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        page, text = moment_html(self._opened) + self._timeline._repr_html_(), repr(self._opened)
+        gap = '<div style="height: 10px"></div>'
+        page, text = moment_html(self._opened) + gap + self._timeline._repr_html_(), repr(self._opened)
         return widget_bundle(self.widget, page, text) if has_widgets() else {"text/html": page, "text/plain": text}
 
     def _button(self, label: str, tooltip: str, go: Callable[[], Moment]) -> widgets.Button:

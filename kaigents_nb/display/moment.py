@@ -20,7 +20,6 @@ from kaigents_nb.display.markup import (
     ROW,
     RULE,
     TABLE,
-    TINT,
     base,
     callout,
     code,
@@ -133,7 +132,8 @@ def code_html(moment: Moment) -> str:
     title = esc((cells.get(moment.line) or ("run.code()", 0))[0], words.LINE)
     pre = (
         f'<pre style="{MONO}; margin: 0; padding: 8px 10px; max-height: 34em; overflow: auto; white-space: pre; '
-        f'line-height: 1.45; color: inherit; background: {TINT}; border-radius: 3px">{chr(10).join(lines)}</pre>'
+        f'line-height: 1.45; color: inherit; background: rgba(128, 128, 128, 0.1); border-radius: 3px">'
+        f"{chr(10).join(lines)}</pre>"
     )
     return base(f'<div style="{QUIET}">{title}</div>{pre}')
 

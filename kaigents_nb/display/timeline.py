@@ -122,22 +122,27 @@ class Timeline:
             lanes = [(esc(lane.kind), esc(words.line(lane.name)), esc(lane.note)) for lane in layout.lanes]
             note = f"{len(self._bars):,} bars by name; run.timeline().frame has each"
             return table(("What", "Name", "How it went"), lanes, note=note)
+        clock = "%H:%M:%S" if (self._now - self._start).days == 0 else "%Y-%m-%d %H:%M:%S"
         rows = [
             (
-                esc(bar.kind),
+                _whole(bar.kind),
                 esc(words.line(bar.name)),
                 str(bar.attempt or ""),
                 esc(bar.status),
-                esc(words.clock(bar.start)),
-                esc(words.clock(bar.end)),
-                esc(words.duration((bar.end - bar.start).total_seconds()) if bar.end else "lasts"),
+                _whole(f"{bar.start:{clock}}"),
+                _whole(f"{bar.end:{clock}}" if bar.end else ""),
+                _whole(words.duration((bar.end - bar.start).total_seconds()) if bar.end else "lasts"),
                 esc(bar.worker, words.LINE),
                 esc(bar.detail, words.LINE),
             )
             for bar in self._bars
         ]
-        columns = ("What", "Name", "Attempt", "State", "Start", "End", "Time", "Worker", "Detail")
+        columns = ("What", "Name", "Attempt", "State", "Start (UTC)", "End (UTC)", "Time", "Worker", "Detail")
         return table(columns, rows, sides=["left", "left", "right", *["left"] * 6])
+
+
+def _whole(text: str) -> str:
+    return f'<span style="white-space: nowrap">{esc(text)}</span>'
 
 
 _NOTHING = "Nothing has happened yet: no step, gate or sleep."
