@@ -63,11 +63,11 @@ class Explorer:
         )
         self._prev = self._button("◀ Previous", "Go to the line executed before", self._go_prev)
         self._next = self._button("Next ▶", "Go to the line executed next", self._go_next)
-        self._step = self._button("Next step ⏭", "Go to the next call of a step, agent or gate", self._go_step)
+        self._step = self._button("Next step ▶▶", "Go to the next call of a step, agent or gate", self._go_step)
         self._slider.observe(self._slid, names="value")
         self._head, self._code, self._variables, self._cursor = (widgets.HTML() for _ in range(4))
-        self._code.layout = widgets.Layout(flex="3 1 380px", min_width="0", margin="0")
-        self._variables.layout = widgets.Layout(flex="2 1 300px", min_width="0", margin="0")
+        self._code.layout = widgets.Layout(flex="3 1 380px", min_width="0", margin="0", overflow="auto")
+        self._variables.layout = widgets.Layout(flex="2 1 300px", min_width="0", margin="0", overflow="auto")
         controls = widgets.HBox([self._prev, self._next, self._step], layout=widgets.Layout(flex_flow="row wrap"))
         beside = widgets.HBox(
             [self._code, self._variables],
