@@ -44,11 +44,18 @@ class Keeper:
         self._marks: dict[int, tuple[Any, bytes | None, Any]] = {}
         """Of opaque copies, by id: the copy, the fingerprint of the original, and that itself."""
 
-    def copy(self, live: Any, old: Any = MISSING) -> Any:
-        """Return ``old`` itself when ``live`` is still what it was, else a new copy; what can't be copied as text."""
+    def copy(self, live: Any, old: Any = MISSING, grown: int = 0) -> Any:
+        """Return ``old`` itself when ``live`` is still what it was, else a new copy; what can't be copied as text.
+
+        ``grown`` is the length of ``old`` where ``live`` is known to be that list with more items.
+        """
         self.whole, self.shares = True, False
         self._memo.clear()
         try:
+            if grown:
+                new = old + [self._renew(item, MISSING, 1) for item in live[grown:]]
+                self.size_bytes += sys.getsizeof(new)
+                return new
             return self._renew(live, old, 0)
         except Exception:  # noqa: BLE001 - a value whose own code misbehaves, or that is too deep
             return self._leaf(live, old)

@@ -24,7 +24,9 @@ async def outcome(connection: Connection, run_id: str) -> Any:
         observer = Observer(connection, run_id)
         await observer.catch_up()
         await observer.types.code()
-        raise _failure(run_id, error.cause, observer) from rebuild(error.cause, observer.types.resolve)
+        own = rebuild(error.cause, observer.types.resolve)
+        own.__cause__ = None  # its traceback is part of our message; once is enough
+        raise _failure(run_id, error.cause, observer) from own
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise not_found(run_id, error) from None

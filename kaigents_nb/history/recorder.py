@@ -35,6 +35,7 @@ _RAISE = dis.opmap["RAISE_VARARGS"]
 _HIDDEN_FUNCTIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
 """Parts of a statement; their work counts as that of its line."""
 _PLAIN_CONTAINERS = frozenset({list, dict, tuple, set, frozenset})
+_LIST_HEAD = 5  # bytes of marshal before a list's items: its type and length
 _CODE_TYPES: tuple[type, ...] = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, Step, Agent,
 )  # fmt: skip
@@ -46,7 +47,8 @@ class _Slot:
     fixed: bool
     """It can't change, so looking at its identity is enough."""
     copy: Any
-    mark: int | None
+    mark: bytes | None
+    """The content of a container of plain values."""
 
 
 class _Recorded:
@@ -313,8 +315,14 @@ class Recorder:
     def _changed(self, recorded: _Recorded, name: str, value: Any, slot: _Slot | None) -> None:
         cls = type(value)
         plain = cls in _PLAIN_CONTAINERS
-        if plain and slot is not None and slot.live is value and slot.mark is not None and slot.mark == _mark(value):
-            return
+        grown = 0
+        if plain and slot is not None and slot.live is value and slot.mark is not None:
+            mark = _mark(value)
+            if mark == slot.mark:
+                return
+            appended = mark is not None and mark.startswith(slot.mark[_LIST_HEAD:], _LIST_HEAD)
+            if cls is list and appended and type(slot.copy) is list:
+                grown = len(slot.copy)
         if not plain and (issubclass(cls, _CODE_TYPES) or cls.__name__ == "_RestrictedProxy"):
             if slot is not None and slot.copy is not _HIDDEN:
                 self._note(recorded, name, DELETED, True)
@@ -323,7 +331,7 @@ class Recorder:
         old = MISSING if slot is None or slot.copy is _HIDDEN else slot.copy
         keeper = self._keeper
         kept_bytes = keeper.size_bytes
-        copy, whole = keeper.copy(value, old), keeper.whole
+        copy, whole = keeper.copy(value, old, grown), keeper.whole
         mark = _mark(value) if plain and copy is not value and not keeper.shares else None
         if copy is not old and keeper.size_bytes > self._max_bytes and keeper.size_bytes > kept_bytes:
             keeper.size_bytes = kept_bytes
@@ -404,11 +412,11 @@ class Recorder:
         sys.settrace(None)
 
 
-def _mark(value: Any) -> int | None:
-    """Return a fingerprint of a container of plain values; None for one that holds others."""
+def _mark(value: Any) -> bytes | None:
+    """Return the content of a container of plain values; None for one that holds others."""
     try:
         # Version 2 of the format says the same of the same content, whoever else refers to it.
-        return hash(marshal.dumps(value, 2))
+        return marshal.dumps(value, 2)
     except ValueError:
         return None
 

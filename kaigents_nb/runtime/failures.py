@@ -58,6 +58,9 @@ class StepTraceback(Exception):
         return "\n" + str(self.args[0])
 
 
+StepTraceback.__module__ = "builtins"  # printed by its name alone, as a part of the analyst's traceback
+
+
 def classify(error: BaseException, retry: Retry) -> str:
     """Return ``park``, ``raise`` or ``retry`` for an error of a step."""
     if isinstance(error, Fatal) or (retry.give_up_on and isinstance(error, retry.give_up_on)):

@@ -9,7 +9,7 @@ is stored once. Changing a shape here breaks runs in flight: the golden historie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -86,10 +86,13 @@ class StepCall:
     """Whether the last argument is the code itself (a mended step)."""
 
 
+_DEFAULTS = {kind: {item.name: item.default for item in fields(kind)} for kind in (Launch, StepCall)}
+
+
 def to_wire(header: Launch | StepCall) -> dict[str, Any]:
     """Return the JSON form, without what has its default value."""
-    default = type(header).__dataclass_fields__
-    return {key: value for key, value in asdict(header).items() if value != default[key].default and value != {}}
+    values = vars(header)
+    return {name: values[name] for name, default in _DEFAULTS[type(header)].items() if values[name] not in (default, {})}
 
 
 def from_wire(kind: type[T], data: Mapping[str, Any]) -> T:

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import kaigents_nb as kg
 from kaigents_nb.runtime.connection import Connection, _quiet_runtime
 from kaigents_nb.runtime.loop import LoopThread
-from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.worker import _HEARTBEAT_THROTTLE, _STICKY_TIMEOUT
 from kaigents_nb.server import embedded
 from tests.benchmarks import raw
@@ -113,6 +113,11 @@ async def connect_raw(address: str) -> Client:
     return await Client.connect(address, runtime=_quiet_runtime())
 
 
+def plain_sandbox() -> SandboxedWorkflowRunner:
+    """Return the SDK's own sandbox; modules pass through, as in ours, for one that loads them anew takes far longer."""
+    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules())
+
+
 @contextmanager
 def serving_raw(loop: LoopThread, client: Client, queue: str) -> Iterator[None]:
     """A worker of the raw SDK with the options of ours."""
@@ -125,7 +130,7 @@ def serving_raw(loop: LoopThread, client: Client, queue: str) -> Iterator[None]:
                 workflows=raw.WORKFLOWS,
                 activities=raw.ACTIVITIES,
                 activity_executor=threads,
-                workflow_runner=sandbox(),
+                workflow_runner=plain_sandbox(),
                 sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
                 max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
                 default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

@@ -16,8 +16,7 @@ from kaigents_nb.history import trace as traces
 from kaigents_nb.history.trace import trace_of
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.interpreter import AgentWorkflow
-from kaigents_nb.runtime.sandbox import sandbox
-from tests.benchmarks.bench import interleaved
+from tests.benchmarks.bench import interleaved, plain_sandbox
 from tests.benchmarks.rows import Row, paired
 
 SHORT_STEPS = 100
@@ -86,7 +85,7 @@ async def plain_replay(connection: Connection, history: WorkflowHistory) -> None
     """Replay as the SDK does by itself."""
     replayer = Replayer(
         workflows=[AgentWorkflow],
-        workflow_runner=sandbox(),
+        workflow_runner=plain_sandbox(),
         namespace=connection.namespace,
         data_converter=connection.client.data_converter,
     )
