@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -81,7 +81,10 @@ def bars_of(view: RunView) -> list[Bar]:
         if loss.noticed
     ]
     # Stable, so that calls of the same instant keep the order of the agent.
-    return [bar for group in sorted((g for g in groups if g), key=lambda group: group[0].start) for bar in group]
+    bars = [bar for group in sorted((g for g in groups if g), key=lambda group: group[0].start) for bar in group]
+    if view.closed:
+        bars = [bar if bar.end else replace(bar, end=max(view.ended or bar.start, bar.start)) for bar in bars]
+    return bars
 
 
 def _call_bars(step: StepView) -> Iterator[Bar]:
@@ -101,7 +104,7 @@ def _call_bars(step: StepView) -> Iterator[Bar]:
     for attempt in step.attempts:
         began = attempt.started or start
         if parked is not None and began > parked:
-            yield Bar("parked", step.name, parked, began, "mended", step.call, attempt.first - 1)
+            yield Bar("parked", step.name, parked, began, "went on", step.call, attempt.first - 1)
         parked = attempt.ended if attempt.status == "parked" else None
         yield _attempt_bar(step, attempt, began)
         if attempt.lost and attempt.ended:

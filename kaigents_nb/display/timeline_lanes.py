@@ -170,7 +170,7 @@ def _pieces(group: list[Bar], scale: Scale, now: datetime) -> list[Piece]:
         if began > at:
             found.append(piece("queued", at, began, "waiting for a worker"))
         if bar.kind == "parked":
-            found.append(piece("parked", bar.start, bar.end, "parked until it was mended"))
+            found.append(piece("parked", bar.start, bar.end, "parked"))
         else:
             look = "retried" if bar.status in ("failed", "parked") else _STEP_LOOKS.get(bar.status, "work")
             if bar is tried[-1] and head.status == "failed":

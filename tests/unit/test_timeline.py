@@ -105,7 +105,7 @@ def test_the_table_says_who_did_what_when() -> None:
     assert tried["status"].tolist() == ["failed", "completed"]
     assert tried["detail"].iloc[0] == "attempts 1 to 3 and the waits between; the last error: TimeoutError: customs"
     parked = table[table["kind"] == "parked"].iloc[0]
-    assert (parked["name"], parked["duration_s"], parked["status"]) == ("order", 98, "mended")
+    assert (parked["name"], parked["duration_s"], parked["status"]) == ("order", 98, "went on")
 
 
 def test_an_empty_run_has_the_same_columns() -> None:
@@ -151,7 +151,7 @@ def test_what_lasts_has_no_end() -> None:
         ("sleep", "sleep"): True,
     }
     told = titles(timeline)
-    assert "quote: parked until it was mended, 11.1 s" in told
+    assert "quote: parked, 11.1 s" in told
     assert "train: running, 11.5 s" in told
     assert "later: waiting for a worker, 11.5 s" in told
     assert "Go on?: waiting for a decision, 11.0 s" in told
@@ -255,7 +255,7 @@ def test_taken_over_and_odd_states_are_drawn() -> None:
     assert "load: taken over from the first run, 0.00 s" in told
     assert "quote: attempt 1, failed (E: x), 3.0 s" in told
     assert "train: cancelled, 7.0 s" in told
-    assert "stuck: parked until it was mended, 6.0 s" in told
+    assert "stuck: parked, 6.0 s" in told
     assert "helper: called agent run-1/helper-5, failed, 2.0 s" in told
     assert "First?: Rejected by bob, 1.0 s" in told
     assert "Second?: Not decided; the run no longer waits for it, 8.0 s" in told
