@@ -44,9 +44,12 @@ async def open_gates(connection: Connection, run_id: str) -> list[OpenGate]:
     if description.status != WorkflowExecutionStatus.RUNNING:
         return []
     fields = description.raw_description.workflow_execution_info.memo.fields
-    gates = gates_in_memo(run_id, description.workflow_type, fields)
+    gates = gates_in_memo(run_id, description.workflow_type, fields, description.task_queue)
     for child in description.raw_description.pending_children:
-        gates += await open_gates(connection, child.workflow_id)
+        try:
+            gates += await open_gates(connection, child.workflow_id)
+        except RunNotFound:
+            continue  # asked for, but not started yet
     return gates
 
 
@@ -84,8 +87,7 @@ async def decide(
         "at": datetime.now(UTC).isoformat(),
     }
     handle = connection.client.get_workflow_handle(found.run_id)
-    queue = (await handle.describe()).task_queue
-    if await queue_is_served(connection, queue):
+    if await queue_is_served(connection, found.queue):
         try:
             # An asyncio timeout, not the RPC's own: the client repeats timed-out calls by itself.
             await asyncio.wait_for(

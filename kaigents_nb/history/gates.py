@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +21,11 @@ class OpenGate:
     options: tuple[str, ...]
     opened: datetime
     agent: str
+    queue: str = field(default="", repr=False, compare=False)
+    """Task queue of its run, where known: a worker of it is asked to take the decision."""
 
 
-def gates_in_memo(run_id: str, agent: str, fields: Mapping[str, Any]) -> list[OpenGate]:
+def gates_in_memo(run_id: str, agent: str, fields: Mapping[str, Any], queue: str = "") -> list[OpenGate]:
     """Return the open gates that a run's memo names."""
     if MEMO_STATE not in fields:
         return []
@@ -35,6 +37,7 @@ def gates_in_memo(run_id: str, agent: str, fields: Mapping[str, Any]) -> list[Op
             tuple(gate["options"]),
             datetime.fromisoformat(gate["opened"]),
             agent,
+            queue,
         )
         for gate in plain(fields[MEMO_STATE])["gates"]
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from temporalio.client import WorkflowFailureError
@@ -9,10 +10,11 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from kaigents_nb.errors import RunCancelled, RunFailed
+from kaigents_nb.errors import ConversionError, RunCancelled, RunFailed
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.failures import details, headline, rebuild
+from kaigents_nb.runtime.payloads import value
 
 
 async def outcome(connection: Connection, run_id: str) -> Any:
@@ -31,9 +33,21 @@ async def outcome(connection: Connection, run_id: str) -> Any:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise not_found(run_id, error) from None
         raise
+    payload = await connection.fetch(result.payload)
+    strange: list[str] = []
+
+    def resolve(module: str, qualname: str) -> type:
+        strange.append(qualname)
+        raise LookupError(qualname)
+
+    with suppress(ConversionError):
+        found = value(payload, resolve)
+        if not strange:
+            return found
+    # Only where the result has classes of the run's own code does that code have to be fetched.
     observer = Observer(connection, run_id)
     await observer.catch_up()
-    return await observer.types.value(result.payload)
+    return await observer.types.value(payload)
 
 
 def _failure(run_id: str, cause: BaseException | None, observer: Observer) -> Exception:

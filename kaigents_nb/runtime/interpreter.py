@@ -161,9 +161,7 @@ class AgentWorkflow:
             self._gates[number] = gate
             self._opened[number] = workflow.now()
             details_key = MEMO_GATE.format(gate=number)
-            shown = raw(gate.details, f"details of the gate {gate.question!r}")
-            workflow.upsert_memo({details_key: shown})
-            self._publish()
+            self._publish({details_key: raw(gate.details, f"details of the gate {gate.question!r}")})
             # No finally: a run that leaves the worker's memory is closed here too, and must not act.
             try:
                 await workflow.wait_condition(lambda: number in self._decisions)
@@ -336,8 +334,11 @@ class AgentWorkflow:
         assert self._loaded is not None
         return rebuild(failure, self._loaded.resolve)
 
-    def _publish(self) -> None:
-        """Say in the memo and the search attribute what the run waits for; an inbox then asks no worker."""
+    def _publish(self, details: Mapping[str, Any] | None = None) -> None:
+        """Say in the memo and the search attribute what the run waits for; an inbox then asks no worker.
+
+        ``details`` of a gate go along, so that opening or closing one is one event.
+        """
         state = "waiting" if self._gates else "parked" if self._parked else "running"
         summary = {
             "gates": [
@@ -354,7 +355,7 @@ class AgentWorkflow:
         }
         if (state, summary) == self._published:
             return
-        workflow.upsert_memo({MEMO_STATE: summary})
+        workflow.upsert_memo({**(details or {}), MEMO_STATE: summary})
         if self._launch.attribute and state != self._published[0]:
             workflow.upsert_search_attributes([_STATE.value_set(state)])
         self._published = (state, summary)

@@ -92,7 +92,9 @@ _DEFAULTS = {kind: {item.name: item.default for item in fields(kind)} for kind i
 def to_wire(header: Launch | StepCall) -> dict[str, Any]:
     """Return the JSON form, without what has its default value."""
     values = vars(header)
-    return {name: values[name] for name, default in _DEFAULTS[type(header)].items() if values[name] not in (default, {})}
+    return {
+        name: values[name] for name, default in _DEFAULTS[type(header)].items() if values[name] not in (default, {})
+    }
 
 
 def from_wire(kind: type[T], data: Mapping[str, Any]) -> T:

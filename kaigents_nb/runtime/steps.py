@@ -71,6 +71,17 @@ class Attempt:
         return beat
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A step ready to be called, with what is looked up once and not for each attempt."""
+
+    step: Step[..., Any]
+    code: LoadedCode
+    annotations: dict[str, Any]
+    parameters: tuple[str, ...]
+    notice: str
+
+
 class StepRunner:
     """Executes steps for one worker."""
 
@@ -79,6 +90,7 @@ class StepRunner:
         self._step_loop = step_loop
         self._live = live
         self._loaded: dict[str, LoadedCode] = {}
+        self._steps: dict[tuple[str, str], _Loaded] = {}
         self._executing: dict[Key, asyncio.Task[RawValue]] = {}
 
     @activity.defn(dynamic=True)
@@ -150,35 +162,36 @@ class StepRunner:
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
         try:
-            loaded = await in_thread(lambda: self._load(code, call.step), f"kaigents load {call.step}")
-            step: Step[..., Any] = loaded.get(code.snapshot.step_global(call.step))
+            loaded = self._steps.get((call.code, call.step))
+            if loaded is None:
+                loaded = await in_thread(lambda: self._load(code, call.step), f"kaigents load {call.step}")
+                self._steps[call.code, call.step] = loaded
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot), PARK) from None
         try:
-            assert step.fn is not None
-            annotations = hints(step.fn)
-            payloads = [item.payload for item in args[1:]]
             positional, keyword = read_arguments(
-                payloads,
+                [item.payload for item in args[1:]],
                 call.positional,
                 call.keywords,
-                loaded.resolve,
-                annotations,
-                positional_names(step.fn),
+                loaded.code.resolve,
+                loaded.annotations,
+                loaded.parameters,
             )
             with attempt.output:
                 token = step_context.set(attempt)
                 try:
-                    result = await self._call(step, positional, keyword)
+                    result = await self._call(loaded.step, positional, keyword)
                 finally:
                     step_context.reset(token)
-            notes = {META_OUTPUT: attempt.output.text, META_NOTICE: _differences(code)}
+            notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
             return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
-            failure = to_failure(error, analyst_traceback(error, code.snapshot), classify(error, step.options.retry))
+            failure = to_failure(
+                error, analyst_traceback(error, code.snapshot), classify(error, loaded.step.options.retry)
+            )
             activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
             if attempt.output.text and isinstance(failure.details[0], dict):
                 failure.details[0]["output"] = attempt.output.text[-1_000:]
@@ -192,13 +205,13 @@ class StepRunner:
             return await asyncio.wrap_future(self._step_loop.post(fn(*args, **kwargs)))
         return await in_thread(lambda: fn(*args, **kwargs), f"kaigents step {step.name}")
 
-    def _load(self, code: Code, step: str) -> LoadedCode:
-        name = code.snapshot.step_global(step)
+    def _load(self, code: Code, name: str) -> _Loaded:
         loaded = self._loaded.get(code.snapshot.digest)
         if loaded is None:
-            loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [name], for_agent=False)
-        loaded.ensure(name)
-        return loaded
+            loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [], for_agent=False)
+        step: Step[..., Any] = loaded.get(code.snapshot.step_global(name))
+        assert step.fn is not None
+        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)
