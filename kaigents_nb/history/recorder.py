@@ -8,82 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import dis
-import marshal
+import inspect
 import sys
-import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from types import CodeType, FrameType
 from typing import Any
 
-from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.step import Step
-from kaigents_nb.history.keep import MISSING, Keeper, short
-from kaigents_nb.history.records import DELETED, Call, Change, Frame, Raised, Row, Wait
+from kaigents_nb.history.changes import CODE_TYPES, KEPT_BYTES, ChangeLog, Slot
+from kaigents_nb.history.keep import Keeper
+from kaigents_nb.history.records import Call, Frame, Raised, Row, Wait
 from kaigents_nb.history.statements import Inlined, Statements
 
-KEPT_BYTES = 256 * 2**20
-"""How much memory the values of one trace may take; what comes later is kept as short text."""
-
-_OPTIMIZED = 0x1  # a function, not a module or class body
 _RETURNED = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 _SUSPENDED = {dis.opmap[name] for name in ("YIELD_VALUE", "RESUME")}
 _ITERATION = {dis.opmap[name] for name in ("FOR_ITER", "SEND", "END_ASYNC_FOR", "END_SEND") if name in dis.opmap}
 """Where ``StopIteration`` is how Python ends a loop or an await, and no error."""
 _RAISE = dis.opmap["RAISE_VARARGS"]
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _HIDDEN_FUNCTIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
 """Parts of a statement; their work counts as that of its line."""
-_PLAIN_CONTAINERS = frozenset({list, dict, tuple, set, frozenset})
-_LIST_HEAD = 5  # bytes of marshal before a list's items: its type and length
-_CODE_TYPES: tuple[type, ...] = (
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, Step, Agent,
-)  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Slot:
-    live: Any
-    fixed: bool
-    """It can't change, so looking at its identity is enough."""
-    copy: Any
-    mark: bytes | None
-    """The content of a container of plain values."""
-
-
-class _Recorded:
-    """What is needed of a frame while it runs."""
-
-    __slots__ = (
-        "current",
-        "error",
-        "frame",
-        "head",
-        "inlined",
-        "live",
-        "offset",
-        "ops",
-        "slots",
-        "started",
-        "unwinding",
-    )
-
-    def __init__(self, frame: Frame, live: FrameType, head: int, ops: bytes, inlined: Inlined) -> None:
-        self.frame = frame
-        self.live: FrameType | None = live
-        self.head = head
-        self.ops = ops
-        self.inlined = inlined
-        self.slots: dict[str, _Slot] = {}
-        self.started: dict[int, int] = {}  # statement line → the offset it was seen at last
-        self.offset = -1
-        self.current = -1  # line of the statement that is being executed
-        self.unwinding = False
-        self.error: Raised | None = None  # the last one seen here
-
+_ASYNCIO_SLEEP = asyncio.sleep.__code__
 
 Tracer = Callable[[FrameType, str, Any], Any]
-_ASYNCIO_SLEEP = asyncio.sleep.__code__
+
+
+@dataclass(slots=True, frozen=True)
+class _Function:
+    """What is known of a function's code."""
+
+    line: int
+    head: int
+    ops: bytes
+    inlined: Inlined
+    is_generator: bool
 
 
 class Recorder:
@@ -92,33 +51,25 @@ class Recorder:
     def __init__(self, filename: str, statements: Statements, max_bytes: int = KEPT_BYTES) -> None:
         self.rows: list[Row] = []
         self.frames: list[Frame] = []
-        self.changes: list[Change] = []
         self.calls: list[Call] = []
         self.waits: list[Wait] = []
-        self.limit_row = -1
-        """The row at which the memory for values was used up; -1: it was enough."""
+        self.log = ChangeLog(self.rows, max_bytes)
         self.problem: Exception | None = None
+        """Why recording stopped, should it ever: an error of this library."""
         self._filename = filename
         self._statements = statements
-        self._max_bytes = max_bytes
-        self._keeper = Keeper()
-        self._open: dict[FrameType, _Recorded] = {}
-        self._tracers: dict[FrameType, Tracer] = {}
-        self._kinds: dict[CodeType, Any] = {}
+        self._open: dict[FrameType, _Watched] = {}
+        self._functions: dict[CodeType, Any] = {}
         self._branches: dict[Any, int] = {}
         self._errors: dict[int, tuple[BaseException, Raised]] = {}
         self._event_id = 0
         self._time: Any = None
         self._finished = False
 
-    @property
-    def size_bytes(self) -> int:
-        """How much memory the kept values take, roughly."""
-        return self._keeper.size_bytes
-
     def at(self, event_id: int, time: datetime) -> None:
         """Say at which event what follows is executed, and when."""
         self._event_id, self._time = event_id, time
+        self.log.at(event_id, time)
 
     @property
     def trace_function(self) -> Tracer | None:
@@ -128,67 +79,72 @@ class Recorder:
     def finish(self) -> None:
         """Note what waiting frames have changed since their last line, and let go of everything live."""
         self._finished = True
-        for recorded in list(self._open.values()):
-            self._check(recorded, amid=True)
-            recorded.live = None
+        for watched in list(self._open.values()):
+            watched.look(amid=True)
+            watched.live = None
         self._open.clear()
-        self._tracers.clear()
         self._branches.clear()
         self._errors.clear()
-        self._kinds.clear()
-        self._keeper.forget()
+        self._functions.clear()
+        self.log.forget()
 
     # Which frames.
 
     def _on_call(self, frame: FrameType, event: str, arg: Any) -> Tracer | None:
+        """A function begins, or goes on after it was suspended."""
         code = frame.f_code
-        kind = self._kinds.get(code)
-        if kind is None:
-            kind = self._kinds[code] = self._kind(code)
-        if kind is _IGNORED:
+        function = self._functions.get(code)
+        if function is None:
+            function = self._functions[code] = self._function(code)
+        if function is _IGNORED:
             return None
         try:
-            return self._tracers.get(frame) or self._begin(frame, kind)
+            tracer = frame.f_trace
+            if isinstance(tracer, _Watched) and tracer.recorder is self:
+                self._open[frame] = tracer
+                tracer.live = frame
+                return tracer
+            if function is _SLEEP:
+                return tracer or self._sleeping(frame)
+            return self._begin(frame, function)
         except Exception as error:  # noqa: BLE001 - an error here would be thrown into the agent
-            self._give_up(error)
+            self.give_up(error)
             return None
 
-    def _kind(self, code: CodeType) -> Any:
-        if code.co_filename == self._filename:
-            is_function = code.co_flags & _OPTIMIZED and code.co_name not in _HIDDEN_FUNCTIONS
-            return _RECORDED if is_function else _IGNORED
-        return _SLEEP if code is _ASYNCIO_SLEEP else _IGNORED
+    def _function(self, code: CodeType) -> Any:
+        if code.co_filename != self._filename:
+            return _SLEEP if code is _ASYNCIO_SLEEP else _IGNORED
+        if not code.co_flags & inspect.CO_OPTIMIZED or code.co_name in _HIDDEN_FUNCTIONS:
+            return _IGNORED  # a module or class body, or a part of a statement
+        statements = self._statements
+        return _Function(
+            statements.start(code.co_firstlineno),
+            statements.head(code),
+            code.co_code[::2],
+            statements.inlined(code),
+            bool(code.co_flags & _GENERATORS),
+        )
 
-    def _begin(self, frame: FrameType, kind: Any) -> Tracer | None:
-        if kind is _RECORDED:
-            return self._record(frame)
-        tracer = self._tracers[frame] = self._sleeping(frame)
-        return tracer
-
-    def _record(self, live: FrameType) -> Tracer | None:
+    def _begin(self, live: FrameType, function: _Function) -> Tracer | None:
         parent = self._nearest(live.f_back)
         if parent is None and self._loading(live):
             return None
-        code = live.f_code
-        task = asyncio.current_task()
-        branch = parent.frame.branch if parent else self._branches.setdefault(task, len(self._branches))
-        above = parent.frame.number if parent else -1
-        line = self._statements.start(code.co_firstlineno)
-        frame = Frame(len(self.frames), code.co_name, branch, above, line, len(self.rows))
+        if parent is not None:
+            above, branch = parent.frame.number, parent.frame.branch
+        else:
+            above, branch = -1, self._branches.setdefault(asyncio.current_task(), len(self._branches))
+        frame = Frame(len(self.frames), live.f_code.co_name, branch, above, function.line, len(self.rows))
         self.frames.append(frame)
-        head = self._statements.head(code)
-        recorded = _Recorded(frame, live, head, code.co_code[::2], self._statements.inlined(code))
-        self._open[live] = recorded
-        self._check(recorded)
-        tracer = self._tracers[live] = self._tracer(recorded)
-        return tracer
+        watched = self._open[live] = _Watched(self, frame, live, function)
+        watched.look()
+        return watched
 
-    def _nearest(self, frame: FrameType | None) -> _Recorded | None:
+    def _nearest(self, frame: FrameType | None) -> _Watched | None:
         """The frame of the run's code that is executing, seen from a frame above it."""
         while frame is not None:
-            recorded = self._open.get(frame)
-            if recorded is not None:
-                return recorded
+            watched = self._open.get(frame)
+            if watched is not None:
+                return watched
             frame = frame.f_back
         return None
 
@@ -200,160 +156,36 @@ class Recorder:
             frame = frame.f_back
         return False
 
-    # Lines.
+    def suspended(self, live: FrameType, function: _Function) -> None:
+        """A frame waits. That of a generator may be dropped without a word, so it is not held meanwhile."""
+        if function.is_generator:
+            watched = self._open.pop(live, None)
+            if watched is not None:
+                watched.live = None
 
-    def _tracer(self, recorded: _Recorded) -> Tracer:
-        def trace(frame: FrameType, event: str, arg: Any) -> Tracer | None:
-            try:
-                if event == "line":
-                    self._on_line(recorded, frame)
-                elif event == "exception":
-                    self._on_exception(recorded, frame, arg)
-                elif event == "return":
-                    self._on_return(recorded, frame)
-            except Exception as error:  # noqa: BLE001 - an error here would be thrown into the agent
-                self._give_up(error)
-                return None
-            return trace
+    def left(self, live: FrameType) -> None:
+        """A frame is done."""
+        self._open.pop(live, None)
 
-        return trace
+    def line(self, frame: Frame, line: int) -> None:
+        """Add a row."""
+        frame.last_row = len(self.rows)
+        self.rows.append(Row(self._event_id, self._time, frame.number, line))
 
-    def _on_line(self, recorded: _Recorded, frame: FrameType) -> None:
-        recorded.unwinding = False
-        recorded.unwinding = False
-        statements, offset = self._statements, frame.f_lasti
-        line = statements.start(frame.f_lineno)
-        if line == recorded.head:
-            return
-        same_statement = line == recorded.current
-        if same_statement and offset in recorded.inlined.offsets:
-            return
-        jumped_back = offset <= recorded.offset
-        recorded.offset = offset
-        if jumped_back:
-            # A new round of a loop: what comes after its start will be executed afresh.
-            recorded.started = {key: seen for key, seen in recorded.started.items() if seen < offset}
-        if same_statement:
-            new = jumped_back or statements.is_one_liner(line)
-        else:
-            # A statement that was started before, and not in an earlier round, comes to its end: a `with` block.
-            new = statements.is_loop(line) or line not in recorded.started
-        recorded.current = line
-        if not new:
-            return
-        recorded.started[line] = offset
-        self._check(recorded)
-        recorded.frame.last_row = len(self.rows)
-        self.rows.append(Row(self._event_id, self._time, recorded.frame.number, line))
-
-    def _on_exception(self, recorded: _Recorded, frame: FrameType, arg: Any) -> None:
-        error = arg[1]
-        if isinstance(error, GeneratorExit):
-            return
-        if isinstance(error, (StopIteration, StopAsyncIteration)) and recorded.ops[frame.f_lasti // 2] in _ITERATION:
-            return
-        recorded.error = raised = self._raised(error, recorded.frame.last_row)
-        recorded.unwinding = True
-        row = recorded.frame.last_row
-        if row >= 0 and self.rows[row].raised is None:
-            self.rows[row].raised = raised
-
-    def _raised(self, error: BaseException, row: int) -> Raised:
+    def raised(self, error: BaseException, row: int) -> Raised:
+        """Return the record of an exception: the same one wherever it passes."""
         known = self._errors.get(id(error))
         if known is None:
             keeper = Keeper()
             copied = keeper.copy(error)
-            raised = Raised(len(self._errors), _text(error), copied if keeper.whole else None, row)
-            known = self._errors[id(error)] = (error, raised)
+            record = Raised(len(self._errors), _text(error), copied if keeper.whole else None, row)
+            known = self._errors[id(error)] = (error, record)
         return known[1]
 
-    def _on_return(self, recorded: _Recorded, frame: FrameType) -> None:
-        op = recorded.ops[frame.f_lasti // 2]
-        if op in _SUSPENDED and not recorded.unwinding:
-            return
-        self._check(recorded, amid=True)
-        if recorded.error is not None and op not in _RETURNED:
-            recorded.frame.failure = recorded.error.number
-            row = recorded.frame.last_row
-            if op == _RAISE and row >= 0 and self.rows[row].raised is None:
-                self.rows[row].raised = recorded.error  # raised again: Python reports an exception only once
-        recorded.live = None
-        self._open.pop(frame, None)
-        self._tracers.pop(frame, None)
-
-    # Variables.
-
-    def _check(self, recorded: _Recorded, *, amid: bool = False) -> None:
-        """Note which variables of a frame differ from what they were when we last looked.
-
-        ``amid`` a statement, names that a comprehension borrows may not have their own values back yet.
-        """
-        frame = recorded.live
-        if frame is None:
-            return
-        slots, inlined, seen = recorded.slots, recorded.inlined, 0
-        skipped = inlined.targets if amid and frame.f_lasti in inlined.offsets else inlined.hidden
-        for name, value in frame.f_locals.items():
-            slot = slots.get(name)
-            if slot is None:
-                if name in skipped or name[0] == ".":
-                    continue
-                seen += 1
-                self._changed(recorded, name, value, None)
-                continue
-            seen += 1
-            if slot.live is value and slot.fixed:
-                continue
-            if name not in skipped:
-                self._changed(recorded, name, value, slot)
-        if seen < len(slots):
-            present = frame.f_locals
-            for name in [name for name in slots if name not in present]:
-                if slots.pop(name).copy is not _HIDDEN:
-                    self._note(recorded, name, DELETED, True)
-
-    def _changed(self, recorded: _Recorded, name: str, value: Any, slot: _Slot | None) -> None:
-        cls = type(value)
-        plain = cls in _PLAIN_CONTAINERS
-        grown = 0
-        if plain and slot is not None and slot.live is value and slot.mark is not None:
-            mark = _mark(value)
-            if mark == slot.mark:
-                return
-            appended = mark is not None and mark.startswith(slot.mark[_LIST_HEAD:], _LIST_HEAD)
-            if cls is list and appended and type(slot.copy) is list:
-                grown = len(slot.copy)
-        if not plain and (issubclass(cls, _CODE_TYPES) or cls.__name__ == "_RestrictedProxy"):
-            if slot is not None and slot.copy is not _HIDDEN:
-                self._note(recorded, name, DELETED, True)
-            recorded.slots[name] = _Slot(value, True, _HIDDEN, None)
-            return
-        old = MISSING if slot is None or slot.copy is _HIDDEN else slot.copy
-        keeper = self._keeper
-        kept_bytes = keeper.size_bytes
-        copy, whole = keeper.copy(value, old, grown), keeper.whole
-        mark = _mark(value) if plain and copy is not value and not keeper.shares else None
-        if copy is not old and keeper.size_bytes > self._max_bytes and keeper.size_bytes > kept_bytes:
-            keeper.size_bytes = kept_bytes
-            if self.limit_row < 0:
-                self.limit_row = max(recorded.frame.last_row, 0)
-            copy, whole = short(value), False
-            if type(old) is str and old == copy and (mark is None or (slot is not None and slot.mark == mark)):
-                copy = old
-        recorded.slots[name] = _Slot(value, copy is value, copy, mark)
-        if copy is not old:
-            self._note(recorded, name, copy, whole)
-
-    def _note(self, recorded: _Recorded, name: str, value: Any, copied: bool) -> None:
-        frame = recorded.frame
-        self.changes.append(
-            Change(frame.number, frame.last_row, len(self.rows), self._event_id, self._time, name, value, copied)
-        )
-        if frame.last_row >= 0:
-            row = self.rows[frame.last_row]
-            if row.changed is None:
-                row.changed = {}
-            row.changed[name] = value
+    def give_up(self, error: Exception) -> None:
+        """Stop recording: what was seen until now still counts."""
+        self.problem = error
+        sys.settrace(None)
 
     # Steps, agents, gates, sleeps: told by the workflow that is replayed.
 
@@ -368,12 +200,12 @@ class Recorder:
         # A gate in a task of its own has no caller; the line before it created the task.
         row = len(self.rows) - 1
         if frame is not None:
-            recorded = self._open[frame]
-            row = recorded.frame.last_row
-            if frame.f_lasti in recorded.inlined.offsets:
+            watched = self._open[frame]
+            row = watched.frame.last_row
+            if frame.f_lasti in watched.function.inlined.offsets:
                 present = frame.f_locals
-                inner = {**{n: present[n] for n in recorded.inlined.targets if n in present}, **inner}
-        kept = {n: Keeper().copy(v) for n, v in inner.items() if n[0] != "." and not isinstance(v, _CODE_TYPES)}
+                inner = {**{n: present[n] for n in watched.function.inlined.targets if n in present}, **inner}
+        kept = {n: Keeper().copy(v) for n, v in inner.items() if n[0] != "." and not isinstance(v, CODE_TYPES)}
         self.calls.append(Call(kind, name, number, row, self._event_id, self._time, kept))
 
     def began(self, kind: str, name: str) -> Wait:
@@ -401,24 +233,102 @@ class Recorder:
                 failed = not isinstance(arg[1], StopIteration)
             elif failed or ops[frame.f_lasti // 2] not in _SUSPENDED:
                 self.ended(wait)
-                self._tracers.pop(frame, None)
             return trace
 
         return trace
 
-    def _give_up(self, error: Exception) -> None:
-        """Stop recording: what was seen until now still counts."""
-        self.problem = error
-        sys.settrace(None)
 
+class _Watched:
+    """The trace function of one frame."""
 
-def _mark(value: Any) -> bytes | None:
-    """Return the content of a container of plain values; None for one that holds others."""
-    try:
-        # Version 2 of the format says the same of the same content, whoever else refers to it.
-        return marshal.dumps(value, 2)
-    except ValueError:
-        return None
+    def __init__(self, recorder: Recorder, frame: Frame, live: FrameType, function: _Function) -> None:
+        self.recorder = recorder
+        self.frame = frame
+        self.function = function
+        self.live: FrameType | None = live
+        self._slots: dict[str, Slot] = {}
+        self._started: dict[int, int] = {}  # line of a statement → the offset at which it was seen
+        self._offset = -1
+        self._current = -1  # line of the statement that is being executed
+        self._unwinding = False
+        self._error: Raised | None = None  # the last one seen here
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Tracer | None:
+        try:
+            if event == "line":
+                self._on_line(frame)
+            elif event == "exception":
+                self._on_exception(frame, arg[1])
+            elif event == "return":
+                self._on_return(frame)
+        except Exception as error:  # noqa: BLE001 - an error here would be thrown into the agent
+            self.recorder.give_up(error)
+            return None
+        return self
+
+    def look(self, *, amid: bool = False) -> None:
+        """Note which variables differ from what they were when we last looked.
+
+        ``amid`` a statement, names that a comprehension borrows may not have their own values back yet.
+        """
+        live, inlined = self.live, self.function.inlined
+        if live is not None:
+            borrowed = amid and live.f_lasti in inlined.offsets
+            self.recorder.log.look(
+                self._slots, self.frame, live.f_locals, inlined.targets if borrowed else inlined.hidden
+            )
+
+    def _on_line(self, frame: FrameType) -> None:
+        self._unwinding = False
+        statements, offset = self.recorder._statements, frame.f_lasti
+        line = statements.start(frame.f_lineno)
+        if line == self.function.head:
+            return
+        same_statement = line == self._current
+        if same_statement and offset in self.function.inlined.offsets:
+            return
+        jumped_back = offset <= self._offset
+        self._offset = offset
+        if jumped_back:
+            # A new round of a loop: what comes after its start will be executed afresh.
+            self._started = {key: seen for key, seen in self._started.items() if seen < offset}
+        if same_statement:
+            new = jumped_back or statements.is_one_liner(line)
+        else:
+            # A statement that was started before, and not in an earlier round, comes to its end: a `with` block.
+            new = statements.is_loop(line) or line not in self._started
+        self._current = line
+        if new:
+            self._started[line] = offset
+            self.look()
+            self.recorder.line(self.frame, line)
+
+    def _on_exception(self, frame: FrameType, error: BaseException) -> None:
+        if isinstance(error, GeneratorExit):
+            self._unwinding = True
+            return
+        op = self.function.ops[frame.f_lasti // 2]
+        if isinstance(error, (StopIteration, StopAsyncIteration)) and op in _ITERATION:
+            return
+        row = self.frame.last_row
+        self._unwinding = True
+        self._error = self.recorder.raised(error, row)
+        if row >= 0 and self.recorder.rows[row].raised is None:
+            self.recorder.rows[row].raised = self._error
+
+    def _on_return(self, frame: FrameType) -> None:
+        op = self.function.ops[frame.f_lasti // 2]
+        if op in _SUSPENDED and not self._unwinding:
+            self.recorder.suspended(frame, self.function)
+            return
+        self.look(amid=True)
+        if self._error is not None and op not in _RETURNED:
+            self.frame.failure = self._error.number
+            row = self.frame.last_row
+            if op == _RAISE and row >= 0 and self.recorder.rows[row].raised is None:
+                self.recorder.rows[row].raised = self._error  # raised again: Python reports an exception only once
+        self.live = None
+        self.recorder.left(frame)
 
 
 def _text(error: BaseException) -> str:
@@ -430,4 +340,4 @@ def _text(error: BaseException) -> str:
     return f"{name}: {said}"[:2_000] if said else name
 
 
-_IGNORED, _RECORDED, _SLEEP, _HIDDEN = object(), object(), object(), object()
+_IGNORED, _SLEEP = object(), object()

@@ -16,8 +16,9 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import HistoryGone, KaigentsError, ReplayDiverged
+from kaigents_nb.history.changes import KEPT_BYTES
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.recorder import KEPT_BYTES, Recorder
+from kaigents_nb.history.recorder import Recorder
 from kaigents_nb.history.records import Call, Change, Frame, Row, Wait
 from kaigents_nb.history.replay import headline, replay
 from kaigents_nb.history.statements import Statements
@@ -324,7 +325,7 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
         statements=statements,
         rows=tuple(recorder.rows),
         frames=tuple(recorder.frames),
-        changes=tuple(recorder.changes),
+        changes=tuple(recorder.log.changes),
         calls=tuple(recorder.calls),
         waits=tuple(recorder.waits),
         last_event=fold.last_event,
@@ -332,8 +333,8 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
         parked=tuple(call.view.call for call in fold.calls.values() if call.view.status == "parked"),
         halted=(),
         max_bytes=max_bytes,
-        size_bytes=recorder.size_bytes,
-        limit_row=recorder.limit_row,
+        size_bytes=recorder.log.size_bytes,
+        limit_row=recorder.log.limit_row,
         problem=_problem(run_id, recorder, failure),
     )
 

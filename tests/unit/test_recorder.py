@@ -69,7 +69,7 @@ def test_each_row_is_a_statement_and_what_it_changed():
     """, 2)  # fmt: skip
     assert [line for _, line in lines(recorder)] == [2, 3, 4, 3, 4, 3, 5]
     assert changed(recorder) == [(2, {"total": 0}), (3, {"i": 0}), (3, {"i": 1}), (4, {"total": 1})]
-    assert [(c.name, c.value, c.row) for c in recorder.changes[:1]] == [("n", 2, -1)]
+    assert [(c.name, c.value, c.row) for c in recorder.log.changes[:1]] == [("n", 2, -1)]
 
 
 def test_statement_over_lines_is_one_row():
@@ -108,7 +108,7 @@ def test_comprehension_variables_are_not_the_functions():
             squares = {k: k for k in inner}
             return x
     """)  # fmt: skip
-    assert [c.name for c in recorder.changes] == ["x", "inner", "squares"]
+    assert [c.name for c in recorder.log.changes] == ["x", "inner", "squares"]
 
 
 def test_with_and_finally_are_not_executed_twice():
@@ -157,7 +157,7 @@ def test_values_are_copies():
             rows[0]["a"].append(5)
             return rows
     """)  # fmt: skip
-    values = [c.value for c in recorder.changes]
+    values = [c.value for c in recorder.log.changes]
     assert values == [[{"a": [1]}], [{"a": [1]}, {"b": 2}], [{"a": [1, 5]}, {"b": 2}]]
     assert values[0][0] is values[1][0]
     assert values[1][1] is values[2][1]
@@ -208,8 +208,8 @@ def test_exceptions_and_where_they_pass():
         (14, 1, "ValueError: ('no', [2])"),
         (2, 1, "ValueError: ('no', [2])"),
     ]
-    assert [c.name for c in recorder.changes if c.value is DELETED] == ["error"]
-    seen = next(c.value for c in recorder.changes if c.name == "seen")
+    assert [c.name for c in recorder.log.changes if c.value is DELETED] == ["error"]
+    seen = next(c.value for c in recorder.log.changes if c.name == "seen")
     assert type(seen) is ValueError and seen.args == ("no", [2])
 
 
@@ -260,7 +260,7 @@ def test_generators_closures_and_classes():
     assert result == 3
     names = {f.function for f in recorder.frames}
     assert names == {"__init__", "__iter__", "run", "add"}
-    mine = [c for c in recorder.changes if recorder.frames[c.frame].function == "run"]
+    mine = [c for c in recorder.log.changes if recorder.frames[c.frame].function == "run"]
     assert {c.name for c in mine} == {"total", "item"}
     assert [c.value for c in mine if c.name == "total"] == [0, 1, 3]
 
@@ -275,7 +275,7 @@ def test_what_cant_be_copied_is_text():
             x = 2
             return client
     """, __import__("threading").Lock())  # fmt: skip
-    changes = [(c.name, c.copied, type(c.value)) for c in recorder.changes]
+    changes = [(c.name, c.copied, type(c.value)) for c in recorder.log.changes]
     assert changes[:3] == [("lock", False, str), ("client", False, str), ("pair", False, list)]
     assert len(changes) == 5
 
@@ -435,19 +435,19 @@ def test_memory_is_bounded():
                 total += i
             return total
     """, max_bytes=500_000)  # fmt: skip
-    kept = [c for c in recorder.changes if c.name == "data" and c.copied]
-    texts = [c for c in recorder.changes if c.name == "data" and not c.copied]
+    kept = [c for c in recorder.log.changes if c.name == "data" and c.copied]
+    texts = [c for c in recorder.log.changes if c.name == "data" and not c.copied]
     assert 5 < len(kept) < 12 and len(kept) + len(texts) == 21
     assert all(isinstance(c.value, str) and len(c.value) < 3000 for c in texts)
-    assert recorder.rows[recorder.limit_row].line == 4
-    assert [c.value for c in recorder.changes if c.name == "total"][-1] == 190
-    assert recorder.size_bytes < 600_000
+    assert recorder.rows[recorder.log.limit_row].line == 4
+    assert [c.value for c in recorder.log.changes if c.name == "total"][-1] == 190
+    assert recorder.log.size_bytes < 600_000
 
 
 def test_recorder_never_throws_into_the_agent():
     """When recording itself breaks, the agent goes on and what was seen is kept."""
     broken = Recorder(FILE, Statements(""))
-    broken._check = None  # type: ignore[assignment,method-assign]
+    broken.log = None  # type: ignore[assignment]
     namespace: dict[str, Any] = {}
     exec(compile("async def run():\n    x = 1\n    return x\n", FILE, "exec"), namespace)
 
@@ -460,4 +460,4 @@ def test_recorder_never_throws_into_the_agent():
             sys.settrace(before)
 
     assert asyncio.run(call()) == 1
-    assert isinstance(broken.problem, TypeError)
+    assert isinstance(broken.problem, AttributeError)
