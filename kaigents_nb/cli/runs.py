@@ -51,7 +51,7 @@ def history(
     only_steps: Annotated[bool, typer.Option("--steps", help="Only the steps.")] = False,
     only_events: Annotated[bool, typer.Option("--events", help="Only the server's events.")] = False,
 ) -> None:
-    """Print the steps of a run and the server's events."""
+    """Print the timeline of a run, its steps and the server's events."""
     if as_json and as_csv:
         raise typer.BadParameter("JSON or CSV, not both.")
     if only_steps and only_events:
@@ -65,6 +65,8 @@ def history(
         if not only_steps:
             tables["events"] = output.records(run.events())
         return output.as_json({"run_id": run_id, **tables})
+    if not (only_steps or only_events):
+        output.say(f"{run.timeline()}\n")
     if not only_events:
         print_steps(run)
     if not only_steps:

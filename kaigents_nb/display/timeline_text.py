@@ -47,12 +47,12 @@ _MEANINGS: Final = {
 def chart_lines(layout: Layout) -> list[str]:
     """Return the chart: an axis, a line per lane, and what the signs mean."""
     name_wide = min(_NAME, max(len(lane.name) for lane in layout.lanes)) if layout.lanes else 0
-    lines = [f"  {'':{name_wide}} │{_axis(layout)}│"]
-    for lane in layout.lanes:
-        drawn = _lane(lane)
-        lines.append(f"  {words.line(lane.name, name_wide):{name_wide}} │{drawn}│ {words.line(lane.note, 80)}".rstrip())
+    axis, drawn = _axis(layout), [_lane(lane) for lane in layout.lanes]
+    lines = [f"  {'':{name_wide}} |{axis}|"]
+    for lane, signs in zip(layout.lanes, drawn, strict=True):
+        lines.append(f"  {words.line(lane.name, name_wide):{name_wide}} |{signs}| {words.line(lane.note, 80)}".rstrip())
     lines += [f"  ! {words.line(told)}" for _, told in layout.deaths]
-    used = {sign for line in lines for sign in line.rpartition("│")[0][name_wide + 3 :]}
+    used = {*axis, *"".join(drawn)} | ({"!"} if layout.deaths else set())
     meanings = [f"{sign} {told}" for sign, told in _MEANINGS.items() if sign in used]
     return [*lines, f"  {'':{name_wide}}  {', '.join(meanings)}"]
 

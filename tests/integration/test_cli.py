@@ -159,6 +159,7 @@ def test_runs_and_history_for_machines(place: Path) -> None:
     events = list(csv.DictReader(io.StringIO(kaigents("history", run.id, "--csv", "--events"))))
     assert len(events) == len(history["events"])
     text = kaigents("history", run.id)
+    assert "█ step" in text.partition("status")[0]
     assert "analyze_tariffs" in text and "workflow_execution_completed" in text and "│" not in text
 
     assert "sourcing_agent" in kaigents("code", run.id)

@@ -190,8 +190,8 @@ def test_the_text_form_is_a_chart() -> None:
     """A terminal gets a line per name, with signs for what happened and what they mean."""
     text = repr(Timeline(VIEW))
     assert "sourcing_agent · completed · started 2026-11-23 15:06:02 UTC · took 3 h 14 min" in text
-    assert re.search(r"tariffs +│ +x+!█+ +│ done, attempt 4, 3\.0 s; a worker died", text)
-    assert re.search(r"order +│ +x+░+█+ +│", text)
+    assert re.search(r"tariffs +\| +x+!█+ +\| done, attempt 4, 3\.0 s; a worker died", text)
+    assert re.search(r"order +\| +x+░+█+ +\|", text)
     assert "! 7@lab had the run in memory and no longer answered" in text
     assert "█ step" in text and "x failed attempts" in text and "⋯ waiting, not to scale" in text
     assert max(map(len, text.splitlines())) < 180
