@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
-from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
+from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate, RunNotFound
 from kaigents_nb.history.gates import OpenGate, gates_in_memo
 from kaigents_nb.history.observe import Observer, not_found, queue_is_served
 from kaigents_nb.runtime.connection import Connection
