@@ -25,6 +25,7 @@
     │   ├── HistoryGone            deleted by the server's retention
     │   └── ReplayDiverged         the recorded code no longer gives the recorded history
     ├── ForbiddenInAgent       a call that can't be replayed, such as ``datetime.now()``
+    ├── ForbiddenInStep        a step did what would harm its worker, such as ``sys.exit()``
     ├── StepFailed             a step's error whose own class can't be rebuilt in the agent
     └── Fatal                  raise it in a step: never retried, raised in the agent
 
@@ -135,6 +136,10 @@ class ReplayDiverged(ReplayError):
 
 class ForbiddenInAgent(KaigentsError):
     """An agent did what can't be replayed; the message names the line and the way out."""
+
+
+class ForbiddenInStep(KaigentsError):
+    """A step did what no retry mends, such as ``sys.exit()`` or asking for a gate."""
 
 
 class StepFailed(KaigentsError):

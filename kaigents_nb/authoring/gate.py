@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from kaigents_nb.authoring.context import agent_context
+from kaigents_nb.authoring.context import agent_context, step_context
+from kaigents_nb.errors import ForbiddenInStep
 
 APPROVE, REJECT = "approve", "reject"
 
@@ -76,6 +77,10 @@ async def approve(question: str, *, details: Any = None, options: Sequence[str] 
     if REJECT in names:
         raise ValueError("Every gate can be rejected already; leave 'reject' out of options.")
     interpreter = agent_context.get()
+    if interpreter is None and step_context.get() is not None:
+        raise ForbiddenInStep(
+            f"A step can't wait for a person: ask {question!r} in the agent, with await kg.approve(...), between steps."
+        )
     if interpreter is None:
         raise RuntimeError("kg.approve() is awaited in an agent, where it can wait durably.")
     return await interpreter.open_gate(Gate(question=question, details=details, options=names))

@@ -18,7 +18,7 @@ from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 from kaigents_nb import errors
 from kaigents_nb.authoring.options import Retry
-from kaigents_nb.errors import ConversionError, Fatal, KaigentsError, StepFailed
+from kaigents_nb.errors import ConversionError, Fatal, ForbiddenInStep, KaigentsError, StepFailed
 from kaigents_nb.values.brief import brief
 from kaigents_nb.values.encoded import TypeResolver
 from kaigents_nb.values.types import type_name
@@ -26,7 +26,7 @@ from kaigents_nb.values.types import type_name
 PARK, RAISE, RETRY = "park", "raise", "retry"
 
 _BUGS: tuple[type[BaseException], ...] = (
-    TypeError, AttributeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError,
+    TypeError, AttributeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError, ForbiddenInStep,
 )  # fmt: skip
 """No retry mends these."""
 
@@ -36,6 +36,8 @@ _REFUSALS = frozenset({400, 401, 403, 404, 422})
 _TRACEBACK_LIMIT = 2_500
 """The server keeps 4 KiB of a pending step's last failure."""
 _TEXT_LIMIT = 1_000
+_ITEMS_LIMIT = 20
+_BITS_LIMIT = 1_024
 _MAX_RETRY_AFTER_S = 3_600.0
 
 
@@ -119,12 +121,12 @@ def to_failure(error: BaseException, traceback: str, kind: str, limit: int = _TR
     except ConversionError:
         module, qualname = cls.__module__, cls.__qualname__
     return ApplicationError(
-        clean(str(error)),
+        clean(_message(error)),
         {
             "do": kind,
             "class": [module, qualname],
-            "args": [_argument(item) for item in error.args],
-            "attributes": {k: v for k, v in vars(error).items() if _plain(v)},
+            "args": [_argument(item) for item in _arguments(error)[:_ITEMS_LIMIT]],
+            "attributes": {k: v for k, v in list(vars(error).items())[:_ITEMS_LIMIT] if _plain(v)},
             "traceback": clean(traceback, limit),
         },
         type=cls.__name__,
@@ -133,6 +135,20 @@ def to_failure(error: BaseException, traceback: str, kind: str, limit: int = _TR
         # The card shows it; the SDK need not log it into somebody's cell.
         category=ApplicationErrorCategory.BENIGN,
     )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception that can't say what it is
+        return brief(error)
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...]:
+    if isinstance(error, OSError) and error.filename is not None:
+        # Python takes these three and shows two.
+        return (error.errno, error.strerror, str(error.filename))
+    return error.args
 
 
 def details(failure: BaseException | None) -> dict[str, Any]:
@@ -157,13 +173,26 @@ def rebuild(failure: BaseException | None, resolve: TypeResolver) -> BaseExcepti
         module, qualname = known["class"]
         cls = _exception_class(module, qualname, resolve)
         if cls is not None:
-            # Without __init__: it may want other arguments than those it passed on to Exception.
-            error = cls.__new__(cls)
-            error.args = tuple(known.get("args", ()))
-            error.__dict__.update(known.get("attributes", {}))
+            error = _instance(cls, tuple(known.get("args", ())), known.get("attributes", {}))
     if error is None:
         error = StepFailed(failure.message)
     error.__cause__ = StepTraceback(known["traceback"]) if known.get("traceback") else failure
+    return error
+
+
+def _instance(cls: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException | None:
+    """An exception with the recorded arguments; None where the class takes no part in that."""
+    try:
+        if cls.__module__ == "builtins":
+            # Some keep more than their arguments: OSError its errno, ImportError its message.
+            error = cls(*args)
+        else:
+            # Without __init__: it may want other arguments than those it passed on to Exception.
+            error = cls.__new__(cls, *(args if issubclass(cls, OSError) else ()))
+            error.args = args
+        error.__dict__.update(attributes)
+    except Exception:  # noqa: BLE001 - the analyst's own __new__, or a class such as ExceptionGroup
+        return None
     return error
 
 
@@ -191,6 +220,8 @@ def _argument(item: object) -> object:
 
 
 def _plain(item: object) -> bool:
-    if item is None or isinstance(item, (bool, int, float)):
+    if isinstance(item, int):
+        return item.bit_length() < _BITS_LIMIT
+    if item is None or isinstance(item, float):
         return True
     return isinstance(item, str) and len(item) <= _TEXT_LIMIT and item.isprintable()

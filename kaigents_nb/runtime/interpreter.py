@@ -106,10 +106,10 @@ class AgentWorkflow:
             raise
         except workflow.ContinueAsNewError:
             raise
-        except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
             raise self._failure(error) from None
 
-    def _failure(self, error: Exception) -> ApplicationError:
+    def _failure(self, error: BaseException) -> ApplicationError:
         """The run's failure, with the analyst's traceback: cell lines, not ours."""
         assert self._code is not None
         if isinstance(error, RestrictedWorkflowAccessError):
@@ -181,8 +181,7 @@ class AgentWorkflow:
 
     def _close_gate(self, number: str) -> None:
         del self._gates[number]
-        workflow.upsert_memo({MEMO_GATE.format(gate=number): None})
-        self._publish()
+        self._publish({MEMO_GATE.format(gate=number): None})
 
     def sleep(self, delay_s: float) -> Awaitable[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""

@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from kaigents_nb.errors import ForbiddenInStep
+
 T = TypeVar("T")
 
 
@@ -66,6 +68,22 @@ class LoopThread:
                 self.loop.close()
 
 
+def contained(error: BaseException) -> Exception:
+    """Return an error that a loop can carry: ``SystemExit`` and its kin would end the thread of whoever awaits it."""
+    told = f"{type(error).__name__}({', '.join(map(repr, error.args))})"
+    carried: Exception
+    if isinstance(error, (StopIteration, asyncio.CancelledError)):
+        carried = RuntimeError(f"The step raised {told} by itself.")
+    elif isinstance(error, Exception):
+        return error
+    else:
+        carried = ForbiddenInStep(
+            f"The step raised {told}, which would end the process that executes it. Return, or raise an Exception."
+        )
+    carried.__cause__ = error
+    return carried
+
+
 async def in_thread(function: Callable[[], T], name: str) -> T:
     """Run a blocking function in a daemon thread of its own, with this task's context variables.
 
@@ -88,7 +106,7 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
         try:
             result = context.run(function)
         except BaseException as caught:  # noqa: BLE001 - handed to the task that awaits it
-            error = caught if not isinstance(caught, StopIteration) else RuntimeError("A step raised StopIteration.")
+            error = contained(caught)
         try:
             loop.call_soon_threadsafe(settle, result, error)
         except RuntimeError:

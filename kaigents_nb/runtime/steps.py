@@ -6,8 +6,9 @@ import asyncio
 import functools
 import inspect
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import PARK, classify, to_failure
 from kaigents_nb.runtime.live import Key, Live
-from kaigents_nb.runtime.loop import LoopThread, in_thread
+from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
@@ -90,6 +91,7 @@ class StepRunner:
         self._step_loop = step_loop
         self._live = live
         self._loaded: dict[str, LoadedCode] = {}
+        self._loading = threading.Lock()
         self._steps: dict[tuple[str, str], _Loaded] = {}
         self._executing: dict[Key, asyncio.Task[RawValue]] = {}
 
@@ -202,13 +204,20 @@ class StepRunner:
         assert fn is not None
         if inspect.iscoroutinefunction(fn):
             # Analysts' coroutines share one loop, so that their clients can be shared, but not the worker's.
-            return await asyncio.wrap_future(self._step_loop.post(fn(*args, **kwargs)))
-        return await in_thread(lambda: fn(*args, **kwargs), f"kaigents step {step.name}")
+            return await asyncio.wrap_future(self._step_loop.post(_contained(fn(*args, **kwargs))))
+        result = await in_thread(lambda: fn(*args, **kwargs), f"kaigents step {step.name}")
+        if inspect.iscoroutine(result):
+            # An async function in disguise: behind a partial, a decorator, or a plain function that returns its call.
+            return await asyncio.wrap_future(self._step_loop.post(_contained(result)))
+        return result
 
     def _load(self, code: Code, name: str) -> _Loaded:
-        loaded = self._loaded.get(code.snapshot.digest)
-        if loaded is None:
-            loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [], for_agent=False)
+        # One for all steps of the run, also those that begin at the same time: a resource is built once, and classes
+        # are the same ones everywhere.
+        with self._loading:
+            loaded = self._loaded.get(code.snapshot.digest)
+            if loaded is None:
+                loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [], for_agent=False)
         step: Step[..., Any] = loaded.get(code.snapshot.step_global(name))
         assert step.fn is not None
         return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
@@ -230,6 +239,17 @@ class StepRunner:
                 type=SnapshotError.__name__,
             )
         return code
+
+
+async def _contained(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return await work
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # the run or the worker ends
+        carried = contained(error)
+        raise carried from carried.__cause__
 
 
 def _tracked(details: Sequence[Any]) -> int:
