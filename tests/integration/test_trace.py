@@ -260,10 +260,20 @@ def test_child_agents_have_traces_of_their_own():
     run.terminate()
 
 
-def test_histories_that_are_gone_or_not_ours():
-    """A run that the server does not know says so; an ended one that was seen stays visible."""
+def test_histories_that_are_gone():
+    """A run that the server does not know says so; an ended one whose trace is still held stays visible."""
     with pytest.raises(HistoryGone, match="retention"):
         Run(kg.connect(), "never-was").trace()
+    run = depends.start("x")
+    run.result(20)
+    lines = run.trace()
+    # As it is when the server has deleted it: held here, unknown there.
+    [(key, trace)] = [(key, trace) for key, trace in traces._kept.items() if key[2] == run.id]
+    traces._kept[(*key[:2], "was-deleted", "its-run")] = trace
+    pd.testing.assert_frame_equal(Run(kg.connect(), "was-deleted").trace(), lines)
+    traces._kept.clear()
+    with pytest.raises(HistoryGone, match="retention"):
+        Run(kg.connect(), "was-deleted").at("last")
 
 
 def test_run_that_no_worker_has_taken(monkeypatch):
@@ -366,6 +376,21 @@ def test_memory_for_values_is_capped():
     assert len(limit) == 1 and limit.value.iloc[0] == changes.attrs["notice"]
     assert run.variables(max_bytes=2**28).copied.all()
     run.terminate()
+
+
+def test_forked_run_has_the_whole_trace():
+    """A fork's trace has the lines before its point too, though no step of them ran again."""
+    run = depends.start("x")
+    run.result(20)
+    fork = run.fork(at="quote", values={"quote": Quote("edited", 9.0)})
+    assert fork.result(20) == 9.0
+    assert fork.trace().source.tolist() == run.trace().source.tolist()
+    assert fork.at("last").variables["first"].supplier == "edited"
+    parts = kg.diff(run, fork)
+    assert parts[["kind", "where"]].values.tolist()[0] in (
+        ["step output", "quote, call 1"],
+        ["variable", f"first in depends, line {run.at(0).line}"],
+    )
 
 
 @kg.agent
