@@ -12,27 +12,24 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, cast
 
+OWN_FILES = "<kaigents "
+"""How the file names of code that we compile begin."""
+_OWN_WARNINGS: tuple[str, None, type[Warning], re.Pattern[str], int] = (
+    "ignore",
+    None,
+    Warning,
+    re.compile(OWN_FILES),
+    0,
+)
+
 PARSE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SCOPES = (*DEFINITIONS, ast.Lambda)
 _MUTATORS = frozenset(
-    [
-        "append",
-        "extend",
-        "insert",
-        "update",
-        "add",
-        "pop",
-        "popitem",
-        "remove",
-        "discard",
-        "clear",
-        "setdefault",
-        "sort",
-        "reverse",
-    ]
+    {"append", "extend", "insert", "update", "add", "pop", "popitem", "remove", "discard", "clear", "setdefault"}
+    | {"sort", "reverse"}
 )
 
 
@@ -158,22 +155,32 @@ class Cells:
 
 def compile_quietly(source: str | ast.Module, filename: str, flags: int = 0) -> CodeType:
     """Compile; what the analyst's code is warned about was shown when its cell was executed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        code: CodeType = compile(source, filename, "exec", flags, dont_inherit=True)
-        return code
+    _hush()
+    code: CodeType = compile(source, filename, "exec", flags, dont_inherit=True)
+    return code
 
 
-@functools.lru_cache(maxsize=2048)
+def parse_once(text: str) -> ast.Module:
+    """Return the syntax of a text. Raises SyntaxError."""
+    _hush()
+    tree: ast.Module = compile(text, f"{OWN_FILES}cell>", "exec", PARSE_FLAGS, dont_inherit=True)
+    return tree
+
+
+@functools.lru_cache(maxsize=4096)
 def parse(text: str) -> ast.Module:
-    """Return the syntax of a text; it is shared, so never change it. Raises SyntaxError."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree: ast.Module = compile(text, "<cell>", "exec", PARSE_FLAGS, dont_inherit=True)
-        return tree
+    """Return the syntax of a whole cell; it is kept and shared, so never change it. Raises SyntaxError."""
+    return parse_once(text)
 
 
-@functools.lru_cache(maxsize=2048)
+def _hush() -> None:
+    # Not warnings.catch_warnings(): threads that use it at the same time restore each other's filters. This filter
+    # stays, and is only about compiling under our own file names.
+    if _OWN_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_OWN_WARNINGS[3].pattern)
+
+
+@functools.lru_cache(maxsize=4096)
 def outline(text: str) -> tuple[Leaf, ...]:
     """Return the statements of a text, blocks taken apart; none when it is not Python (its cell failed)."""
     try:
@@ -317,7 +324,7 @@ def segment(text: str, node: ast.stmt) -> str:
     moved = "\n".join(line.removeprefix(before) for line in lines)
     try:
         # Text inside a string literal may have moved too, which would change its value.
-        if ast.dump(parse(moved)) == ast.dump(ast.Module([node], [])):
+        if ast.dump(parse_once(moved)) == ast.dump(ast.Module([node], [])):
             return moved
     except SyntaxError:
         pass

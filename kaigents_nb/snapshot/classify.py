@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import enum
 import io
 import re
 import types
@@ -22,7 +21,7 @@ from kaigents_nb.snapshot.capture import (
     shape_of,
     size_text,
 )
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, compile_quietly
+from kaigents_nb.snapshot.cells import DEFINITIONS, OWN_FILES, Cells, Statement, compile_quietly
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.drafts import Draft
 from kaigents_nb.snapshot.imports import module_imports, star_import, value_import
@@ -31,10 +30,12 @@ from kaigents_nb.snapshot.needs import needs_of
 from kaigents_nb.snapshot.origin import assigned_alone, origin_of, resolve
 from kaigents_nb.snapshot.problems import Problem
 from kaigents_nb.values.encode import encode
+from kaigents_nb.values.encoded import Encoded
 
 _OUTPUT_NAME = re.compile(r"_+|_i+|_i?\d+|_i?h|_oh|_dh|In|Out")
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _RUN_ONCE = (types.GeneratorType, types.AsyncGeneratorType, map, filter, zip, enumerate, reversed)
+_SAVED_CLASS = re.compile(rb'"c":"([^":]+):([^"]+)"')
 _RESOURCE = "Make it in a function marked @kg.resource, or in the step that uses it."
 _SMALLER = "Load it in the step that uses it, pass it as an argument, or make it smaller."
 
@@ -59,7 +60,11 @@ class Classifier:
         """Global name by ``id`` of its object; an object's own name comes before others."""
         for name, value in namespace.items():
             own = getattr(value, "__name__", None) if live.is_code(value) else None
-            if not _OUTPUT_NAME.fullmatch(name) and (id(value) not in self.names or name == own):
+            if (
+                name.isidentifier()
+                and not _OUTPUT_NAME.fullmatch(name)
+                and (id(value) not in self.names or name == own)
+            ):
                 self.names[id(value)] = name
 
     def classify(self, name: str, value: object) -> Draft | Problem:
@@ -140,7 +145,7 @@ class Classifier:
             )
         if origin is not None:
             return self._from_statement(name, origin, value)
-        if isinstance(value, FunctionType) or (function is not None and value is not function):
+        if isinstance(value, (FunctionType, type)) or (function is not None and value is not function):
             return self._earlier(name, value, function)
         return Problem(
             f"{name} is {_a(live.type_title(value))} whose source is not known",
@@ -167,7 +172,7 @@ class Classifier:
                 draft.parts.append(renamed)
                 draft.binds.add(name)
             return draft
-        what = f"{name} is a function whose source is not known"
+        what = f"{name} is a {'class' if isinstance(value, type) else 'function'} whose source is not known"
         if function is not None and function.__globals__ is not self.namespace:
             file = _file(function)
             return Problem(
@@ -200,7 +205,7 @@ class Classifier:
             return False
         if origin is None or not origin.defines(code):
             return "<" not in function.__qualname__ and self.cells.defining(code) is None
-        whole = compile_quietly(origin.text, code.co_filename, origin.cell.flags)
+        whole = compile_quietly(origin.text, f"{OWN_FILES}script>", origin.cell.flags)
         now = [c for c in whole.co_consts if isinstance(c, types.CodeType) and c.co_name == code.co_name]
         # Not co_code: it depends on how the text was compiled, so equal text can give other bytes.
         return all(_gist(c) != _gist(code) for c in now)
@@ -371,7 +376,11 @@ class Classifier:
         try:
             encoded = encode(value, name=name)
         except ConversionError as error:
-            if assigned is not None and (live.holds_code(value) or isinstance(assigned.node, DEFINITIONS)):
+            if assigned is not None and (
+                live.holds_code(value)
+                or isinstance(assigned.node, DEFINITIONS)
+                or resolve(assigned_alone(assigned, name), self.namespace) is value
+            ):
                 return self._from_statement(name, assigned, value)
             return _alive(name, value, error)
         if len(encoded.data) > VALUE_LIMIT_BYTES:
@@ -391,13 +400,16 @@ class Classifier:
         return bindings[-1] if bindings else None
 
 
-def own_classes(value: object, module: str) -> Iterator[type]:
-    """Yield the classes of the notebook that a captured value is made of."""
+def own_classes(value: object, encoded: Encoded | None, module: str) -> Iterator[str]:
+    """Yield the names of the notebook's classes that a value is made of."""
     for cls in live.classes_in(value):
         if cls.__module__ == module:
-            yield cls
-    if isinstance(value, enum.Enum) and type(value).__module__ == module:
-        yield type(value)
+            yield cls.__qualname__
+    if encoded is not None:
+        # Complete where the value is too large to be walked.
+        for found in _SAVED_CLASS.findall(encoded.data):
+            if found[0].decode() == module:
+                yield found[1].decode()
 
 
 def _alive(name: str, value: object, error: ConversionError) -> Problem:

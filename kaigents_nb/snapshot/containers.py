@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any
 
 from kaigents_nb.snapshot.capture import literal
-from kaigents_nb.snapshot.live import holds_code, in_module, is_code, is_data_instance
+from kaigents_nb.snapshot.live import holds_code, in_module, is_code, is_data_instance, is_remade
 from kaigents_nb.snapshot.origin import resolve
 
 _DISPLAYS: dict[type, type] = {list: ast.List, tuple: ast.Tuple, set: ast.Set}
@@ -25,7 +25,7 @@ def is_as_written(node: ast.expr, value: object, namespace: Mapping[str, Any]) -
         case ast.Lambda():
             return isinstance(value, FunctionType) and value.__code__.co_firstlineno == node.lineno
         case ast.Call():
-            return is_code(value) or (is_data_instance(value) and holds_code(value))
+            return is_code(value) or is_remade(value) or (is_data_instance(value) and holds_code(value))
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
             if type(value) not in (list, tuple) or not isinstance(node, _DISPLAYS[type(value)]):
                 return False

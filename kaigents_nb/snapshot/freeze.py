@@ -153,9 +153,11 @@ class _Freezer:
 
     def _want_classes(self, value: object, draft: Draft | None) -> None:
         """Take in the notebook's classes that a captured value is made of."""
-        for cls in own_classes(value, self._classifier.module):
-            outer = cls.__qualname__.partition(".")[0]
-            name = self._classifier.names.get(id(cls), outer)
+        encoded = draft.value if draft is not None else None
+        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in live.classes_in(value)}
+        for qualname in set(own_classes(value, encoded, self._classifier.module)):
+            # A generic model's qualname is "Page[int]".
+            name = bound.get(qualname) or qualname.partition(".")[0].partition("[")[0]
             if name in self._namespace:
                 self._want(name)
                 if draft is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from kaigents_nb.snapshot.cells import parse
+from kaigents_nb.snapshot.cells import parse_once
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.problems import refuse
 
@@ -44,7 +44,7 @@ def lint(snapshot: Snapshot) -> None:
 
 def findings(snapshot: Snapshot) -> list[str]:
     """Return what in the bodies of agents can't be replayed: the cell's line, and the way out."""
-    tree = parse(snapshot.source)
+    tree = parse_once(snapshot.source)
     imported = dict(_imports(tree))
     agents = {entry["global"] for entry in snapshot.agents.values()}
     found: list[str] = []

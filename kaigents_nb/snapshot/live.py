@@ -84,6 +84,7 @@ def is_code(value: object) -> bool:
         or is_type_form(value)
         or issubclass(kind, (Step, Agent, Resource, functools.partial))
         or (kind.__module__ == "numpy" and kind.__name__ == "ufunc")
+        or (isinstance(value, types.MethodType) and isinstance(value.__self__, type))
         or (callable(value) and place_of(value) is not None)
     )
 
@@ -100,7 +101,10 @@ def is_type_form(value: object) -> bool:
 
 def is_remade(value: object) -> bool:
     """Tell whether a value is as good when its statement makes it again: compiled patterns, loggers."""
-    return type(value) is object or isinstance(value, _REMADE)
+    kind = type(value)
+    if kind.__module__.partition(".")[0] == "pandas" and kind.__name__.endswith("Dtype"):
+        return True
+    return kind is object or isinstance(value, _REMADE)
 
 
 def function_in(value: object) -> FunctionType | None:
@@ -217,8 +221,8 @@ _SCALARS = frozenset({str, bytes, int, float, bool, complex, type(None)})
 
 
 def holds_code(value: object) -> bool:
-    """Tell whether a container or data instance holds code somewhere inside."""
-    return any(item is not value and is_code(item) for item in walk(value))
+    """Tell whether a container or data instance holds code, or what only its source can make, somewhere inside."""
+    return any(item is not value and (is_code(item) or is_remade(item)) for item in walk(value))
 
 
 def classes_in(value: object) -> set[type]:

@@ -259,7 +259,7 @@ def _show_source(snapshot: Snapshot) -> None:
         linecache.cache[snapshot.filename] = (
             len(source),
             None,
-            source.splitlines(keepends=True),
+            [f"{line}\n" for line in source.split("\n")],
             snapshot.filename,
         )
 

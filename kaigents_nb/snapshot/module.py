@@ -13,6 +13,7 @@ from typing import Any
 
 from kaigents_nb.authoring.options import Retry, StepOptions
 from kaigents_nb.errors import SnapshotError, UntrustedCode
+from kaigents_nb.snapshot.cells import OWN_FILES
 from kaigents_nb.snapshot.packages import LOCAL, installed_version
 from kaigents_nb.snapshot.signing import sign, verify
 from kaigents_nb.values.encoded import Encoded
@@ -124,7 +125,7 @@ class Snapshot:
     @property
     def filename(self) -> str:
         """The file name that compiled code carries."""
-        return f"<kaigents {self.digest[:12]}>"
+        return f"{OWN_FILES}{self.digest[:12]}>"
 
     @functools.cached_property
     def source(self) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import CodeType
 
-from kaigents_nb.snapshot.cells import compile_quietly, parse
+from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly, parse_once
 
 _MODULE_NAMES = frozenset(
     {"__name__", "__builtins__", "__doc__", "__package__", "__loader__", "__spec__", "__debug__", "__annotations__"}
@@ -67,8 +67,8 @@ def needs_of(text: str, flags: int = 0) -> Needs:
     flags
         ``from __future__`` flags that are active.
     """
-    tree = parse(text)
-    code = compile_quietly(tree, "<needs>", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    tree = parse_once(text)
+    code = compile_quietly(tree, f"{OWN_FILES}needs>", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     nodes = list(ast.walk(tree))
     annotations = [annotation for node in nodes if isinstance(node, _ANNOTATED) for annotation in _annotations(node)]
     spans = {(n.lineno, n.col_offset) for a in annotations for n in ast.walk(a) if isinstance(n, ast.Name)}

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator, Mapping
-from types import FunctionType
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, first_line
 from kaigents_nb.snapshot.live import follow, function_in, functions_held
+
+_METHODS = (BuiltinMethodType, MethodType)
 
 
 def origin_of(
@@ -78,6 +80,12 @@ def _fits_assignment(
     statement: Statement, name: str, value: object, cells: Cells, namespace: Mapping[str, Any]
 ) -> bool:
     assigned = _assigned(statement.node, name)
+    owner = getattr(value, "__self__", None) if type(value) in _METHODS else None
+    if owner is not None and not isinstance(owner, ModuleType) and isinstance(assigned, ast.Attribute):
+        # A method of a class or of a constant: datetime.strptime, ", ".join.
+        given = assigned.value
+        fixed = isinstance(given, ast.Constant) or (isinstance(owner, type) and resolve(given, namespace) is owner)
+        return fixed and assigned.attr == getattr(value, "__name__", None)
     if isinstance(assigned, (ast.Name, ast.Attribute)):
         return resolve(assigned, namespace) is value  # else it named an earlier version
     if isinstance(value, FunctionType):
@@ -133,7 +141,7 @@ def assigned_alone(statement: Statement, name: str) -> ast.expr | None:
     return _assigned(node, name)
 
 
-def resolve(expression: ast.expr, namespace: Mapping[str, Any]) -> object:
+def resolve(expression: ast.expr | None, namespace: Mapping[str, Any]) -> object:
     """Return what a name or dotted name stands for now; None for any other expression."""
     attributes: list[str] = []
     while isinstance(expression, ast.Attribute):

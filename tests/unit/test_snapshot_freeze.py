@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -511,6 +513,185 @@ SAME: dict[str, tuple[list[str], object]] = {
         ],
         ("       3", "bc"),
     ),
+    "words that are names too": (
+        [
+            "import threading\nclient = threading.Lock()\nfrom typing import Literal",
+            "def f(x: Literal['client'] = 'client', y: 'client' = 1): return x",
+            "def run(): return f()",
+        ],
+        "client",
+    ),
+    "bare annotations": (["x: int = 5\ny: int", "def run():\n    z: NotReal = x\n    return z"], 5),
+    "protocols and generic models": (
+        [
+            "from typing import Protocol, Generic, TypeVar, runtime_checkable\nfrom pydantic import BaseModel\nT = TypeVar('T')\n@runtime_checkable\nclass P(Protocol):\n    def f(self): ...\nclass G(BaseModel, Generic[T]):\n    x: T\nGI = G[int]",
+            "g = G[int](x=1)\ngg = GI(x=2)",
+            "def run(): return isinstance(3, P), g.x, gg.x, GI(x='4').x",
+        ],
+        (False, 1, 2, 4),
+    ),
+    "context managers": (
+        [
+            "import contextlib\nK=1\n@contextlib.contextmanager\ndef c():\n    yield K",
+            "def run():\n    with c() as k: return k",
+        ],
+        1,
+    ),
+    "decorator class with update_wrapper": (
+        [
+            "import functools\nclass D:\n    def __init__(self, fn): functools.update_wrapper(self, fn); self.n = 0\n    def __call__(self, *a): self.n += 1; return self.__wrapped__(*a)",
+            "@D\ndef f(x): return x+1",
+            "def run(): return f(1)",
+        ],
+        2,
+    ),
+    "enums with methods and defaults": (
+        [
+            "import enum\nclass C(enum.IntEnum):\n    A = 1\n    B = enum.auto()\n    @property\n    def d(self): return self.value * M\nM = 10\n@enum.unique\nclass E(str, enum.Enum):\n    X = 'x'",
+            "def f(c=C.A, *, e=E.X): return c.d, e",
+            "def run(): return f()[0], C.B.d, E('x').value",
+        ],
+        (10, 20, "x"),
+    ),
+    "class decorators of the library": (
+        [
+            "import functools\n@functools.total_ordering\nclass V:\n    def __init__(s, n): s.n = n\n    def __eq__(s, o): return s.n == o.n\n    def __lt__(s, o): return s.n < o.n",
+            "def run(): return V(1) >= V(0)",
+        ],
+        True,
+    ),
+    "made together with its table": (
+        [
+            "def make():\n    table = {'a': 1}\n    def get(k): return table[k]\n    return get, table",
+            "get, table = make()",
+            "def run(): return get('a'), table",
+        ],
+        (1, {"a": 1}),
+    ),
+    "dict of classes": (
+        ["class A: n=1\nclass B(A): n=2\nKINDS = {c.__name__: c for c in (A, B)}", "def run(): return KINDS['B'].n"],
+        2,
+    ),
+    "patterns in containers": (
+        [
+            "import re\nBASE = r'\\d+'\nPAT = {'num': re.compile(BASE)}\nP2 = [re.compile('a')]",
+            "def run(): return PAT['num'].findall('a1'), P2[0].pattern",
+        ],
+        (["1"], "a"),
+    ),
+    "operators in a dict": (
+        [
+            "import operator\nOPS = {'+': operator.add, '<': operator.lt, 'l': lambda a, b: a}",
+            "def run(): return OPS['+'](1,2), OPS['<'](1,2), OPS['l'](7,1)",
+        ],
+        (3, True, 7),
+    ),
+    "numpy scalars and types": (
+        [
+            "import numpy as np\nDT = np.float32\nEPS = np.finfo(float).eps\nK = np.int64(3)\nINFO = np.dtype('f4')",
+            "def run(): return float(DT(1)), bool(EPS < 1e-9), int(K), INFO.name",
+        ],
+        (1.0, True, 3, "float32"),
+    ),
+    "pandas values and types": (
+        [
+            "import pandas as pd\nS = pd.Series([1,2], name='x')\nI = pd.Index(['a'])\nT = pd.Timestamp('2024-01-01', tz='UTC')\nNA = pd.NA\nCAT = pd.CategoricalDtype(['a','b'])",
+            "def run(): return int(S.sum()), list(I), T.year, NA is pd.NA, list(CAT.categories)",
+        ],
+        (3, ["a"], 2024, True, ["a", "b"]),
+    ),
+    "alias of a module's object": (
+        ["import os\nenviron = os.environ", "def run(): return environ is os.environ"],
+        True,
+    ),
+    "collections": (
+        [
+            "from collections import Counter, defaultdict, OrderedDict, deque, ChainMap\nC = Counter('aab')\nD = defaultdict(list); D['a'].append(1)\nO = OrderedDict(a=1)\nQ = deque([1], maxlen=3)",
+            "def run(): D['zz']; return C['a'], dict(D), list(O), Q.maxlen",
+        ],
+        (2, {"a": [1], "zz": []}, ["a"], 3),
+    ),
+    "global and class attribute of one name": (
+        [
+            "x = 1\ndef bump():\n    global x\n    x += 1\n    return x",
+            "class K:\n    x = 5\n    def f(self): return x, self.x",
+            "def run(): return K().f()",
+        ],
+        (1, 5),
+    ),
+    "typed dicts by name": (
+        [
+            "from typing import TypedDict, NotRequired\nclass T(TypedDict):\n    a: NotRequired['U']\nclass U(TypedDict):\n    b: int",
+            "def f(t: T) -> U: return t",
+            "def run(): return f({'a': {'b': 1}})",
+        ],
+        {"a": {"b": 1}},
+    ),
+    "overloads": (
+        [
+            "from typing import cast, overload\n@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\ndef f(x): return x",
+            "def run(): return f(1)",
+        ],
+        1,
+    ),
+    "methods assigned later": (
+        [
+            "class A: pass\nA.f = lambda self: G\nsetattr(A, 'g', lambda self: G + 1)\nG = 2",
+            "def run(): return A().f(), A().g()",
+        ],
+        (2, 3),
+    ),
+    "own decorator on a method": (
+        [
+            "def deco(f): return lambda *a: f(*a) + OFF\nOFF = 1\nclass A:\n    @deco\n    def f(self): return 1",
+            "def run(): return A().f()",
+        ],
+        2,
+    ),
+    "star import of values": (["from os.path import *", "def run(): return basename('a/b'), sep"], ("b", "/")),
+    "partialmethod": (
+        [
+            "import functools\nclass A:\n    def f(self, x): return x\n    g = functools.partialmethod(f, 5)",
+            "def run(): return A().g()",
+        ],
+        5,
+    ),
+    "value made by an older version": (
+        ["def f(): return 1\nX = f()\ndef f(): return 2", "def run(): return f(), X"],
+        (2, 1),
+    ),
+    "older class kept": (["class A: n = 1\nB = A", "class A: n = 2", "def run(): return B.n, A.n"], (1, 2)),
+    "default of a lambda": (["K = 3\nf = lambda x, k=K: x * k", "def run(): return f(2)"], 6),
+    "composed functions": (
+        [
+            "compose = lambda f, g: lambda x: f(g(x))\ninc = lambda x: x + 1\ntwo = compose(inc, inc)",
+            "def run(): return two(1)",
+        ],
+        3,
+    ),
+    "lambda in a conditional expression": (
+        ["MODE = 'a'\nscore = (lambda x: x) if MODE == 'a' else (lambda x: -x)", "def run(): return score(2)"],
+        2,
+    ),
+    "long literals": (
+        [
+            "CONFIG = {'a': [1, 2, {'b': (3,)}], 'long': 'x' * 150, 'n': {f'k{i}': i for i in range(40)}}",
+            "def run(): return CONFIG['long'][:2], CONFIG['a'], sum(CONFIG['n'].values()), len(str(CONFIG))",
+        ],
+        ("xx", [1, 2, {"b": (3,)}], 780, 615),
+    ),
+    "names and text of other scripts": (
+        ["größe = 'ü\\u2028\\x0c'\ndef naïve(x): return x + größe", "def run(): return naïve('é')"],
+        "éü\u2028\x0c",
+    ),
+    "indented magic cell": (["%%time\n\n\n    a = 1\n    def f(): return a", "def run(): return f()"], 1),
+    "methods of classes and constants": (
+        [
+            'import datetime\nparse = datetime.datetime.strptime\njoin = ",".join\nclass K:\n    n = 4\n    @classmethod\n    def make(cls): return cls.n\nmake = K.make',
+            'def run(): return parse("2024", "%Y").year, join("ab"), make()',
+        ],
+        (2024, "a,b", 4),
+    ),
 }
 if TYPE_STATEMENTS:
     SAME["type statement"] = (
@@ -525,3 +706,29 @@ def test_loaded_code_computes_what_the_cells_do(nb: Notebook, case: str) -> None
     cells, expected = SAME[case]
     nb.cells(*cells)
     assert nb.both() == expected
+
+
+def test_a_file_executed_in_the_notebook_itself(nb: Notebook, tmp_path: Path) -> None:
+    """``%run -i`` defines in the notebook's namespace; the file is read like a cell."""
+    (tmp_path / "more.py").write_text("def helper(x):\n    return x + K\n")
+    nb.cells("K = 4", f"%run -i {tmp_path / 'more.py'}", "def run(): return helper(1)")
+    assert nb.both() == 5
+    assert "# more.py, line 1\ndef helper" in nb.freeze().source
+
+
+def test_warnings_of_the_compiler_are_not_repeated(nb: Notebook) -> None:
+    """An odd escape was warned about when its cell ran; freezing and loading say nothing, whatever the filters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nb.cells("def f(x): return '\\d' + str(x is 1)", "def run(): return f(2)")
+    assert nb.both() == "\\dFalse"
+
+
+def test_classes_deep_in_large_values_go_in(nb: Notebook) -> None:
+    """The class of one item among many thousands is found."""
+    nb.cells(
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n    n: int\n@dataclass\nclass B:\n    n: int",
+        "many = [A(n) for n in range(11_000)] + [B(5)]",
+        "def run(): return many[-1].n, len(many), type(many[-1]).__name__",
+    )
+    assert nb.both() == (5, 11001, "B")

@@ -1,5 +1,6 @@
 """Generated notebooks: whatever the cells, the loaded code computes what they do, or is refused with a reason."""
 
+# ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings

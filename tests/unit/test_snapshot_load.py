@@ -1,5 +1,6 @@
 """A frozen module: readable, traceable to its cells, and loaded only as far as it is needed."""
 
+# ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
 import gc

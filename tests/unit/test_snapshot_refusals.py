@@ -1,5 +1,6 @@
 """What can't travel is refused when a run starts: the name, where it is used, and what to do."""
 
+# ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
 import sys

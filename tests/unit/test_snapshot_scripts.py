@@ -1,5 +1,6 @@
 """Scripts and prompts are frozen like notebooks; kernels with real cells too; and no kernel is needed to load."""
 
+# ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
 import subprocess

@@ -1,5 +1,6 @@
 """A worker executes only code that was signed with its key."""
 
+# ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
 import json
@@ -65,7 +66,7 @@ def test_the_message_tells_what_is_wrong() -> None:
     packed = SNAPSHOT.pack(KEY)
     with pytest.raises(UntrustedCode, match="has no signature"):
         Snapshot.unpack(zlib.compress(b"{}"), KEY)
-    with pytest.raises(UntrustedCode, match="signed with another key.*KAIGENTS_SIGNING_KEY"):
+    with pytest.raises(UntrustedCode, match=r"signed with another key.*KAIGENTS_SIGNING_KEY"):
         Snapshot.unpack(packed, OTHER)
     with pytest.raises(UntrustedCode, match="altered after it was signed"):
         Snapshot.unpack(packed[:-1] + b"x", KEY)

@@ -1,5 +1,6 @@
 """Tracebacks show the analyst's cells and the libraries they call, and nothing of the machinery."""
 
+# ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
 import asyncio
