@@ -16,10 +16,13 @@ from datetime import datetime
 from types import CodeType, FrameType
 from typing import Any
 
+from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
+
 from kaigents_nb.history.changes import CODE_TYPES, KEPT_BYTES, ChangeLog, Slot
 from kaigents_nb.history.keep import Keeper
 from kaigents_nb.history.records import Call, Frame, Raised, Row, Wait
 from kaigents_nb.history.statements import Inlined, Statements
+from kaigents_nb.runtime.forbidden import way_out
 
 _RETURNED = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 _SUSPENDED = {dis.opmap[name] for name in ("YIELD_VALUE", "RESUME")}
@@ -31,7 +34,14 @@ _HIDDEN_FUNCTIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexp
 """Parts of a statement; their work counts as that of its line."""
 _ASYNCIO_SLEEP = asyncio.sleep.__code__
 
+KEPT_LINES = 1_000_000
+"""The longest trace; an agent that goes round and round without end is stopped there."""
+
 Tracer = Callable[[FrameType, str, Any], Any]
+
+
+class Enough(BaseException):
+    """Ends a replay; no ``except Exception`` of an agent catches it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,16 +58,19 @@ class _Function:
 class Recorder:
     """Collects rows and changes while its trace function is set."""
 
-    def __init__(self, filename: str, statements: Statements, max_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self, filename: str, statements: Statements, max_bytes: int = KEPT_BYTES, max_lines: int = KEPT_LINES
+    ) -> None:
         self.rows: list[Row] = []
         self.frames: list[Frame] = []
         self.calls: list[Call] = []
         self.waits: list[Wait] = []
         self.log = ChangeLog(self.rows, max_bytes)
-        self.problem: Exception | None = None
-        """Why recording stopped, should it ever: an error of this library."""
+        self.problem: BaseException | None = None
+        """Why recording stopped: :class:`Enough`, or an error of this library."""
         self._filename = filename
         self._statements = statements
+        self._max_lines = max_lines
         self._open: dict[FrameType, _Watched] = {}
         self._functions: dict[CodeType, Any] = {}
         self._branches: dict[Any, int] = {}
@@ -169,6 +182,9 @@ class Recorder:
 
     def line(self, frame: Frame, line: int) -> None:
         """Add a row."""
+        if len(self.rows) >= self._max_lines:
+            self.problem = Enough(f"it has more than {self._max_lines:,} lines, and no more are kept")
+            raise self.problem
         frame.last_row = len(self.rows)
         self.rows.append(Row(self._event_id, self._time, frame.number, line))
 
@@ -177,8 +193,9 @@ class Recorder:
         known = self._errors.get(id(error))
         if known is None:
             keeper = Keeper()
-            copied = keeper.copy(error)
-            record = Raised(len(self._errors), _text(error), copied if keeper.whole else None, row)
+            said = way_out(error) if isinstance(error, RestrictedWorkflowAccessError) else error
+            copied = keeper.copy(said)
+            record = Raised(len(self._errors), _text(said), copied if keeper.whole else None, row)
             known = self._errors[id(error)] = (error, record)
         return known[1]
 

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from kaigents_nb.errors import HistoryGone, KaigentsError, ReplayDiverged
 from kaigents_nb.history.changes import KEPT_BYTES
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.recorder import Recorder
+from kaigents_nb.history.recorder import Enough, Recorder
 from kaigents_nb.history.records import Call, Change, Frame, Row, Wait
 from kaigents_nb.history.replay import headline, replay
 from kaigents_nb.history.statements import Statements
@@ -341,6 +341,8 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
 
 def _problem(run_id: str, recorder: Recorder, failure: Exception | None) -> str:
     seen = f"What was executed until event {recorder.rows[-1].event_id} can still be seen." if recorder.rows else ""
+    if isinstance(recorder.problem, Enough):
+        return f"The trace of run {run_id!r} is not whole: {recorder.problem}."
     if failure is not None:
         return (
             f"Replaying run {run_id!r} no longer gives its history: {headline(failure)}. "

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from kaigents_nb.history.keep import Keeper, same
-from kaigents_nb.history.recorder import Recorder
+from kaigents_nb.history.recorder import Enough, Recorder
 from kaigents_nb.history.records import DELETED
 from kaigents_nb.history.statements import Statements
 
@@ -442,6 +442,27 @@ def test_memory_is_bounded():
     assert recorder.rows[recorder.log.limit_row].line == 4
     assert [c.value for c in recorder.log.changes if c.name == "total"][-1] == 190
     assert recorder.log.size_bytes < 600_000
+
+
+def test_endless_agent_is_stopped():
+    """A trace has an end even where the agent has none."""
+    source = "async def run():\n    while True:\n        try:\n            n = 1\n        except Exception:\n            n = 0\n"
+    namespace: dict[str, Any] = {}
+    exec(compile(source, FILE, "exec"), namespace)
+    recorder = Recorder(FILE, Statements(source), max_lines=100)
+    recorder.at(1, NOW)
+
+    async def call() -> None:
+        before = sys.gettrace()
+        sys.settrace(recorder.trace_function)
+        try:
+            await namespace["run"]()
+        finally:
+            sys.settrace(before)
+
+    with pytest.raises(Enough, match="more than 100 lines"):
+        asyncio.run(call())
+    assert len(recorder.rows) == 100 and isinstance(recorder.problem, Enough)
 
 
 def test_recorder_never_throws_into_the_agent():
