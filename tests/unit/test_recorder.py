@@ -446,7 +446,8 @@ def test_memory_is_bounded():
 
 def test_endless_agent_is_stopped():
     """A trace has an end even where the agent has none."""
-    source = "async def run():\n    while True:\n        try:\n            pass\n        except Exception:\n            pass\n"
+    body = "        try:\n            pass\n        except Exception:\n            pass\n"
+    source = "async def run():\n    while True:\n" + body
     namespace: dict[str, Any] = {}
     exec(compile(source, FILE, "exec"), namespace)
     recorder = Recorder(FILE, Statements(source), max_lines=100)
