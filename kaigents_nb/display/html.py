@@ -88,7 +88,7 @@ def head_html(view: RunView) -> str:
         about.append(f"took {esc(words.span(view.started, view.ended))}")
     if view.arguments:
         about.append(f"with {code(words.line(view.arguments, 160))}")
-    about += [f"{esc(name, words.LINE)} {code(origin)}" for name, origin in view.lineage.items()]
+    about += [f"{esc(name, words.LINE)} {code(origin)}" for name, origin in words.lineage(view)]
     name = f'<strong style="font-size: 1.15em">{esc(view.agent, words.LINE)}</strong>'
     parts = [
         f"<div>{name} &nbsp;{state(view.status, words.state(view))}</div>",
@@ -129,7 +129,7 @@ def steps_html(view: RunView) -> str:
         [
             esc(step.name, words.LINE),
             state(step.status, words.step_state(step)),
-            f'<span style="white-space: nowrap">{esc(words.span(step.started, step.ended))}</span>',
+            f'<span style="white-space: nowrap">{esc(words.step_time(step))}</span>',
             str(step.attempt or ""),
             _note(step),
         ]

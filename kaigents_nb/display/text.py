@@ -90,7 +90,8 @@ def _head(view: RunView) -> str:
     lines.append(" · ".join(about))
     if view.arguments:
         lines.append(f"arguments: {words.line(view.arguments)}")
-    lines += [f"{words.line(name)}: {words.line(origin)}" for name, origin in view.lineage.items()]
+    if origins := words.lineage(view):
+        lines.append(" · ".join(f"{words.line(label)} {words.line(origin)}" for label, origin in origins))
     lines += [f"! {text}" for text in words.next_steps(view)]
     lines += [f"note: {words.line(notice)}" for notice in view.notices]
     return "\n".join(lines)
@@ -117,10 +118,7 @@ def _decided(gate: GateView) -> str:
 
 def _steps(view: RunView) -> str:
     steps, hidden = words.shown_steps(view)
-    rows = [
-        (words.line(step.name, 40), words.step_state(step), words.span(step.started, step.ended), _note(step))
-        for step in steps
-    ]
+    rows = [(words.line(step.name, 40), words.step_state(step), words.step_time(step), _note(step)) for step in steps]
     names, states, times = (max(len(row[at]) for row in rows) for at in range(3))
     lines = [f"Steps ({len(view.steps)})"]
     if hidden:

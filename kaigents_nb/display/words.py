@@ -18,6 +18,11 @@ STEP_WORDS: Final[Mapping[str, str]] = {
     "scheduled": "queued",
     "completed": "done",
 }
+LINEAGE_WORDS: Final[Mapping[str, str]] = {
+    "forked_from": "forked from",
+    "forked_at": "at",
+    "forked_edits": "changed",
+}
 
 # Bounds of what is shown, in characters. The whole of it stays in the history.
 LINE, PARAGRAPH, PAGE = 300, 4_000, 12_000
@@ -112,8 +117,23 @@ def state(view: RunView) -> str:
 
 
 def step_state(step: StepView) -> str:
-    """Return the step's state in words."""
-    return STEP_WORDS.get(step.status, step.status)
+    """Return the step's state in words; what a fork took over did not run in it."""
+    told = STEP_WORDS.get(step.status, step.status)
+    if not step.reused:
+        return told
+    return "taken over" if step.status == "completed" else f"{told}, taken over"
+
+
+def step_time(step: StepView) -> str:
+    """Return how long the step took, or since when it runs; nothing where a fork took it over."""
+    return "" if step.reused else span(step.started, step.ended)
+
+
+def lineage(view: RunView) -> list[tuple[str, str]]:
+    """Return where a fork comes from: labels and texts, the run first."""
+    known = [name for name in LINEAGE_WORDS if name in view.lineage]
+    names = known + [name for name in view.lineage if name not in LINEAGE_WORDS]
+    return [(LINEAGE_WORDS.get(name, name), view.lineage[name]) for name in names if view.lineage[name]]
 
 
 def progress(now: Progress) -> str:

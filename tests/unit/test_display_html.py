@@ -214,6 +214,22 @@ Temporal UI: http://127.0.0.1:8233/x"""
     )
 
 
+def test_a_fork_says_where_it_comes_from_and_what_did_not_run() -> None:
+    """The head names the first run, point and edits; steps that were taken over show no time of their own."""
+    taken = StepView("1", "load", "completed", 0, START, START, START, reused=True)
+    view = a_view(
+        "completed",
+        steps=(taken, replace(taken, call="2", name="guess", status="failed", error="KeyError: 'x'")),
+        lineage={"forked_at": "fit (call 3)", "forked_edits": "", "forked_from": "run-1"},
+    )
+    text = run_text(view)
+    assert "forked from run-1 · at fit (call 3)\n" in text
+    assert re.search(r"load +taken over\n +guess +failed, taken over", text)
+    read = safe(run_html(view)).text
+    assert "forked from run-1 · at fit (call 3)" in " ".join(read.split())
+    assert "0.00 s" not in text + read
+
+
 def test_huge_texts_are_bounded() -> None:
     """A step that prints for ever and a thousand steps don't make a page that stops the browser."""
     huge = "x" * 5_000_000
