@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import gc
 import ipaddress
 import os
@@ -222,16 +221,21 @@ class Connection:
         return False  # new attributes need a moment until a server knows them; the next connection uses it
 
 
-@functools.cache
 def _quiet_runtime() -> Runtime:
     """The SDK's core, without its warnings in the notebook: what they are about shows on the card."""
-    log = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
-    return Runtime(telemetry=TelemetryConfig(logging=log))
+    global _runtime
+    if _runtime is None:
+        log = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+        _runtime = Runtime(telemetry=TelemetryConfig(logging=log))
+    return _runtime
 
 
 _EXIT_PAUSE_S = 0.1
 
 _current: Connection | None = None
+_runtime: Runtime | None = None
+_inherited: list[object] = []
+"""In a forked process: what belongs to its parent."""
 _lock = threading.RLock()
 
 
@@ -357,11 +361,24 @@ def _drain_at_exit() -> None:
     # Executors are closed before ordinary atexit callbacks run, and the SDK's worker needs its own to drain.
     register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
     register(_leave)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget)
+
+
+def _forget() -> None:
+    """In a process forked from this one (``multiprocessing`` in a step): threads and sockets stayed with the parent."""
+    global _current, _lock, _runtime
+    # Kept, not dropped: letting go of the SDK's core would wait for threads that are not here.
+    _inherited.extend((_current, _runtime))
+    _current, _runtime, _lock = None, None, threading.RLock()
 
 
 def _leave() -> None:
+    global _runtime
+    if _runtime is None:
+        return  # forked, and never connected by itself
     disconnect()
     # Let go of the SDK's core while the interpreter is whole: its threads must not meet a half-finalized one.
-    _quiet_runtime.cache_clear()
+    _runtime = None
     gc.collect()
     time.sleep(_EXIT_PAUSE_S)

@@ -7,6 +7,7 @@ the three it is and how to build the analyst's own exception again.
 from __future__ import annotations
 
 import builtins
+import functools
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -125,6 +126,7 @@ def to_failure(error: BaseException, traceback: str, kind: str, limit: int = _TR
         {
             "do": kind,
             "class": [module, qualname],
+            "base": next(base.__name__ for base in cls.__mro__ if base.__module__ == "builtins"),
             "args": [_argument(item) for item in _arguments(error)[:_ITEMS_LIMIT]],
             "attributes": {k: v for k, v in list(vars(error).items())[:_ITEMS_LIMIT] if _plain(v)},
             "traceback": clean(traceback, limit),
@@ -161,7 +163,8 @@ def details(failure: BaseException | None) -> dict[str, Any]:
 def rebuild(failure: BaseException | None, resolve: TypeResolver) -> BaseException:
     """Return the analyst's own exception, with the step's traceback as its cause.
 
-    An exception class that the agent's code does not know becomes a :class:`StepFailed`.
+    An exception class that the agent's code does not know becomes a :class:`StepFailed` that is also what its class
+    was derived from: ``except ValueError`` works for any ``ValueError``.
     """
     if isinstance(failure, TemporalTimeout):
         return TimeoutError(f"The step took too long ({failure.message}).")
@@ -175,7 +178,7 @@ def rebuild(failure: BaseException | None, resolve: TypeResolver) -> BaseExcepti
         if cls is not None:
             error = _instance(cls, tuple(known.get("args", ())), known.get("attributes", {}))
     if error is None:
-        error = StepFailed(failure.message)
+        error = _stand_in(str(known.get("base", "")), failure.message)
     error.__cause__ = StepTraceback(known["traceback"]) if known.get("traceback") else failure
     return error
 
@@ -194,6 +197,23 @@ def _instance(cls: type[BaseException], args: tuple[Any, ...], attributes: dict[
     except Exception:  # noqa: BLE001 - the analyst's own __new__, or a class such as ExceptionGroup
         return None
     return error
+
+
+def _stand_in(base: str, message: str) -> StepFailed:
+    known = getattr(builtins, base, None)
+    for cls in known.__mro__ if isinstance(known, type) and issubclass(known, Exception) else ():
+        if cls is Exception:
+            break
+        try:
+            return _failed_as(cls)(message)
+        except TypeError:
+            continue  # ExceptionGroup, UnicodeDecodeError: want more than a message
+    return StepFailed(message)
+
+
+@functools.cache
+def _failed_as(cls: type[Exception]) -> type[StepFailed]:
+    return type(StepFailed.__name__, (StepFailed, cls), {"__module__": errors.__name__, "__str__": Exception.__str__})
 
 
 def _exception_class(module: str, qualname: str, resolve: TypeResolver) -> type[BaseException] | None:

@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 
 from kaigents_nb.errors import ForbiddenInStep
+from kaigents_nb.values.brief import brief
 
 T = TypeVar("T")
 
@@ -70,12 +71,12 @@ class LoopThread:
 
 def contained(error: BaseException) -> Exception:
     """Return an error that a loop can carry: ``SystemExit`` and its kin would end the thread of whoever awaits it."""
-    told = f"{type(error).__name__}({', '.join(map(repr, error.args))})"
     carried: Exception
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    told = brief(error)
     if isinstance(error, (StopIteration, asyncio.CancelledError)):
         carried = RuntimeError(f"The step raised {told} by itself.")
-    elif isinstance(error, Exception):
-        return error
     else:
         carried = ForbiddenInStep(
             f"The step raised {told}, which would end the process that executes it. Return, or raise an Exception."
