@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ from kaigents_nb.runtime.protocol import (
     Launch,
     StepCall,
     from_wire,
+    is_decision,
 )
 from kaigents_nb.runtime.seeds import Seed
 
@@ -304,7 +305,7 @@ class RunFold:
     def _on_update(self, event: HistoryEvent) -> None:
         request = event.workflow_execution_update_accepted_event_attributes.accepted_request
         if request.input.name == DECIDE_UPDATE:
-            self._decided(plain(request.input.args.payloads[0]), event, "update")
+            self._decided(request.input.args.payloads, event, "update")
 
     def _on_timer_started(self, event: HistoryEvent) -> None:
         if event.HasField("user_metadata") and plain(event.user_metadata.summary) == SLEEP_SUMMARY:
@@ -327,13 +328,19 @@ class RunFold:
 
     def _on_signal(self, event: HistoryEvent) -> None:
         data = event.workflow_execution_signaled_event_attributes
-        if data.signal_name == MEND_SIGNAL:
+        if data.signal_name == MEND_SIGNAL and len(data.input.payloads) == 3:
             self.mends.append((tuple(plain(data.input.payloads[0])), data.input.payloads[2]))
         if data.signal_name == DECIDE_SIGNAL:
-            self._decided(plain(data.input.payloads[0]), event, "signal")
+            self._decided(data.input.payloads, event, "signal")
 
-    def _decided(self, decision: dict[str, Any], event: HistoryEvent, way: str) -> None:
-        gate = self.gates.get(decision["gate"])
+    def _decided(self, payloads: Sequence[Payload], event: HistoryEvent, way: str) -> None:
+        try:
+            decision = dict(plain(payloads[0]))
+            gate = self.gates.get(decision["gate"])
+        except (LookupError, ValueError, TypeError):
+            return  # not from us
+        if not is_decision(decision, gate.options if gate else (decision.get("choice", ""),)):
+            return
         first = gate is not None and gate.is_open
         again = gate is not None and gate.decision is not None and gate.decision["id"] == decision["id"]
         if gate is not None and first:

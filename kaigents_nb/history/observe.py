@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -24,6 +25,7 @@ from kaigents_nb.history.types import RunTypes
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, shown
+from kaigents_nb.runtime.protocol import DECIDE_SIGNAL
 from kaigents_nb.runtime.seeds import unpack_seeds
 from kaigents_nb.runtime.worker import identity, identity_is_dead
 
@@ -69,6 +71,7 @@ class Observer:
     async def _take(self, event: HistoryEvent) -> bool:
         if event.event_id <= self.fold.last_event:
             return False
+        await complete(self._connection, event)
         self.fold.add(event)
         if self.fold.seeds_payload is not None:
             payload = await self.types.fetched(self.fold.seeds_payload)
@@ -243,6 +246,20 @@ class Observer:
     def _url(self) -> str:
         ui = self._connection.ui_url
         return f"{ui}/namespaces/{self._connection.namespace}/workflows/{self._run_id}" if ui else ""
+
+
+async def complete(connection: Connection, event: HistoryEvent) -> None:
+    """Put what a person wrote into the event of the decision: it may be long enough to lie in a file."""
+    for payload in _decision(event):
+        payload.CopyFrom(await connection.fetch(payload))
+
+
+def _decision(event: HistoryEvent) -> Sequence[Payload]:
+    if event.HasField("workflow_execution_update_accepted_event_attributes"):
+        return event.workflow_execution_update_accepted_event_attributes.accepted_request.input.args.payloads
+    if event.workflow_execution_signaled_event_attributes.signal_name == DECIDE_SIGNAL:
+        return event.workflow_execution_signaled_event_attributes.input.payloads
+    return ()
 
 
 def _arguments(fold: RunFold) -> str:

@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from kaigents_nb.errors import HistoryGone, KaigentsError, ReplayDiverged
 from kaigents_nb.history.changes import KEPT_BYTES
 from kaigents_nb.history.fold import RunFold
+from kaigents_nb.history.observe import complete
 from kaigents_nb.history.recorder import Enough, Recorder
 from kaigents_nb.history.records import Call, Change, Frame, Row, Wait
 from kaigents_nb.history.replay import headline, replay
@@ -307,6 +308,7 @@ def _halted(parked: tuple[str, ...], description: WorkflowExecutionDescription) 
 async def _replayed(connection: Connection, run_id: str, events: list[HistoryEvent], max_bytes: int) -> Trace:
     fold = RunFold()
     for event in events:
+        await complete(connection, event)
         fold.add(event)
     code = await RunTypes(connection, fold).code()
     if code is None:

@@ -36,12 +36,14 @@ from kaigents_nb.runtime.protocol import (
     MEMO_GATE,
     MEMO_STATE,
     MEND_SIGNAL,
+    NO_DECISION,
     NO_OPEN_GATE,
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
     Launch,
     StepCall,
     from_wire,
+    is_decision,
     to_wire,
 )
 from kaigents_nb.runtime.sandbox import unwrap
@@ -158,10 +160,10 @@ class AgentWorkflow:
         if kept is not None and kept.get("question") == gate.question:
             self._decisions[number] = kept
         else:
+            details = raw(gate.details, f"details of the gate {gate.question!r}")
             self._gates[number] = gate
             self._opened[number] = workflow.now()
-            details_key = MEMO_GATE.format(gate=number)
-            self._publish({details_key: raw(gate.details, f"details of the gate {gate.question!r}")})
+            self._publish({MEMO_GATE.format(gate=number): details})
             # No finally: a run that leaves the worker's memory is closed here too, and must not act.
             try:
                 await workflow.wait_condition(lambda: number in self._decisions)
@@ -210,7 +212,7 @@ class AgentWorkflow:
 
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         """Run one call to its end: over retries (Temporal's), parking, mending and "retry now" (ours)."""
-        start = 0
+        start, cancelled = 0, _cancelled()
         while True:
             start += 1
             handle = self._start_activity(call, start, step, payloads, header)
@@ -219,7 +221,7 @@ class AgentWorkflow:
                 result = await handle
                 break
             except ActivityError as error:
-                if call in self._renewed:
+                if call in self._renewed and _cancelled() == cancelled:
                     continue
                 if isinstance(error.cause, CancelledError):
                     raise asyncio.CancelledError from None
@@ -375,11 +377,14 @@ class AgentWorkflow:
             raise ApplicationError("The gate is decided.", dict(taken), type=ALREADY_DECIDED)
         if taken is None and gate not in self._gates:
             raise ApplicationError(f"No open gate {gate!r}.", type=NO_OPEN_GATE)
+        if taken is None and not is_decision(decision, self._gates[gate].options):
+            raise ApplicationError(f"Not a decision for gate {gate!r}.", type=NO_DECISION)
 
     @workflow.signal(name=DECIDE_SIGNAL)
     def decide_later(self, decision: dict[str, Any]) -> None:
         """Take a decision that the server kept while no worker was there; the first one wins."""
-        if decision["gate"] in self._gates:
+        gate = self._gates.get(str(decision.get("gate")))
+        if gate is not None and is_decision(decision, gate.options):
             self._decide(decision)
 
     def _decide(self, decision: Mapping[str, Any]) -> None:
@@ -389,21 +394,29 @@ class AgentWorkflow:
             self._decisions[gate] = {**decision, "question": question}
 
     @workflow.signal(name=MEND_SIGNAL)
-    def mend(self, steps: list[str], calls: list[str], code: str) -> None:
+    def mend(self, steps: list[str] | None = None, calls: list[str] | None = None, code: str = "") -> None:
         """Give steps new code (by its digest) and start the named calls again."""
-        for step in steps:
-            self._mended[step] = code_by_digest(code)
-        self.retry_now(calls)
+        # An exception in a signal would stop the run for good: what is not in order is left alone.
+        mended = held(code)
+        if mended is not None:
+            self._mended.update(dict.fromkeys(steps or (), mended))
+            self.retry_now(calls)
 
     @workflow.signal(name=RETRY_SIGNAL)
-    def retry_now(self, calls: list[str]) -> None:
+    def retry_now(self, calls: list[str] | None = None) -> None:
         """Start calls again that wait for a retry or are parked."""
-        for call in calls:
+        for call in calls or ():
             if call in self._in_flight:
                 self._renewed.add(call)
                 self._in_flight[call].cancel()
             elif call in self._parked:
                 self._renewed.add(call)
+
+
+def _cancelled() -> int:
+    """How often the current task was asked to stop."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def code_by_digest(digest: str) -> Code:

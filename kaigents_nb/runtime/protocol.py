@@ -8,10 +8,12 @@ is stored once. Changing a shape here breaks runs in flight: the golden historie
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
+
+from kaigents_nb.authoring.gate import APPROVE, REJECT
 
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
@@ -45,6 +47,7 @@ BUG = "kaigents.bug"
 """First detail of a failure that parks the run; any other failure is raised in the agent."""
 ALREADY_DECIDED = "AlreadyDecided"
 NO_OPEN_GATE = "NoOpenGate"
+NO_DECISION = "NoDecision"
 
 T = TypeVar("T")
 
@@ -87,6 +90,27 @@ class StepCall:
 
 
 _DEFAULTS = {kind: {item.name: item.default for item in fields(kind)} for kind in (Launch, StepCall)}
+
+
+def is_decision(data: object, options: Sequence[str]) -> bool:
+    """Whether something that came as a decision is one for a gate with these options.
+
+    Every client of the server may send one; what is not in order must neither stop a run nor count.
+    """
+    if not isinstance(data, Mapping):
+        return False
+    shape = {"id": str, "gate": str, "approved": bool, "choice": str}
+    if not all(isinstance(data.get(key), kind) for key, kind in shape.items()):
+        return False
+    if not isinstance(data.get("values", {}), Mapping):
+        return False
+    if not all(isinstance(data.get(key, ""), str) for key in ("comment", "by", "at")):
+        return False
+    try:
+        datetime.fromisoformat(data.get("at") or "2000-01-01")
+    except ValueError:
+        return False
+    return data["choice"] in ((options or (APPROVE,)) if data["approved"] else (REJECT,))
 
 
 def to_wire(header: Launch | StepCall) -> dict[str, Any]:
