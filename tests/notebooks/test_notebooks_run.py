@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import psutil
 import pytest
 from nbclient import NotebookClient
@@ -178,3 +180,24 @@ def test_analyst_pipeline(execute: Execute, tmp_path: Path, published: bool) -> 
         assert "Released by Grace" in report.read_text()
     (plot,) = [cell for cell in notebook.cells if cell.id == "plot"]
     assert any("image/png" in output.get("data", {}) for output in plot.outputs)
+
+
+def test_time_travel(execute: Execute, tmp_path: Path) -> None:
+    """A run goes wrong at its seventh step; the fork runs from there with the mended cell, and nothing before it."""
+    notebook = execute("05_time_travel")
+    assert "ValueError: The buildings used 5,049,576 kWh" in text(notebook, "failed")
+    assert "raise ValueError" in text(notebook, "failure")
+    assert "5040000.0" in text(notebook, "prev")
+    assert "5048736.0" in text(notebook, "variables")
+    for shown in ("step", "explore"):
+        assert "building = 'pool'" in text(notebook, shown)
+        assert "* days = DataFrame 7 × 2: day, kwh" in text(notebook, shown)
+
+    used = pd.read_csv(tmp_path / "report.csv").set_index("building")["kwh"]
+    assert used["pool"] == 5040
+    assert used.sum() == 14_616
+    buildings = ["town hall", "library", "school", "museum", "depot", "theatre", "pool", "fire station"]
+    first, after = [f"daily_use {building}" for building in buildings], ["main_meter", "write_report"]
+    assert (tmp_path / "ledger.txt").read_text().splitlines() == [*first, "main_meter", *first[6:], *after]
+    assert "step output" in text(notebook, "diff").splitlines()[1]
+    assert re.search(r"\bcompleted\b[\s\S]+\bfailed\b", text(notebook, "runs"))
