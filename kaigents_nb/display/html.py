@@ -28,6 +28,8 @@ from kaigents_nb.display.markup import (
 )
 from kaigents_nb.history.view import GateView, RunView, StepView
 
+LINK = "color: inherit; text-decoration: underline"
+
 
 def run_html(view: RunView, failure: str = "") -> str:
     """Return the whole card of a run as one static HTML element; ``failure`` is HTML of the moment it failed."""
@@ -197,7 +199,7 @@ def foot_html(view: RunView) -> str:
     url = view.url.strip()
     if not url.lower().startswith(("http://", "https://")):
         return ""
-    link = f'<a href="{esc(url, 2_000)}" target="_blank" rel="noopener noreferrer" style="color: inherit">'
+    link = f'<a href="{esc(url, 2_000)}" target="_blank" rel="noopener noreferrer" style="{LINK}">'
     return base(f'<div style="{QUIET}">{link}Open in Temporal UI</a></div>')
 
 
