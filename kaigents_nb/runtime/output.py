@@ -33,6 +33,7 @@ class Output:
         return "[… earlier output left out]\n" + self._text[-LIMIT_CHARS:]
 
     def __enter__(self) -> Output:
+        route_output()  # somebody may have put another stream there since the worker started
         self._token = _capturing.set(self)
         return self
 
