@@ -77,6 +77,12 @@ class _Side:
     def moment(self, call: str, kinds: tuple[str, ...]) -> int | None:
         return next((known.row for known in self.trace.calls if known.call == call and known.kind in kinds), None)
 
+    def ended(self, call: Call, moment: int | None) -> int | None:
+        """The event that brought a call's outcome; what a fork took over was there when the line asked for it."""
+        if call.seed is not None and moment is not None:
+            return self.trace.rows[moment].event_id
+        return call.closed_event or None
+
 
 def _first(row: dict[str, Any]) -> int:
     return min(event for event in (row["event_a"], row["event_b"], 2**62) if event is not None)
@@ -182,7 +188,7 @@ async def _call(a: _Side, mine: Call, b: _Side, its: Call) -> list[dict[str, Any
         sides = [
             (
                 await _value(side, call.result) if call.result is not None else _error(call) or _ABSENT,
-                call.closed_event or None,
+                side.ended(call, moment),
                 moment,
             )
             for side, call, moment in ((a, mine, moments[0]), (b, its, moments[1]))

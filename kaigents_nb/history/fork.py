@@ -109,7 +109,7 @@ def fork(
 def _default_point(fold: RunFold, values: Mapping[StepKey, Any]) -> Any:
     """After the first edited output, for what came later was computed from it; else before what failed."""
     edited = [int(find_call(fold, key).view.call) for key in values]
-    return Point(f"after call {min(edited)}", call=min(edited) + 1) if edited else "failed"
+    return Point(f"call {min(edited) + 1}", call=min(edited) + 1) if edited else "failed"
 
 
 def find_point(fold: RunFold, at: Any) -> Point:
@@ -141,8 +141,9 @@ def _failed_point(fold: RunFold) -> Point:
         raise NoSuchMoment(
             f"Nothing failed in run {fold.run_id!r}. Fork at a step: {_known(fold)}; at an event id; or at 'start'."
         )
-    names = ", ".join(f"{call.view.name} (call {call.view.call})" for call in failing) or "the end"
-    return Point(f"failed: {names}", event_id=fold.last_event, redo=frozenset(call.view.call for call in failing))
+    names = ", ".join(f"{call.view.name} (call {call.view.call})" for call in failing)
+    text = f"the failure: {names}" if names else "the failure"
+    return Point(text, event_id=fold.last_event, redo=frozenset(call.view.call for call in failing))
 
 
 def find_call(fold: RunFold, key: StepKey) -> Call:

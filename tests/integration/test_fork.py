@@ -106,7 +106,7 @@ def test_edited_outputs_replace_recorded_ones(tmp_path):
     assert lines(ledger)[10:] == ["9"]
     lineage = fork.view().lineage
     assert lineage["forked_from"] == run.id
-    assert "work" in lineage["forked_edits"]
+    assert (lineage["forked_at"], lineage["forked_edits"]) == ("call 10", "work (call 9)")
     table = eventually(lambda: (t := kg.runs("ten_steps"))[t["run_id"] == fork.id].to_dict("records"))
     assert table[0]["forked_from"] == run.id
 
