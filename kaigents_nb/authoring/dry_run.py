@@ -53,7 +53,8 @@ def _nested_asyncio() -> Any:
         except ImportError:
             continue
     raise ImportError(
-        "dry_run() in a notebook needs nest-asyncio: pip install 'kaigents-nb[dry-run]'. In a terminal it needs nothing."
+        "dry_run() in a notebook needs nest-asyncio: pip install 'kaigents-nb[dry-run]'. "
+        "In a terminal it needs nothing."
     )
 
 

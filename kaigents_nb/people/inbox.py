@@ -20,8 +20,8 @@ def pending() -> pd.DataFrame:
     """Return the open gates over all runs, one row per gate: (n_gates, 6), longest waiting first.
 
     Columns: ``run_id, agent, gate, question`` (str), ``options`` (list of str), ``opened`` (datetime64, UTC). Empty
-    case: the same columns, zero rows. Source: the server's index, which follows the runs within about a second; runs need no
-    worker for it.
+    case: the same columns, zero rows. Source: the server's index, which follows the runs within about a second; runs
+    need no worker for it.
 
     Examples
     --------

@@ -135,8 +135,8 @@ class Connection:
         """
         if not pid_path(self.data_dir).exists():
             raise ServerNotReady(
-                f"The server of {self.data_dir} was stopped. `kaigents-nb server start` or kg.connect() starts it again; "
-                "runs are safe."
+                f"The server of {self.data_dir} was stopped. `kaigents-nb server start` or kg.connect() starts it "
+                "again; runs are safe."
             )
         address = server.ensure(self.data_dir).address
         if address != self.address:
