@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,8 +63,9 @@ async def decide(
     values: Mapping[str, Any] | None,
     comment: str,
     by: str | None,
+    seen: Sequence[OpenGate] = (),
 ) -> Decision:
-    """Take a decision; exactly one wins.
+    """Take a decision; exactly one wins. ``seen`` are gates that the caller knows of; another one is looked up.
 
     Raises
     ------
@@ -75,7 +76,9 @@ async def decide(
     ValueError
         When the choice is not among the gate's options, or one must be named.
     """
-    found = await _find(connection, run_id, gate)
+    chosen = _matching(seen, run_id, gate)
+    # A gate that the caller has seen is not looked up: whether it is still open, the run itself knows best.
+    found = chosen[0] if len(chosen) == 1 else await _find(connection, run_id, gate)
     decision: dict[str, Any] = {
         "id": uuid.uuid4().hex,
         "gate": found.gate,
@@ -129,9 +132,7 @@ def to_decision(decision: Mapping[str, Any]) -> Decision:
 
 async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGate:
     gates = await open_gates(connection, run_id)
-    matching = [item for item in gates if gate is None or gate in (item.gate, item.question)]
-    # Gates are numbered in each run: a number means the run's own gate before one of an agent it called.
-    chosen = [item for item in matching if gate is not None and item.run_id == run_id] or matching
+    chosen = _matching(gates, run_id, gate)
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
@@ -144,6 +145,12 @@ async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGa
         f"Run {run_id!r} has no open gate{f' {gate!r}' if gate else ''}. "
         + (f"Open: {known}." if known else "Nothing waits for a decision; run.status says what it does.")
     )
+
+
+def _matching(gates: Sequence[OpenGate], run_id: str, gate: str | None) -> list[OpenGate]:
+    matching = [item for item in gates if gate is None or gate in (item.gate, item.question)]
+    # Gates are numbered in each run: a number means the run's own gate before one of an agent it called.
+    return [item for item in matching if gate is not None and item.run_id == run_id] or matching
 
 
 def _call(gate: OpenGate, run_id: str) -> str:

@@ -48,6 +48,8 @@ class Run(LookingBack):
         self._connection = connection
         self._watch: Watch | None = None
         self._observer = Observer(connection, run_id)
+        self._seen: list[OpenGate] = []
+        """Open gates that this handle has shown since the last decision."""
         self.id = run_id
 
     # What it is doing.
@@ -175,6 +177,7 @@ class Run(LookingBack):
             grown = True
             while grown:
                 if gates := await open_gates(self._connection, self.id):
+                    self._seen = gates
                     return gates[0]
                 try:
                     # A gate of a called agent shows in that one's history, so look now and then.
@@ -198,7 +201,8 @@ class Run(LookingBack):
 
     def pending(self) -> pd.DataFrame:
         """Return the open gates of this run and the agents it called; columns as in ``kg.pending()``."""
-        return tables.gates_frame(self._connection.run(lambda: open_gates(self._connection, self.id)))
+        self._seen = self._connection.run(lambda: open_gates(self._connection, self.id))
+        return tables.gates_frame(self._seen)
 
     def approve(
         self,
@@ -244,6 +248,7 @@ class Run(LookingBack):
         comment: str,
         by: str | None,
     ) -> Decision:
+        seen, self._seen = self._seen, []
         return self._connection.run(
             lambda: decide(
                 self._connection,
@@ -254,6 +259,7 @@ class Run(LookingBack):
                 values=values,
                 comment=comment,
                 by=by,
+                seen=seen,
             )
         )
 
@@ -281,6 +287,7 @@ class Run(LookingBack):
                 values=None,
                 comment=comment,
                 by=None,
+                seen=self._watch.seen() if self._watch else (),
             ),
             done,
         )
