@@ -127,7 +127,7 @@ def find_point(fold: RunFold, at: Any) -> Point:
         return Point("start", call=0)
     if at == "failed":
         return _failed_point(fold)
-    call = find_call(fold, at)
+    call = find_call(fold, at, also=("start", "failed"))
     return Point(f"{call.view.name} (call {call.view.call})", call=int(call.view.call))
 
 
@@ -146,15 +146,19 @@ def _failed_point(fold: RunFold) -> Point:
     return Point(text, event_id=fold.last_event, redo=frozenset(call.view.call for call in failing))
 
 
-def find_call(fold: RunFold, key: StepKey) -> Call:
-    """Return a recorded call by its step's name (the last one), or by name and occurrence."""
+def find_call(fold: RunFold, key: StepKey, also: tuple[str, ...] = ()) -> Call:
+    """Return a recorded call by its step's name (the last one), or by name and occurrence.
+
+    ``also`` are words that would have done in its place, for the message.
+    """
     name, occurrence = key if isinstance(key, tuple) else (key, None)
     name = name.name if isinstance(name, Step) else name
     same = [call for call in fold.calls.values() if call.view.name == name]
     if not same:
-        near = difflib.get_close_matches(str(name), {call.view.name for call in fold.calls.values()}, 1)
+        near = difflib.get_close_matches(str(name), {*(call.view.name for call in fold.calls.values()), *also}, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise NoSuchMoment(f"No step {name!r} was called in run {fold.run_id!r}.{hint} Called: {_known(fold)}.")
+        others = f" Or: {', '.join(map(repr, also))}." if also else ""
+        raise NoSuchMoment(f"No step {name!r} was called in run {fold.run_id!r}.{hint} Called: {_known(fold)}.{others}")
     if occurrence is None:
         return same[-1]
     if not 1 <= occurrence <= len(same):
