@@ -26,9 +26,9 @@ from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.drafts import Draft
 from kaigents_nb.snapshot.imports import module_imports, star_import, value_import
 from kaigents_nb.snapshot.module import Part
-from kaigents_nb.snapshot.needs import needs_of
 from kaigents_nb.snapshot.origin import assigned_alone, origin_of, resolve
 from kaigents_nb.snapshot.problems import Problem
+from kaigents_nb.snapshot.takeover import Takeover, at
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.encoded import Encoded
 
@@ -54,7 +54,7 @@ class Classifier:
         self.cells = cells
         self.module: str = namespace.get("__name__", "__main__")
         self.package: str = namespace.get("__package__") or ""
-        self._by_statement: dict[tuple[int, Any], Draft] = {}
+        self._source = Takeover(namespace, cells)
         self._stars = [s for s in reversed(cells.bindings("*")) if isinstance(s.node, ast.ImportFrom)]
         self.names: dict[int, str] = {}
         """Global name by ``id`` of its object; an object's own name comes before others."""
@@ -107,7 +107,7 @@ class Classifier:
                 function = live.function_in(resolve(target, self.namespace))
                 if function is not None and function.__globals__ is self.namespace:
                     return Problem(
-                        f"{ast.unparse(target)} was replaced by a function of the notebook ({_at(statement)}), which "
+                        f"{ast.unparse(target)} was replaced by a function of the notebook ({at(statement)}), which "
                         "a worker's own import would not have",
                         f"Call {function.__name__}() by its name instead.",
                     )
@@ -144,7 +144,7 @@ class Classifier:
                 "Start it again.",
             )
         if origin is not None:
-            return self._from_statement(name, origin, value)
+            return self._source.take(name, origin, value)
         if isinstance(value, (FunctionType, type)) or (function is not None and value is not function):
             return self._earlier(name, value, function)
         return Problem(
@@ -167,7 +167,7 @@ class Classifier:
             if made is not None and value is not function and not getattr(made.node, "decorator_list", ()):
                 made = None
         if made is not None:
-            draft = self._from_statement(name, made, value, shared=False)
+            draft = self._source.take(name, made, value, shared=False)
             if isinstance(draft, Draft):
                 draft.parts.append(renamed)
                 draft.binds.add(name)
@@ -210,111 +210,6 @@ class Classifier:
         # Not co_code: it depends on how the text was compiled, so equal text can give other bytes.
         return all(_gist(c) != _gist(code) for c in now)
 
-    def _from_statement(self, name: str, origin: Statement, value: object, *, shared: bool = True) -> Draft | Problem:
-        key = (id(origin.leaf), origin.order)
-        known = self._by_statement.get(key) if shared else None
-        if known is not None:
-            known.names.add(name)
-            return known
-        chain = self._chain(origin, value)
-        if any(_awaits(statement.node) for statement in chain):
-            return Problem(
-                f"{name} is made with a top-level await ({_at(origin)})",
-                "Make it in a step, or without await.",
-            )
-        changed = self._changes(name, origin, value)
-        if isinstance(changed, Problem):
-            return changed
-        own = set().union(*(s.leaf.binds for s in chain))
-        for statement in chain:
-            if (stale := self._stale(name, statement, value, own)) is not None:
-                return stale
-        draft = Draft(
-            {name},
-            [Part(s.text, s.cell.label, s.text_line) for s in chain] + changed,
-            order=(1, *origin.order, name),
-            binds=own,
-            flags=origin.cell.flags,
-            real=_makes_types(origin.node, value),
-        )
-        if shared:
-            self._by_statement[key] = draft
-        return draft
-
-    def _chain(self, origin: Statement, value: object) -> list[Statement]:
-        """Return the statement behind those that it builds upon: ``f = cache(f)`` needs the ``f`` before it."""
-        chain = [origin]
-        within = list(live.functions_within(value))
-        while built_upon := {
-            use.name
-            for use in needs_of(chain[0].text, origin.cell.flags).uses
-            if use.now and not use.annotation and use.name in chain[0].leaf.binds
-        }:
-            before = [
-                statement
-                for name in built_upon
-                for statement in self.cells.bindings(name)
-                if statement.order < chain[0].order and not statement.leaf.header
-            ]
-            before = [s for s in before if self._is_within(s, within)] or before
-            if not before:
-                break
-            chain.insert(0, max(before, key=lambda s: s.order))
-        return chain
-
-    def _is_within(self, statement: Statement, functions: list[FunctionType]) -> bool:
-        """Tell whether a definition can be that of one of the functions which a value is built upon."""
-        node = statement.node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            return True
-        known = [f.__code__ for f in functions if f.__code__.co_name == node.name]
-        return not known or any(statement.defines(code) for code in known)
-
-    def _changes(self, name: str, origin: Statement, value: object) -> list[Part] | Problem:
-        """Return what later statements changed in a class or function: ``Quote.total = total``."""
-        parts = []
-        for statement in self.cells.changes(name, origin):
-            node = statement.node
-            if isinstance(node, ast.Expr) and ast.unparse(node.value).startswith(f"{name}."):
-                continue  # a call of one of its methods that only looks like a change of a list
-            if statement.leaf.looped:
-                return Problem(
-                    f"{name} is changed in a loop ({_at(statement)})", "Write the changes one by one, or in its class."
-                )
-            text = statement.text
-            match node:
-                case (
-                    ast.Assign(targets=[ast.Attribute(value=ast.Name(), attr=attribute)])
-                    | ast.AugAssign(target=ast.Attribute(value=ast.Name(), attr=attribute))
-                ):
-                    held = vars(value).get(attribute) if hasattr(value, "__dict__") else None
-                    if (plain := literal(held)) is not None:
-                        text = f"{name}.{attribute} = {plain}"
-            parts.append(Part(text, statement.cell.label, statement.text_line))
-        return parts
-
-    def _stale(self, name: str, statement: Statement, value: object, own: set[str]) -> Problem | None:
-        """Refuse what was made with a value that a later cell has changed: made again, it would be another."""
-        for use in needs_of(statement.text, statement.cell.flags).uses:
-            if not use.now or use.annotation or use.name in own or use.name not in self.namespace:
-                continue
-            bindings = [
-                s for s in self.cells.bindings(use.name) if not isinstance(s.node, (ast.Import, ast.ImportFrom))
-            ]
-            before = [s for s in bindings if s.order < statement.order]
-            after = [s for s in bindings if s.order > statement.order]
-            if not before or not after or before[-1].text == after[-1].text:
-                continue
-            now = self.namespace[use.name]
-            held = [*live.values_held(value), *(value.__mro__ if isinstance(value, type) else ())]
-            if any(h is now or (literal(h) is not None and literal(h) == literal(now)) for h in held):
-                continue
-            return Problem(
-                f"{name} was made ({_at(statement)}) with a {use.name} that was changed afterwards ({_at(after[-1])})",
-                f"Run the cell of {name} again, or give the two values of {use.name} different names.",
-            )
-        return None
-
     # --- containers -------------------------------------------------------------------------------------------------
 
     def _container(self, name: str, value: object) -> Draft | Problem:
@@ -323,13 +218,13 @@ class Classifier:
         changes = self.cells.changes(name, origin) if origin is not None else []
         if origin is not None and assigned is not None and not changes:  # noqa: SIM102
             if is_as_written(assigned, value, self.namespace):
-                return self._from_statement(name, origin, value)
+                return self._source.take(name, origin, value)
         try:
             text = written(value, self.names)
         except (Unnamed, RecursionError) as unnamed:
             made_whole = isinstance(assigned, (ast.Call, ast.ListComp, ast.DictComp, ast.SetComp, ast.BinOp))
             if origin is not None and made_whole and not changes and not isinstance(origin.node, ast.AugAssign):
-                return self._from_statement(name, origin, value)
+                return self._source.take(name, origin, value)
             path = f"{name}{unnamed.path}" if isinstance(unnamed, Unnamed) else name
             held = live.type_title(unnamed.value) if isinstance(unnamed, Unnamed) else "container that holds itself"
             return Problem(
@@ -369,7 +264,7 @@ class Classifier:
             return Draft({name}, [Part(f"{name} = {text}", *place)], order=order, binds={name})
         assigned = latest if latest is not None and not latest.leaf.header else None
         if live.is_remade(value) and assigned is not None:
-            return self._from_statement(name, assigned, value)
+            return self._source.take(name, assigned, value)
         held = held_bytes(value)
         if held > 4 * VALUE_LIMIT_BYTES:
             return self._too_large(name, value, held)
@@ -381,7 +276,7 @@ class Classifier:
                 or isinstance(assigned.node, DEFINITIONS)
                 or resolve(assigned_alone(assigned, name), self.namespace) is value
             ):
-                return self._from_statement(name, assigned, value)
+                return self._source.take(name, assigned, value)
             return _alive(name, value, error)
         if len(encoded.data) > VALUE_LIMIT_BYTES:
             return self._too_large(name, value, len(encoded.data))
@@ -427,34 +322,8 @@ def _alive(name: str, value: object, error: ConversionError) -> Problem:
     return Problem(f"{path} is {_a(kind)}, a live object that can't travel with the run", advice)
 
 
-def _makes_types(node: ast.stmt, value: object) -> bool:
-    """Tell whether a statement makes types, or only annotations and defaults that need no guarded module."""
-    if isinstance(value, type) or live.is_type_form(value) or isinstance(node, ast.ClassDef):
-        return True
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
-        return not any(isinstance(part, ast.Call) for default in defaults for part in ast.walk(default))
-    return False
-
-
-def _awaits(node: ast.stmt) -> bool:
-    stack: list[ast.AST] = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            continue
-        if isinstance(part, ast.Await) or (isinstance(part, ast.comprehension) and part.is_async):
-            return True
-        stack.extend(ast.iter_child_nodes(part))
-    return False
-
-
 def _file(function: FunctionType) -> str:
     return Path(function.__code__.co_filename).name
-
-
-def _at(statement: Statement) -> str:
-    return f"{statement.cell.label}, line {statement.line}"
 
 
 def _a(noun: str) -> str:
