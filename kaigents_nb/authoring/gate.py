@@ -11,6 +11,7 @@ from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.errors import ForbiddenInStep
 
 APPROVE, REJECT = "approve", "reject"
+_LONGEST = 8_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ async def approve(question: str, *, details: Any = None, options: Sequence[str] 
         raise ValueError(f"The options of a gate must differ: {list(names)}.")
     if REJECT in names:
         raise ValueError("Every gate can be rejected already; leave 'reject' out of options.")
+    length = len(question) + sum(map(len, names))
+    if length > _LONGEST:
+        raise ValueError(
+            f"The question and options of a gate are {length:,} characters; {_LONGEST:,} is the most. Ask in one "
+            "sentence, and give what the person should read as details=."
+        )
     interpreter = agent_context.get()
     if interpreter is None and step_context.get() is not None:
         raise ForbiddenInStep(

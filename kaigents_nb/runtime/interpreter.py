@@ -46,6 +46,7 @@ from kaigents_nb.runtime.protocol import (
     is_decision,
     to_wire,
 )
+from kaigents_nb.runtime.room import Room, message_bytes
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
@@ -56,7 +57,10 @@ from kaigents_nb.snapshot.tracebacks import analyst_traceback
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _FOREVER = timedelta(days=3650)
 """Temporal wants an end for an attempt; a step without a timeout has this one."""
-_RUN_TRACEBACK_LIMIT = 16_000
+_RUN_TRACEBACK_LIMIT = 8_000
+"""In any alphabet below the size from which values go to files: a failure is read where it is shown."""
+_LISTED_CHARS = 9_000
+_LISTED_PARKED = 20
 
 
 @workflow.defn(dynamic=True)
@@ -78,6 +82,7 @@ class AgentWorkflow:
         self._mended: dict[str, Code] = {}  # by step name
         self._seeds: dict[str, Seed] = {}  # recorded calls of the run this one was forked from
         self._parted: dict[str, str] = {}
+        self._steps_room, self._agents_room = Room(), Room()
         self._sleeps = 0
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._published: tuple[str, Any] = ("running", None)
@@ -213,13 +218,20 @@ class AgentWorkflow:
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         """Run one call to its end: over retries (Temporal's), parking, mending and "retry now" (ours)."""
         start, cancelled = 0, _cancelled()
+        sizes = [len(item.payload.data) for item in payloads]
         while True:
             start += 1
-            handle = self._start_activity(call, start, step, payloads, header)
-            self._in_flight[call] = handle
+            mended = self._mended.get(step.name)
+            size = message_bytes([*sizes, len(mended.packed)] if mended else sizes)
+            await self._steps_room.enter(size)
             try:
-                result = await handle
-                break
+                handle = self._start_activity(call, start, step, payloads, header)
+                self._in_flight[call] = handle
+                try:
+                    result = await handle
+                    break
+                finally:
+                    self._steps_room.leave(size)
             except ActivityError as error:
                 if call in self._renewed and _cancelled() == cancelled:
                     continue
@@ -293,19 +305,27 @@ class AgentWorkflow:
             attribute=self._launch.attribute,
             chance=self._random.getrandbits(64),
         )
+        carried = [self._code.payload(), *payloads]
+        size = message_bytes([len(item.payload.data) for item in carried])
+        await self._agents_room.enter(size)
         try:
-            result: RawValue = await workflow.execute_child_workflow(
+            handle: workflow.ChildWorkflowHandle[Any, RawValue] = await workflow.start_child_workflow(
                 agent.name,
-                args=[to_wire(launch), self._code.payload(), *payloads],
+                args=[to_wire(launch), *carried],
                 id=f"{workflow.info().workflow_id}/{agent.name}-{call}",
                 result_type=RawValue,
                 parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             )
+            self._agents_room.leave(size, calls=0)
+            size = 0
+            result = await handle
         except ChildWorkflowError as error:
             if isinstance(error.cause, CancelledError):
                 raise asyncio.CancelledError from None
             own = self._own(error.cause)
             raise own from own.__cause__
+        finally:
+            self._agents_room.leave(size)
         return self._decode(result.payload)
 
     def _seed(self, call: str, name: str) -> Seed | None:
@@ -342,24 +362,35 @@ class AgentWorkflow:
         """
         state = "waiting" if self._gates else "parked" if self._parked else "running"
         summary = {
-            "gates": [
+            "gates": self._listed_gates(),
+            "parked": list(self._parked.values())[:_LISTED_PARKED],
+            **({"parted": self._parted} if self._parted else {}),
+        }
+        changed = (state, summary) != self._published
+        memo = {**(details or {}), **({MEMO_STATE: summary} if changed else {})}
+        if memo:
+            workflow.upsert_memo(memo)
+        if self._launch.attribute and state != self._published[0]:
+            workflow.upsert_search_attributes([_STATE.value_set(state)])
+        self._published = (state, summary)
+
+    def _listed_gates(self) -> list[dict[str, Any]]:
+        """The open gates, oldest first; of very many those that a memo can hold, the rest as these are decided."""
+        listed: list[dict[str, Any]] = []
+        size = 0
+        for number, gate in self._gates.items():
+            size += len(gate.question) + sum(map(len, gate.options)) + 100
+            if listed and size > _LISTED_CHARS:
+                break
+            listed.append(
                 {
                     "gate": number,
                     "question": gate.question,
                     "options": list(gate.options),
                     "opened": self._opened[number].isoformat(),
                 }
-                for number, gate in self._gates.items()
-            ],
-            "parked": list(self._parked.values()),
-            **({"parted": self._parted} if self._parted else {}),
-        }
-        if (state, summary) == self._published:
-            return
-        workflow.upsert_memo({**(details or {}), MEMO_STATE: summary})
-        if self._launch.attribute and state != self._published[0]:
-            workflow.upsert_search_attributes([_STATE.value_set(state)])
-        self._published = (state, summary)
+            )
+        return listed
 
     # Decisions and mending, from outside.
 
