@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
 from temporalio.client import WorkflowExecution
+from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.durations import Duration, seconds
@@ -102,7 +103,16 @@ def runs(
                 break
         return rows
 
-    return frame(connection.run(collect), RUN_COLUMNS)
+    try:
+        rows = connection.run(collect)
+    except RPCError as error:
+        if error.status != RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        raise ValueError(
+            f"The server can't read query={query!r}: {error.message}. Write conditions such as \"ExecutionTime > "
+            "'2026-01-01T00:00:00Z'\"; names and values as in Temporal's list filters."
+        ) from None
+    return frame(rows, RUN_COLUMNS)
 
 
 def _row(execution: WorkflowExecution) -> dict[str, Any]:

@@ -53,6 +53,16 @@ WORKER_ENV = "KAIGENTS_WORKER"
 """Set to ``off``, this process starts runs but executes none."""
 
 
+def data_converter(key: bytes, store: FileStore) -> DataConverter:
+    """Return how payloads travel: only code signed with this key gets in, big values lie in the store."""
+    return replace(
+        DataConverter.default,
+        failure_converter_class=LeanFailures,
+        payload_codec=Arrivals(key, store),
+        external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
+    )
+
+
 class Connection:
     """A connected process. ``address``, ``namespace``, ``ui_url`` and ``data_dir`` say to what."""
 
@@ -66,13 +76,8 @@ class Connection:
         self._step_loop: LoopThread | None = None
         self._workers: dict[str, QueueWorker] = {}
         self._lock = threading.Lock()
-        self._store = store = FileStore(data_dir / "blobs")
-        converter = replace(
-            DataConverter.default,
-            failure_converter_class=LeanFailures,
-            payload_codec=Arrivals(self.key, store),
-            external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
-        )
+        self._store = FileStore(data_dir / "blobs")
+        converter = data_converter(self.key, self._store)
         self.address = client_config["target_host"]
         try:
             self.client = self._loop.run(
@@ -108,6 +113,7 @@ class Connection:
         ServerNotReady
             When the server does not answer.
         """
+        self._check_open()
         try:
             return self._loop.run(work(), timeout_s)
         except RPCError as error:
@@ -147,7 +153,19 @@ class Connection:
 
     def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the library's loop; returns at once."""
+        try:
+            self._check_open()
+        except ServerNotReady:
+            work.close()
+            raise
         return self._loop.post(work)
+
+    def _check_open(self) -> None:
+        if self._loop.loop.is_closed():
+            raise ServerNotReady(
+                f"The connection to {self.address} was closed by kg.disconnect() or by connecting elsewhere. Get the "
+                "run again: kg.run(id)."
+            )
 
     async def fetch(self, payload: Payload) -> Payload:
         """Return a payload itself, read from its file where a history has only the reference."""
