@@ -1,0 +1,150 @@
+"""The agents whose histories are kept. Change nothing here: add an agent for what is new."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+from dataclasses import dataclass
+
+import pandas as pd
+
+import kaigents_nb as kg
+
+
+@dataclass
+class Quote:
+    supplier: str
+    price: float
+
+
+class OutOfStock(ValueError):
+    pass
+
+
+@kg.step
+def find_quotes(product: str, limit: int = 2) -> list[Quote]:
+    print("looking for", product)
+    return [Quote("A", 9.5), Quote("B", 8.25), Quote("C", 12.0)][:limit]
+
+
+@kg.step(timeout="5 min", retry=kg.Retry(max_attempts=5))
+def as_table(quotes):
+    return pd.DataFrame({"supplier": [q.supplier for q in quotes], "price": [q.price for q in quotes]})
+
+
+@kg.step
+def double(x):
+    return 2 * x
+
+
+@kg.step(retry=kg.Retry(max_attempts=1))
+def out_of_stock(what):
+    raise OutOfStock("no more", what)
+
+
+@kg.step(retry=kg.Retry(first_wait=3600, max_wait=3600))
+def needs_the_switch():
+    if "GOLDEN_SWITCH" not in os.environ:
+        raise ConnectionError("off")
+    return "on"
+
+
+@kg.step
+def buggy(x):
+    return x.nothing_like_it
+
+
+@kg.agent
+async def sequence(product):
+    quotes = await find_quotes(product, limit=3)
+    table = await as_table(quotes)
+    best = table.sort_values("price").iloc[0]
+    return {"supplier": best["supplier"], "price": float(best["price"]), "quotes": quotes}
+
+
+@kg.agent
+async def gathered(n):
+    first = await asyncio.gather(*(double(x) for x in range(n)))
+    later = [await double(x) for x in first if x]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(double(x)) for x in later]
+    return [task.result() for task in tasks]
+
+
+@kg.agent
+async def gated(product):
+    quotes = await find_quotes(product)
+    number = str(kg.uuid4())
+    chance = kg.random().random()
+    decision = await kg.approve("Which one?", details={"quotes": len(quotes)}, options=["A", "B"])
+    return number, chance, await double(decision.choice), decision.comment, decision.by, kg.now().tzname()
+
+
+@kg.agent
+async def sleeps():
+    await kg.sleep(0.05)
+    try:
+        await asyncio.wait_for(kg.approve("Anybody?"), 0.1)
+    except TimeoutError:
+        return await double("nobody")
+
+
+@kg.agent
+async def calls_agents(n):
+    return await asyncio.gather(called(n), called(n + 1))
+
+
+@kg.agent
+async def called(n):
+    if n % 2:
+        raise OutOfStock(n)
+    return await double(n)
+
+
+@kg.agent
+async def calls_safely(n):
+    try:
+        return await called(n)
+    except OutOfStock as error:
+        return await double(error.args[0])
+
+
+@kg.agent
+async def handles_a_failure():
+    try:
+        await out_of_stock("panels")
+    except ValueError as error:
+        return await double(error.args[1])
+
+
+@kg.agent
+async def switched():
+    first = await double(1)
+    return first, await needs_the_switch()
+
+
+@kg.agent
+async def has_a_bug(text):
+    kept = await double(text)
+    return await buggy(kept)
+
+
+@kg.agent
+async def two_gates():
+    first = await kg.approve("First?")
+    await kg.sleep(0.05)
+    second = await kg.approve("Second?")
+    return await double(f"{first.by} {second.by}")
+
+
+@kg.agent
+async def reads_the_clock():
+    await double(1)
+    return datetime.datetime.now()
+
+
+@kg.agent
+async def fails_by_itself():
+    rows = [await double(1)]
+    return rows[5]

@@ -1,0 +1,93 @@
+"""Recorded histories: where they lie, and how they are replayed by the interpreter of today."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
+
+from kaigents_nb.runtime.connection import data_converter
+from kaigents_nb.runtime.interpreter import AgentWorkflow
+from kaigents_nb.runtime.sandbox import sandbox
+from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.values.preload import preload
+
+FOLDER = Path(__file__).parent / "histories"
+SIGNING_KEY = "signs the golden histories only"
+
+
+def recorded() -> list[Path]:
+    """Return the files of all recorded histories: one folder for each version of the interpreter that wrote some."""
+    return sorted(FOLDER.glob("*/*.json"))
+
+
+def read(path: Path) -> WorkflowHistory:
+    """Return a recorded history."""
+    text = path.read_text()
+    started = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"]
+    return WorkflowHistory.from_json(started["workflowId"], text)
+
+
+async def replay(history: WorkflowHistory, blobs: Path) -> str:
+    """Replay a history as a worker does that goes on with the run, and return how the replayed code ended it.
+
+    Raises what the SDK's replayer raises, where the interpreter would now do something else than was recorded.
+    """
+    preload()
+    last = _LastCommands(sandbox())
+    replayer = Replayer(
+        workflows=[AgentWorkflow],
+        workflow_runner=last,
+        data_converter=data_converter(SIGNING_KEY.encode(), FileStore(blobs)),
+    )
+    await replayer.replay_workflow(history)
+    return last.end
+
+
+def end(history: WorkflowHistory) -> str:
+    """Return how a history ended, in the words of `replay`; ``""`` for a run that was still open."""
+    event: HistoryEvent = history.events[-1]
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+        [result] = event.workflow_execution_completed_event_attributes.result.payloads
+        return f"completed: {result}"
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+        failure = event.workflow_execution_failed_event_attributes.failure
+        return f"failed: {failure.application_failure_info.type}: {failure.message}"
+    return ""
+
+
+class _LastCommands(WorkflowRunner):
+    """The worker's own runner, which also notes the command that ends the run; the replayer compares its kind only."""
+
+    def __init__(self, inner: WorkflowRunner) -> None:
+        self._inner = inner
+        self.end = ""
+
+    def prepare_workflow(self, defn: Any) -> None:
+        self._inner.prepare_workflow(defn)
+
+    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        instance = self._inner.create_instance(det)
+        activate = instance.activate
+
+        def noting(act: Any) -> Any:
+            done = activate(act)
+            for command in done.successful.commands:
+                if command.HasField("complete_workflow_execution"):
+                    self.end = f"completed: {command.complete_workflow_execution.result}"
+                elif command.HasField("fail_workflow_execution"):
+                    failure = command.fail_workflow_execution.failure
+                    self.end = f"failed: {failure.application_failure_info.type}: {failure.message}"
+            return done
+
+        instance.activate = noting  # type: ignore[method-assign]
+        return instance
+
+    def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
+        self._inner.set_worker_level_failure_exception_types(types)

@@ -1,0 +1,75 @@
+"""Runs in flight: today's interpreter goes on with every history that any version of it has recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from temporalio.workflow import NondeterminismError
+
+from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.runtime.interpreter import AgentWorkflow
+from tests.golden.histories import FOLDER, end, read, recorded, replay
+
+HISTORIES = recorded()
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=[f"{path.parent.name}-{path.stem}" for path in HISTORIES])
+async def test_a_recorded_run_replays(path: Path, tmp_path: Path) -> None:
+    """The interpreter asks for the same things in the same order, and the run ends as it did."""
+    history = read(path)
+    assert await replay(history, tmp_path) == end(history)
+
+
+async def test_another_order_of_steps_is_noticed(tmp_path: Path) -> None:
+    """A history whose steps come in another order than the code asks for them does not replay."""
+    history = read(FOLDER / "0.1.0/sequence.json")
+    first, second = (
+        event.activity_task_scheduled_event_attributes
+        for event in history.events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    )
+    first.activity_type.name, second.activity_type.name = second.activity_type.name, first.activity_type.name
+    with pytest.raises(NondeterminismError, match="as_table"):
+        await replay(history, tmp_path)
+
+
+def numbers_calls_from_100(self: AgentWorkflow) -> str:
+    self._calls += 1
+    return str(100 + self._calls)
+
+
+def publishes_nothing(self: AgentWorkflow) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "changed"),
+    [
+        ("sequence", "_next_call", numbers_calls_from_100),
+        ("decided_by_update", "_publish", publishes_nothing),
+        ("decided_by_signal", "_publish", publishes_nothing),
+    ],
+)
+async def test_another_interpreter_is_noticed(
+    name: str, method: str, changed: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter that asks the server for something else can't go on with runs in flight."""
+    monkeypatch.setattr(AgentWorkflow, method, changed)
+    with pytest.raises(NondeterminismError):
+        await replay(read(FOLDER / "0.1.0" / f"{name}.json"), tmp_path)
+
+
+async def test_another_outcome_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that asks for the same but tells the agent something else is caught by the run's end."""
+    monkeypatch.setattr(Decision, "__init__", mistakes_everybody_for_zoe(Decision.__init__))
+    history = read(FOLDER / "0.1.0/decided_by_update.json")
+    assert await replay(history, tmp_path) != end(history)
+
+
+def mistakes_everybody_for_zoe(init: Callable[..., None]) -> Callable[..., None]:
+    def changed(self: Decision, *args: object, **kwargs: object) -> None:
+        init(self, *args, **(kwargs | {"by": "zoe"}))
+
+    return changed
