@@ -115,6 +115,10 @@ async def decide(
     if earlier is not None and earlier["id"] != decision["id"]:
         raise already(earlier)
     await handle.signal(DECIDE_SIGNAL, decision)
+    # Two may have come this far; the server has put them in an order.
+    first = await _decided(connection, found.run_id, found.gate)
+    if first is not None and first["id"] != decision["id"]:
+        raise already(first)
     return to_decision(decision)
 
 

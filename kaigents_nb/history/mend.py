@@ -43,6 +43,8 @@ async def retry_now(connection: Connection, run_id: str) -> list[str]:
 async def _failing(connection: Connection, run_id: str) -> list[StepView]:
     observer = Observer(connection, run_id)
     await observer.catch_up()
+    # Refused here where this process has another key: the run's worker could not read what we would send.
+    await observer.types.code()
     view = await observer.view()
     failing = [step for step in view.steps if step.status in ("parked", "retrying")]
     if not failing or view.closed:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pandas as pd
 from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.gate import Decision
@@ -20,7 +22,7 @@ from kaigents_nb.history.fork import StepKey, fork
 from kaigents_nb.history.gates import OpenGate
 from kaigents_nb.history.lookback import LookingBack
 from kaigents_nb.history.mend import mend, retry_now
-from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.history.orphans import orphaned_queue
 from kaigents_nb.history.outcome import outcome
 from kaigents_nb.history.view import RunView
@@ -317,15 +319,27 @@ class Run(LookingBack):
         self._connection.run(self._cancel)
 
     async def _cancel(self) -> None:
-        await self._handle.cancel()
+        with self._unless_ended():
+            await self._handle.cancel()
 
     def terminate(self, reason: str = "") -> None:
-        """End the run at once, without asking the agent."""
+        """End the run at once, without asking the agent; one that has ended stays as it is."""
 
         async def end() -> None:
-            await self._handle.terminate(reason=reason or None)
+            with self._unless_ended():
+                await self._handle.terminate(reason=reason or None)
 
         self._connection.run(end)
+
+    @contextmanager
+    def _unless_ended(self) -> Iterator[None]:
+        try:
+            yield
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            if "already completed" not in str(error):
+                raise not_found(self.id, error) from None
 
     def post(self, action: str, done: Callable[[BaseException | None], None]) -> None:
         """Do ``"mend"``, ``"retry_now"`` or ``"cancel"`` without waiting, for buttons; ``done`` as above."""

@@ -323,3 +323,12 @@ def test_a_bad_query_is_a_value_error():
     """The server's refusal of a filter is told as a wrong argument."""
     with pytest.raises(ValueError, match="query="):
         kg.runs(query="nonsense =")
+
+
+def test_ending_an_ended_run_changes_nothing():
+    """cancel() and terminate() of a run that has ended are no errors."""
+    run = calls_fine.start(1)
+    run.result(20)
+    run.cancel()
+    run.terminate("too late")
+    assert run.status == "completed"
