@@ -125,7 +125,7 @@ def find_point(fold: RunFold, at: Any) -> Point:
         return Point(f"event {at}", event_id=at)
     if at == "start":
         return Point("start", call=0)
-    if at == "failed":
+    if at in ("failed", "failure"):
         return _failed_point(fold)
     call = find_call(fold, at, also=("start", "failed"))
     return Point(f"{call.view.name} (call {call.view.call})", call=int(call.view.call))

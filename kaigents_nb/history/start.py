@@ -20,7 +20,7 @@ from kaigents_nb.snapshot.lint import lint
 
 def start(agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, id: str | None) -> Run:
     """Start a run of an agent and return its handle; see :meth:`Agent.start`."""
-    snapshot = freeze(agent)
+    snapshot = freeze(agent, values=(args, kwargs))
     lint(snapshot)
     payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
     connection = current()

@@ -123,7 +123,11 @@ async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.Data
 
 async def _inputs(observer: Observer, call: Call, *, full: bool) -> dict[str, Any]:
     values = [await read(observer, payload, full=full) for payload in call.arguments]
-    named = {str(number): item for number, item in enumerate(values[: call.positional], 1)}
+    names = await observer.types.parameters(call.view.name)
+    positional = values[: call.positional]
+    # More values than names: the function takes *args, which are numbered.
+    names += tuple(str(number) for number in range(len(names) + 1, len(positional) + 1))
+    named = dict(zip(names, positional, strict=False))
     return {**named, **dict(zip(call.keywords, values[call.positional :], strict=False))}
 
 

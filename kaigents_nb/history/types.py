@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
 
+from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.payloads import value
 from kaigents_nb.snapshot.load import LoadedCode, load
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from kaigents_nb.runtime.connection import Connection
 
 
+def _parameters(source: str) -> dict[str, tuple[str, ...]]:
+    functions = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    return {node.name: tuple(arg.arg for arg in (*node.args.posonlyargs, *node.args.args)) for node in functions}
+
+
 class RunTypes:
     """Decodes a run's payloads: with the notebook's own classes where it has them, else with those of the run."""
 
@@ -24,6 +33,7 @@ class RunTypes:
         self._connection = connection
         self._fold = fold
         self._loaded: LoadedCode | None = None
+        self._parameters: dict[str, tuple[str, ...]] | None = None
 
     async def fetched(self, payload: Payload) -> Payload:
         """Return the payload itself, read from its file if it is kept there."""
@@ -44,6 +54,16 @@ class RunTypes:
         if held(digest) is None:
             await self._connection.client.data_converter.decode([payload])
         return held(digest)
+
+    async def parameters(self, name: str) -> tuple[str, ...]:
+        """Return the names that a step's or agent's positional arguments go to, ``()`` where they aren't known."""
+        if self._parameters is None:
+            try:
+                code = await self.code()
+            except SnapshotError:
+                code = None  # signed with another key: what can be read without the code still is
+            self._parameters = _parameters(code.snapshot.source) if code is not None else {}
+        return self._parameters.get(name, ())
 
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of that name."""

@@ -67,7 +67,8 @@ class FileStore(StorageDriver):
         digest = hashlib.sha256(payload.data).hexdigest()
         target = self.path(digest)
         if not target.exists():
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder, target.parent):  # parents=True would make the first with the usual mode
+                folder.mkdir(mode=0o700, exist_ok=True)
             # Written beside and renamed, so that a crash leaves no half a value under a good name.
             handle, temporary = tempfile.mkstemp(dir=target.parent)
             try:

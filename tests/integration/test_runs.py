@@ -152,6 +152,7 @@ def test_steps_run_durably_and_their_output_is_kept():
     assert steps["step"].tolist() == ["double", "double"]
     assert steps["output"].tolist() == ["doubling 3\n", "doubling 6\n"]
     assert steps["attempts"].tolist() == [1, 1]
+    assert steps["inputs"].tolist() == [{"x": 3}, {"x": 6}]
     assert steps.attrs["run_id"] == run.id
     assert run.status == "completed"
 
