@@ -21,8 +21,13 @@ _FORBIDDEN = {
     "asyncio.to_thread": f"Threads can't be replayed. {_STEP}",
     "asyncio.create_subprocess_exec": f"A program's output can't be replayed. {_STEP}",
     "asyncio.create_subprocess_shell": f"A program's output can't be replayed. {_STEP}",
+    "sys.exit": "It would end the worker. Use return, or raise an exception of your own.",
+    "os._exit": "It would end the worker. Use return, or raise an exception of your own.",
+    "exit": "It would end the worker. Use return, or raise an exception of your own.",
+    "quit": "It would end the worker. Use return, or raise an exception of your own.",
     "input": "Nobody answers input() in a run. Use await kg.approve(question).",
 }
+_AWAITED = frozenset({"kaigents_nb.approve", "kaigents_nb.sleep"})
 _SEEDED = frozenset({"default_rng", "RandomState", "Generator", "SeedSequence", "PCG64", "MT19937", "Philox", "SFC64"})
 _ORDER_FREE = frozenset({"sorted", "sum", "min", "max", "any", "all", "len", "set", "frozenset"})
 _KEEPS_ORDER = frozenset({"list", "tuple", "enumerate", "iter", "reversed", "zip", "map", "filter"})
@@ -47,10 +52,11 @@ def findings(snapshot: Snapshot) -> list[str]:
     tree = parse_once(snapshot.source)
     imported = dict(_imports(tree))
     agents = {entry["global"] for entry in snapshot.agents.values()}
+    awaited = agents | {entry["global"] for entry in snapshot.steps.values()}
     found: list[str] = []
     for node in tree.body:
         if isinstance(node, ast.AsyncFunctionDef) and node.name in agents:
-            for line, what in sorted(set(_Body(node, imported).findings())):
+            for line, what in sorted(set(_Body(node, imported, awaited).findings())):
                 where = snapshot.where(line)
                 place = f"{where[0]}, line {where[1]}" if where else f"line {line}"
                 found.append(f"{node.name}(), {place}: {what}")
@@ -72,8 +78,9 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
 class _Body:
     """One agent's body."""
 
-    def __init__(self, agent: ast.AsyncFunctionDef, imported: dict[str, str]) -> None:
+    def __init__(self, agent: ast.AsyncFunctionDef, imported: dict[str, str], awaited: set[str]) -> None:
         self._agent = agent
+        self._awaited = awaited
         local = {
             node.id for node in ast.walk(agent) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         } | {node.arg for node in ast.walk(agent) if isinstance(node, ast.arg)}
@@ -93,6 +100,8 @@ class _Body:
     def findings(self) -> Iterator[tuple[int, str]]:
         for statement in self._agent.body:
             for node in ast.walk(statement):
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                    yield from self._never_awaited(node.value)
                 if isinstance(node, ast.Call):
                     yield from self._call(node)
                 elif isinstance(node, (ast.For, ast.AsyncFor)) and self._is_set(node.iter):
@@ -104,6 +113,12 @@ class _Body:
                     for generator in node.generators:
                         if self._is_set(generator.iter):
                             yield generator.iter.lineno, self._unordered(generator.iter)
+
+    def _never_awaited(self, node: ast.Call) -> Iterator[tuple[int, str]]:
+        """A statement that only calls a step makes a coroutine that nobody runs."""
+        text = ast.unparse(node.func)
+        if (text in self._awaited and text not in self._hidden) or self._dotted(node.func) in _AWAITED:
+            yield node.lineno, f"{text}() is not awaited, so it would never run. Write: await {text}(...)."
 
     def _call(self, node: ast.Call) -> Iterator[tuple[int, str]]:
         name = self._dotted(node.func)

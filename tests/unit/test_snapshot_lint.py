@@ -84,6 +84,15 @@ def test_what_can_be_replayed_is_let_through(nb: Notebook, body: str) -> None:
     lint(nb.freeze())
 
 
+@pytest.mark.parametrize("call", ["search('a')", "kg.sleep(3)", "kg.approve('Go on?')"])
+def test_a_step_that_nobody_awaits_is_refused(nb: Notebook, call: str) -> None:
+    """A statement that only calls a step would never run it."""
+    nb.cell(f"@kg.agent\nasync def run(names):\n    await search('b')\n    {call}")
+    assert "is not awaited" in findings(nb.freeze())[0]
+    nb.cell(f"@kg.agent\nasync def run(names):\n    later = {call}\n    await later")
+    assert findings(nb.freeze()) == []
+
+
 def test_all_findings_come_at_once(nb: Notebook) -> None:
     """Agents that the agent awaits are looked at too."""
     nb.cells(
