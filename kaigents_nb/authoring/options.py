@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from kaigents_nb.authoring.durations import Duration, seconds
@@ -35,12 +36,14 @@ class Retry:
     give_up_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.max_attempts is not None and self.max_attempts < 1:
+        if self.max_attempts is not None and (not isinstance(self.max_attempts, int) or self.max_attempts < 1):
             raise ValueError(f"max_attempts is at least 1, or None for no end, not {self.max_attempts!r}.")
-        if self.backoff < 1:
+        if not 1 <= self.backoff < math.inf:
             raise ValueError(f"backoff is at least 1, not {self.backoff!r}.")
         if seconds(self.first_wait) > seconds(self.max_wait):
             raise ValueError(f"first_wait {self.first_wait!r} is longer than max_wait {self.max_wait!r}.")
+        if not isinstance(self.give_up_on, tuple | list):
+            raise TypeError(f"give_up_on takes several classes, such as (KeyError,), not {self.give_up_on!r}.")
         for kind in self.give_up_on:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TypeError(f"give_up_on takes exception classes, not {kind!r}.")
