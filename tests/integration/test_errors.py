@@ -243,12 +243,13 @@ def test_a_bug_in_the_agent_fails_the_run():
         (opens_a_file, "open(", "@kg.step"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_with_its_line(agent, line, way_out):
-    """A forbidden call names its line and what to write instead."""
+def test_what_cannot_be_replayed_is_refused_with_its_line(agent, line, way_out, caplog):
+    """A forbidden call names its line and what to write instead; nothing else is said about it."""
     with pytest.raises(kg.RunFailed) as caught:
         agent.start().result(20)
     assert line in str(caught.value)
     assert way_out in str(caught.value)
+    assert "restricted" not in caplog.text
 
 
 def test_a_value_that_cannot_be_saved_parks_with_its_name():
