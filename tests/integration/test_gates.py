@@ -161,7 +161,7 @@ def test_the_gates_of_called_agents_show_on_their_caller():
     assert first.gate == second.gate == "1"
     assert {gate.run_id for gate in view.gates} == {step.child_run for step in view.steps}
     assert {gate.options: gate.details for gate in view.gates} == {("A",): {"price": 3}, ("B",): None}
-    with pytest.raises(ValueError, match="kg.run"):
+    with pytest.raises(ValueError, match=r"kg\.run"):
         run.approve("1")
     seen = []
     stop = run.watch(lambda view: seen.append({gate.key: (gate.decision or {}).get("by") for gate in view.gates}))

@@ -127,7 +127,9 @@ async def test_server_killed_while_starting_is_started_again(place: Path) -> Non
     """A server that dies on its way up, long after the first start, costs a start and no run."""
     run = await stopped_with_a_run(place)
     for _ in range(3):
-        code = f"from pathlib import Path; from kaigents_nb.server import embedded as server; server.ensure(Path({str(place)!r}))"
+        code = (
+            f"from pathlib import Path; from kaigents_nb.server import embedded; embedded.ensure(Path({str(place)!r}))"
+        )
         starter = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
         os.kill(eventually(lambda: server_process.living(place)).pid, signal.SIGKILL)
         starter.wait(timeout=20)
