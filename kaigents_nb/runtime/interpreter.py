@@ -10,29 +10,27 @@ import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
+from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
-from temporalio.workflow import ActivityCancellationType, ParentClosePolicy
+from temporalio.workflow import ParentClosePolicy
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import agent_context
-from kaigents_nb.authoring.durations import seconds
 from kaigents_nb.authoring.gate import Decision, Gate
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.code import Code, held
-from kaigents_nb.runtime.failures import PARK, RAISE, details, headline, rebuild, to_failure
+from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     ALREADY_DECIDED,
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
-    HEARTBEAT_TIMEOUT,
     MEMO_GATE,
     MEMO_STATE,
     MEND_SIGNAL,
@@ -50,13 +48,12 @@ from kaigents_nb.runtime.room import Room, message_bytes
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.runtime.step_calls import StepCalls
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
-_FOREVER = timedelta(days=3650)
-"""Temporal wants an end for an attempt; a step without a timeout has this one."""
 _RUN_TRACEBACK_LIMIT = 8_000
 """In any alphabet below the size from which values go to files: a failure is read where it is shown."""
 _LISTED_CHARS = 9_000
@@ -76,13 +73,10 @@ class AgentWorkflow:
         self._gate_count = 0
         self._opened: dict[str, datetime] = {}
         self._decisions: dict[str, Mapping[str, Any]] = {}
-        self._in_flight: dict[str, workflow.ActivityHandle[RawValue]] = {}
-        self._parked: dict[str, dict[str, Any]] = {}
-        self._renewed: set[str] = set()  # calls to start again, after a mend or "retry now"
-        self._mended: dict[str, Code] = {}  # by step name
+        self._steps = StepCalls(self._publish)
         self._seeds: dict[str, Seed] = {}  # recorded calls of the run this one was forked from
         self._parted: dict[str, str] = {}
-        self._steps_room, self._agents_room = Room(), Room()
+        self._agents_room = Room()
         self._sleeps = 0
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._published: tuple[str, Any] = ("running", None)
@@ -91,7 +85,7 @@ class AgentWorkflow:
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute the agent."""
         self._launch = launch = from_wire(Launch, plain(args[0].payload))
-        self._code = code = code_by_digest(launch.code)
+        self._code = self._steps.code = code = code_by_digest(launch.code)
         agent_context.set(self)
         try:
             loaded = self._loaded = load(code.snapshot, [launch.agent], for_agent=True, unwrap=unwrap)
@@ -130,7 +124,7 @@ class AgentWorkflow:
             self._seeds = {seed.call: seed for seed in unpack_seeds(next(rest))}
         for steps in self._launch.mended:
             code = code_by_digest(plain(next(rest)))
-            self._mended.update(dict.fromkeys(steps, code))
+            self._steps.mend(steps, code)
 
     # What the agent's code asks for: AgentContext.
 
@@ -147,6 +141,13 @@ class AgentWorkflow:
         if seed is not None:
             return self._replayed(seed)
         return self._perform(call, step, payloads, StepCall(step.name, call, "", len(args), keywords))
+
+    async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
+        try:
+            return self._decode(await self._steps.perform(call, step, payloads, header))
+        except ActivityError as error:
+            own = self._own(error.cause)
+            raise own from own.__cause__
 
     def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
         """Run another agent as a child workflow, with the same code."""
@@ -209,84 +210,9 @@ class AgentWorkflow:
         """Return an id from the run's seeded generator."""
         return uuid.UUID(int=self._random.getrandbits(128), version=4)
 
-    # Steps.
-
     def _next_call(self) -> str:
         self._calls += 1
         return str(self._calls)
-
-    async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
-        """Run one call to its end: over retries (Temporal's), parking, mending and "retry now" (ours)."""
-        start, cancelled = 0, _cancelled()
-        sizes = [len(item.payload.data) for item in payloads]
-        while True:
-            start += 1
-            mended = self._mended.get(step.name)
-            size = message_bytes([*sizes, len(mended.packed)] if mended else sizes)
-            await self._steps_room.enter(size)
-            try:
-                handle = self._start_activity(call, start, step, payloads, header)
-                self._in_flight[call] = handle
-                try:
-                    result = await handle
-                    break
-                finally:
-                    self._steps_room.leave(size)
-            except ActivityError as error:
-                if call in self._renewed and _cancelled() == cancelled:
-                    continue
-                if isinstance(error.cause, CancelledError):
-                    raise asyncio.CancelledError from None
-                known = details(error.cause)
-                if known.get("do") != PARK:
-                    own = self._own(error.cause)
-                    raise own from own.__cause__
-                await self._park(call, step.name, error.cause, known)
-            finally:
-                self._in_flight.pop(call, None)
-                self._renewed.discard(call)
-        return self._decode(result.payload)
-
-    def _start_activity(
-        self, call: str, start: int, step: Step[..., Any], payloads: list[RawValue], header: StepCall
-    ) -> workflow.ActivityHandle[RawValue]:
-        assert self._code is not None
-        mended = self._mended.get(step.name)
-        code = mended or self._code
-        options = step.options if mended is None else code.snapshot.options(step.name)
-        retry = options.retry
-        wire = StepCall(header.step, call, code.snapshot.digest, header.positional, header.keywords, mended is not None)
-        handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
-            step.name,
-            args=[to_wire(wire), *payloads, *([code.payload()] if mended else [])],
-            activity_id=call if start == 1 else f"{call}.{start}",
-            result_type=RawValue,
-            start_to_close_timeout=_FOREVER if options.timeout is None else timedelta(seconds=seconds(options.timeout)),
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RetryPolicy(
-                initial_interval=timedelta(seconds=seconds(retry.first_wait)),
-                maximum_interval=timedelta(seconds=seconds(retry.max_wait)),
-                backoff_coefficient=retry.backoff,
-                maximum_attempts=retry.max_attempts or 0,
-            ),
-            cancellation_type=ActivityCancellationType.TRY_CANCEL,
-        )
-        return handle
-
-    async def _park(self, call: str, name: str, cause: BaseException | None, known: Mapping[str, Any]) -> None:
-        message = headline(cause) if isinstance(cause, ApplicationError) else str(cause)
-        self._parked[call] = {"call": call, "step": name, "error": message[:500]}
-        self._publish()
-        try:
-            await workflow.wait_condition(lambda: call in self._renewed)
-        except asyncio.CancelledError:
-            self._unpark(call)
-            raise
-        self._unpark(call)
-
-    def _unpark(self, call: str) -> None:
-        del self._parked[call]
-        self._publish()
 
     async def _child(
         self,
@@ -360,10 +286,10 @@ class AgentWorkflow:
 
         ``details`` of a gate go along, so that opening or closing one is one event.
         """
-        state = "waiting" if self._gates else "parked" if self._parked else "running"
+        state = "waiting" if self._gates else "parked" if self._steps.parked else "running"
         summary = {
             "gates": self._listed_gates(),
-            "parked": list(self._parked.values())[:_LISTED_PARKED],
+            "parked": list(self._steps.parked.values())[:_LISTED_PARKED],
             **({"parted": self._parted} if self._parted else {}),
         }
         changed = (state, summary) != self._published
@@ -430,24 +356,13 @@ class AgentWorkflow:
         # An exception in a signal would stop the run for good: what is not in order is left alone.
         mended = held(code)
         if mended is not None:
-            self._mended.update(dict.fromkeys(steps or (), mended))
-            self.retry_now(calls)
+            self._steps.mend(steps or (), mended)
+            self._steps.retry_now(calls or ())
 
     @workflow.signal(name=RETRY_SIGNAL)
     def retry_now(self, calls: list[str] | None = None) -> None:
         """Start calls again that wait for a retry or are parked."""
-        for call in calls or ():
-            if call in self._in_flight:
-                self._renewed.add(call)
-                self._in_flight[call].cancel()
-            elif call in self._parked:
-                self._renewed.add(call)
-
-
-def _cancelled() -> int:
-    """How often the current task was asked to stop."""
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
+        self._steps.retry_now(calls or ())
 
 
 def code_by_digest(digest: str) -> Code:
