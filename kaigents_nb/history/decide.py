@@ -23,7 +23,7 @@ from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate, RunNotFoun
 from kaigents_nb.history.gates import OpenGate, gates_in_memo
 from kaigents_nb.history.observe import Observer, not_found, queue_is_served
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE
+from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, to_decision
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
 
@@ -120,18 +120,6 @@ async def decide(
     if first is not None and first["id"] != decision["id"]:
         raise already(first)
     return to_decision(decision)
-
-
-def to_decision(decision: Mapping[str, Any]) -> Decision:
-    """Return a recorded decision as the agent gets it."""
-    return Decision(
-        approved=decision["approved"],
-        choice=decision["choice"],
-        values=dict(decision.get("values", {})),
-        comment=decision.get("comment", ""),
-        by=decision.get("by", ""),
-        at=datetime.fromisoformat(decision["at"]) if decision.get("at") else None,
-    )
 
 
 async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGate:

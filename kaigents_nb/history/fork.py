@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,17 +13,16 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import NoSuchMoment, RunError
 from kaigents_nb.history.calls import Call, failure_details, failure_text
+from kaigents_nb.history.current import current_code
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.submit import submit
-from kaigents_nb.runtime.code import Code, hold
+from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import call_arguments, raw
 from kaigents_nb.runtime.protocol import Launch
 from kaigents_nb.runtime.queue import home
 from kaigents_nb.runtime.seeds import Seed, pack_seeds
-from kaigents_nb.snapshot.freeze import freeze
-from kaigents_nb.snapshot.lint import lint
 
 StepKey = str | tuple[str, int]
 """A step by its name (its last call), or ``(name, occurrence)``, the first being 1."""
@@ -75,7 +73,7 @@ def fork(
     fold = observer.fold
     if carried is None:
         raise RunError(f"Run {run_id!r} carries no code of ours, so it can't be forked.", run_id=run_id)
-    chosen = carried if code == "same" else _current_code(connection, fold.agent, run_id)
+    chosen = carried if code == "same" else current_code(connection, Agent, fold.agent, run_id)
     values = values or {}
     point = find_point(fold, at if at is not None else _default_point(fold, values))
     seeds, edits = _seeds(fold, point, values)
@@ -249,17 +247,3 @@ def _kept_decisions(fold: RunFold, point: Point) -> dict[str, Mapping[str, Any]]
         for gate in fold.gates.values()
         if gate.decision is not None and taken.get(gate.gate, 0) <= event_id
     }
-
-
-def _current_code(connection: Connection, agent: str, run_id: str) -> Code:
-    mine = {item.name: item for item in vars(sys.modules["__main__"]).values() if isinstance(item, Agent)}
-    if agent not in mine:
-        known = ", ".join(sorted(mine)) or "none"
-        raise RunError(
-            f"This notebook defines no agent {agent!r}. Defined here: {known}. Execute its cells first, or fork with "
-            "code='same'.",
-            run_id=run_id,
-        )
-    snapshot = freeze(mine[agent])
-    lint(snapshot)
-    return hold(snapshot, snapshot.pack(connection.key))

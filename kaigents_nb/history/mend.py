@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import RunError
+from kaigents_nb.history.current import current_code
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.view import StepView
-from kaigents_nb.runtime.code import hold
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import MEND_SIGNAL, RETRY_SIGNAL
-from kaigents_nb.snapshot.freeze import freeze
 
 
 def mend(connection: Connection, run_id: str) -> list[str]:
     """Send the notebook's current code of each failing step and start those steps again."""
     failing = connection.run(lambda: _failing(connection, run_id))
     names = list(dict.fromkeys(step.name for step in failing))
-    steps = {name: _current_step(name, run_id) for name in names}
-    for name, step in steps.items():
-        snapshot = freeze(step)
-        code = hold(snapshot, snapshot.pack(connection.key))
+    # All of them first: a step that can't be mended leaves the others as they are.
+    codes = {name: current_code(connection, Step, name, run_id) for name in names}
+    for name, code in codes.items():
         calls = [item.call for item in failing if item.name == name]
 
         async def send(name: str = name, calls: list[str] = calls, code: Any = code) -> None:
@@ -55,16 +52,3 @@ async def _failing(connection: Connection, run_id: str) -> list[StepView]:
             f"No step of run {run_id!r} is parked or retrying: it is {view.status!r}.{advice}", run_id=run_id
         )
     return failing
-
-
-def _current_step(name: str, run_id: str) -> Step[..., Any]:
-    """The step of that name as this notebook defines it now."""
-    mine = {item.name: item for item in vars(sys.modules["__main__"]).values() if isinstance(item, Step)}
-    if name not in mine:
-        known = ", ".join(sorted(mine)) or "none"
-        raise RunError(
-            f"This notebook defines no step {name!r}, the one to mend. Defined here: {known}. Execute the cell with "
-            "the mended step first.",
-            run_id=run_id,
-        )
-    return mine[name]

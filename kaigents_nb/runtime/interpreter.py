@@ -42,6 +42,7 @@ from kaigents_nb.runtime.protocol import (
     StepCall,
     from_wire,
     is_decision,
+    to_decision,
     to_wire,
 )
 from kaigents_nb.runtime.room import Room, message_bytes
@@ -177,15 +178,7 @@ class AgentWorkflow:
                 self._close_gate(number)
                 raise
             self._close_gate(number)
-        taken = self._decisions[number]
-        return Decision(
-            approved=taken["approved"],
-            choice=taken["choice"],
-            values=dict(taken.get("values", {})),
-            comment=taken.get("comment", ""),
-            by=taken.get("by", ""),
-            at=datetime.fromisoformat(taken["at"]) if taken.get("at") else None,
-        )
+        return to_decision(self._decisions[number])
 
     def _close_gate(self, number: str) -> None:
         del self._gates[number]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from kaigents_nb.authoring.gate import APPROVE, REJECT
+from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
 
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
@@ -129,3 +129,15 @@ def from_wire(kind: type[T], data: Mapping[str, Any]) -> T:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def to_decision(decision: Mapping[str, Any]) -> Decision:
+    """Return a recorded decision as the agent gets it."""
+    return Decision(
+        approved=decision["approved"],
+        choice=decision["choice"],
+        values=dict(decision.get("values", {})),
+        comment=decision.get("comment", ""),
+        by=decision.get("by", ""),
+        at=datetime.fromisoformat(decision["at"]) if decision.get("at") else None,
+    )
