@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import pytest
+import trustme
+from temporalio.client import TLSConfig
 
 import kaigents_nb as kg
 from kaigents_nb.errors import ServerError, ServerNotReady
+from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.server import embedded
 from kaigents_nb.server.embedded import ServerInfo
 from tests.support import eventually
@@ -84,6 +90,60 @@ def test_without_the_search_attribute_gates_still_work(other, monkeypatch):
     assert run.id in kg.runs(status="waiting")["run_id"].tolist()
     run.approve(by="ann")
     assert run.result(30) == "ann"
+
+
+@pytest.fixture
+def secured(other, tmp_path) -> Iterator[tuple[str, bytes]]:
+    """The other server behind TLS, as a cluster would be: its address, and the certificate to trust."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    host, _, port = other.address.rpartition(":")
+
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pipe(reader, their_writer), pipe(their_reader, writer))
+
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(relay, "localhost", 0, ssl=context, family=socket.AF_INET)
+
+    async def stop() -> None:
+        relaying.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+    thread = LoopThread("tls relay")
+    relaying = thread.run(start())
+    yield f"localhost:{relaying.sockets[0].getsockname()[1]}", authority.cert_pem.bytes()
+    kg.disconnect()
+    thread.run(stop())
+    thread.stop()
+
+
+def test_a_cluster_with_tls_and_a_key(secured):
+    """TLS with a certificate of one's own, and an API key beside it."""
+    address, certificate = secured
+    connection = kg.connect(address, tls=TLSConfig(server_root_ca_cert=certificate), api_key="key", namespace="default")
+    assert connection.client.api_key == "key"
+    assert doubled.start(4).result(30) == 8
+
+
+def test_plain_text_is_not_taken_by_a_tls_server(secured):
+    """A server that wants TLS does not answer plain text; the error names tls=."""
+    with pytest.raises(ServerNotReady, match="tls="):
+        kg.connect(secured[0])
 
 
 def test_nobody_answers():
