@@ -38,7 +38,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         answers[1].append((time.time() - began) * 1e3)
         return (bench.raw(handle.result()) - began) * 1e3
 
-    resumed = interleaved(ours, plain, bench.rounds(9, 25))
+    resumed = interleaved(ours, plain, bench.rounds(9, 45))
     yield paired("decision → next step begins", "ms", *resumed, 1.2)
     yield paired("decision → it is confirmed", "ms", answers[0][1:], answers[1][1:])
 

@@ -12,7 +12,7 @@ from tests.benchmarks.rows import Row, paired
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    count = 20 if bench.quick else 50
+    count = 20 if bench.quick else 30
     for name, agent, workflow in (
         ("async", agents.in_sequence, raw.RawInSequence),
         ("sync", agents.in_sequence_sync, raw.RawInSequenceSync),
@@ -20,14 +20,14 @@ def measure(bench: Bench) -> Iterator[Row]:
         ours, plain = interleaved(
             lambda: _ours(bench, agent, count) / count * 1e3,  # noqa: B023 - called at once
             lambda: _raw(bench, workflow, count) / count * 1e3,  # noqa: B023
-            bench.rounds(5, 11),
+            bench.rounds(5, 25),
         )
         yield paired(f"sequential {name} step", "ms", ours, plain, 1.10, f"runs of {count}")
     wide = 200
     ours, plain = interleaved(
         lambda: _ours(bench, agents.at_once, wide, wide),
         lambda: _raw(bench, raw.RawAtOnce, wide),
-        bench.rounds(3, 7),
+        bench.rounds(3, 9),
     )
     row = paired("step of 200 at once", "ms", [s / wide * 1e3 for s in ours], [s / wide * 1e3 for s in plain], 1.10)
     yield row
