@@ -314,13 +314,16 @@ class AgentWorkflow:
     # Decisions and mending, from outside.
 
     @workflow.update(name=DECIDE_UPDATE)
-    def decide(self, decision: dict[str, Any]) -> dict[str, Any]:
-        """Take a decision; refused by the validator when it comes too late."""
+    def decide(self, decision: Any) -> dict[str, Any]:
+        """Take a decision; refused by the validator when it comes too late, or is none.
+
+        Any: for a ``dict[str, Any]`` the SDK would check every key and value, slowly, and twice.
+        """
         self._decide(decision)
         return dict(self._decisions[decision["gate"]])
 
     @decide.validator
-    def _check(self, decision: dict[str, Any]) -> None:
+    def _check(self, decision: Any) -> None:
         gate = decision["gate"]
         taken = self._decisions.get(gate)
         if taken is not None and taken["id"] != decision["id"]:
