@@ -28,7 +28,6 @@ _PACKAGES = (
     "pandas",
     "pyarrow",
     "pydantic",
-    "openai",
 )
 _TIME = "%Y-%m-%d %H:%M:%S"
 _LOW_SPACE_BYTES = 1024**3

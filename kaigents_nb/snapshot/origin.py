@@ -36,13 +36,15 @@ def _fits(statement: Statement, name: str, value: object, cells: Cells, namespac
     if isinstance(node, ast.ClassDef):
         return _fits_class(statement, node, value, cells)
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return _fits_function(statement, node, value)
+        return _fits_function(statement, node, value, cells)
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return False  # the value was compared with what the import gives before
     return _fits_assignment(statement, name, value, cells, namespace)
 
 
-def _fits_function(statement: Statement, node: ast.FunctionDef | ast.AsyncFunctionDef, value: object) -> bool:
+def _fits_function(
+    statement: Statement, node: ast.FunctionDef | ast.AsyncFunctionDef, value: object, cells: Cells
+) -> bool:
     function = function_in(value)
     if function is None:
         return bool(node.decorator_list)
@@ -53,7 +55,11 @@ def _fits_function(statement: Statement, node: ast.FunctionDef | ast.AsyncFuncti
         return False
     # A decorator without functools.wraps: the function itself is in the closure of what replaced it.
     held = [f for f in functions_held(function) if f.__code__.co_name == node.name]
-    return any(statement.defines(f.__code__) for f in held) or not held
+    if held:
+        return any(statement.defines(f.__code__) for f in held)
+    # A library's wrapper, but not another def of these cells that was given this name since.
+    code = function.__code__
+    return "<locals>" in code.co_qualname or not cells.knows(code.co_filename)
 
 
 def _fits_class(statement: Statement, node: ast.ClassDef, value: object, cells: Cells) -> bool:

@@ -3,7 +3,7 @@
 # ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kaigents_nb.errors import CannotFreeze
@@ -124,6 +124,7 @@ def test_plain_definitions_always_travel(cells: list[str]) -> None:
 
 @SLOW
 @given(st.lists(functions() | changes() | made(), max_size=12), st.booleans())
+@example(["@plus\ndef f1(x):\n    return x + V0", "f1 = f0", "def f0(x):\n    return V0"], False)
 def test_made_functions_travel_or_are_refused_with_the_way_out(cells: list[str], rerun: bool) -> None:
     """What was made with something changed since is refused; all else computes the same."""
     with notebook() as nb:
