@@ -8,7 +8,6 @@ import linecache
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -346,21 +345,14 @@ def test_package_differences_name_both_versions(nb: Notebook) -> None:
     assert other.package_differences() == ["nope 1 → not installed", f"numpy 0.1 → {snapshot.packages['numpy']}"]
 
 
-def test_freezing_a_long_notebook_is_fast(nb: Notebook) -> None:
-    """100 cells, 30 of them needed, freeze in less time than a click takes; again, in much less."""
+def test_a_long_notebook_freezes_only_what_is_needed(nb: Notebook) -> None:
+    """Of 100 cells the 30 that are needed travel, each with its constant."""
     for n in range(100):
         nb.cell(
             f"K{n} = {n}\ndef f{n}(x):\n    for i in range(x):\n        x += K{n} * i\n    return f{max(n - 1, 70)}(x - 1)"
         )
     nb.cell("@kg.step\ndef run(): return f99(1)")
-    times = []
-    for _ in range(4):
-        start = time.process_time()
-        snapshot = freeze(nb["run"])
-        times.append(time.process_time() - start)
-    assert len(snapshot.definitions) == 62
-    assert min(times) < 0.05, times
-    assert times[0] < 0.2, times
+    assert len(freeze(nb["run"]).definitions) == 62
 
 
 def test_end_of_one_load_leaves_the_module_of_another(nb):

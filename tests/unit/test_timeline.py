@@ -6,7 +6,6 @@ import itertools
 import re
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
@@ -198,15 +197,13 @@ def test_the_text_form_is_a_chart() -> None:
 
 
 def test_a_long_run_is_bounded_and_says_so() -> None:
-    """Ten thousand calls are drawn quickly as at most 400 bars; failures stay visible and the table has every call."""
+    """Ten thousand calls are drawn as at most 400 bars; failures stay visible and the table has every call."""
     one = [step(number, f"step_{number % 3}", number * 0.1, number * 0.1 + 0.08) for number in range(10_000)]
     one[5_000] = replace(one[5_000], status="failed")
     steps = tuple(one)
     view = RunView("run-1", "agent", "failed", started=START, ended=at(1_001), steps=steps)
-    began = time.perf_counter()
     timeline = Timeline(view)
     page = timeline._repr_html_()
-    assert time.perf_counter() - began < 3
     assert len(page) < 300_000
     assert page.count("<rect") < PIECES + 20
     assert re.search(r"10,000 bars are drawn as \d+: close neighbours as one", page)

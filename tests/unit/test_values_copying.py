@@ -6,7 +6,6 @@ import collections
 import datetime as dt
 import math
 import threading
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -172,8 +171,7 @@ def test_copy_never_raises() -> None:
 def test_frames_are_copied_only_when_changed() -> None:
     """Fifty megabytes of numbers cost next to nothing until one side is changed (with pandas 3)."""
     frame = pd.DataFrame(np.zeros((600_000, 10)))
-    start = time.perf_counter()
     copied = _copied(frame)
-    assert time.perf_counter() - start < (0.05 if COPY_ON_WRITE else 0.5)
+    assert np.shares_memory(copied.to_numpy(), frame.to_numpy()) is COPY_ON_WRITE
     frame.iloc[0, 0] = 1
     assert copied.iloc[0, 0] == 0

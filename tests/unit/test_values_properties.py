@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import time
-from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -124,27 +121,3 @@ def test_any_frame_comes_back(frame: pd.DataFrame) -> None:
     """Frames of mixed dtypes, labels and indexes come back equal in all of them."""
     assert same(decode(encode(frame)), frame)
     assert same(frozen_copy(frame)[0], frame)
-
-
-def _best(work: Callable[[], object], times: int = 7) -> float:
-    def once() -> float:
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
-
-    return min(once() for _ in range(times))
-
-
-def test_plain_dict_costs_little_more_than_json() -> None:
-    """Ten thousand items are encoded in at most three times what json.dumps needs (four here, for a busy machine)."""
-    value = {f"key {i}": i if i % 3 else f"text {i}" for i in range(10_000)}
-    pairs = [(_best(lambda: encode(value)), _best(lambda: json.dumps(value))) for _ in range(5)]
-    assert min(ours / theirs for ours, theirs in pairs) < 4
-
-
-def test_big_frame_is_fast() -> None:
-    """A 50 MB frame of numbers is encoded and decoded in well under half a second each."""
-    frame = pd.DataFrame(np.random.default_rng(1).random((650_000, 10)))
-    encoded = encode(frame)
-    assert _best(lambda: encode(frame), 3) < 0.5
-    assert _best(lambda: decode(encoded), 3) < 0.5
