@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import kaigents_nb as kg
@@ -60,6 +62,22 @@ def bad_step(x):
 async def bug_at_the_end(ledger):
     x = await work(ledger, 0, 5)
     return await bad_step(x)
+
+
+@kg.step
+def big_frame(rows):
+    return pd.DataFrame({"x": np.random.default_rng(rows).random(rows)})
+
+
+@kg.step
+def total(frame):
+    return float(frame["x"].sum())
+
+
+@kg.agent
+async def with_big_values(rows):
+    frame = await big_frame(rows)
+    return await total(frame), len(frame)
 
 
 def lines(path):
@@ -174,6 +192,20 @@ def test_new_code_parts_where_it_asks_for_another_step(tmp_path, monkeypatch):
     assert "call 4" in notice
     assert "'summarize'" in notice
     assert len(lines(ledger)) == 10
+
+
+def test_big_values_are_taken_over_by_reference(data_dir):
+    """A fork behind a frame of some MB copies nothing: the file is the same, and the history has its name."""
+    run = with_big_values.start(300_000)
+    result = run.result(30)
+    files = sorted(path.name for path in (data_dir / "blobs").rglob("*"))
+    fork = run.fork(at="total")
+    assert fork.result(30) == result
+    assert sorted(path.name for path in (data_dir / "blobs").rglob("*")) == files
+    steps = fork.steps()
+    assert steps["attempts"].tolist() == [0, 1]
+    assert "300,000" in steps["result"].iloc[0]
+    assert fork.fork(at="total").result(30) == result
 
 
 def test_unknown_points_list_the_known_ones(tmp_path):
