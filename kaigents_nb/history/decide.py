@@ -111,12 +111,12 @@ async def decide(
             if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
                 raise
     # Without a worker the server keeps a signal, not an update; the decision's id makes sending both harmless.
-    earlier = await _decided(connection, found.run_id, found.gate)
+    earlier = await taken_decision(connection, found.run_id, found.gate)
     if earlier is not None and earlier["id"] != decision["id"]:
         raise already(earlier)
     await handle.signal(DECIDE_SIGNAL, decision)
     # Two may have come this far; the server has put them in an order.
-    first = await _decided(connection, found.run_id, found.gate)
+    first = await taken_decision(connection, found.run_id, found.gate)
     if first is not None and first["id"] != decision["id"]:
         raise already(first)
     return to_decision(decision)
@@ -130,7 +130,7 @@ async def _find(connection: Connection, run_id: str, gate: str | None) -> OpenGa
     if chosen:
         listing = "; ".join(f"{_call(item, run_id)}: {item.question}" for item in chosen)
         raise ValueError(f"Run {run_id!r} waits at {len(chosen)} gates. Name one: {listing}.")
-    if decided := await _decided(connection, run_id, gate):
+    if decided := await taken_decision(connection, run_id, gate):
         raise already(decided)
     known = ", ".join(repr(item.gate) for item in gates)
     raise NoOpenGate(
@@ -149,7 +149,7 @@ def _call(gate: OpenGate, run_id: str) -> str:
     return f"gate={gate.gate!r}" if gate.run_id == run_id else f"kg.run({gate.run_id!r}).approve({gate.gate!r})"
 
 
-async def _decided(connection: Connection, run_id: str, gate: str | None) -> dict[str, Any] | None:
+async def taken_decision(connection: Connection, run_id: str, gate: str | None) -> dict[str, Any] | None:
     """The decision that a run's history has for a gate (the last one, where none is named)."""
     observer = Observer(connection, run_id)
     await observer.catch_up()
@@ -162,7 +162,7 @@ async def _decided(connection: Connection, run_id: str, gate: str | None) -> dic
 
 
 async def _too_late(connection: Connection, gate: OpenGate) -> GateError:
-    decided = await _decided(connection, gate.run_id, gate.gate)
+    decided = await taken_decision(connection, gate.run_id, gate.gate)
     if decided:
         return already(decided)
     return NoOpenGate(f"The gate {gate.question!r} is no longer open: the run went on without a decision.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.errors import GateError
-from kaigents_nb.history.decide import open_gates
+from kaigents_nb.history.decide import open_gates, taken_decision
 from kaigents_nb.history.gates import OpenGate
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class Prompter:
         for gate in connection.run(lambda: open_gates(connection, run_id)):
             if (gate.run_id, gate.gate) not in self._told:
                 self._told.add((gate.run_id, gate.gate))
-                self._tell(gate)
+                # The server may keep a decision that no worker has taken up yet.
+                if connection.run(partial(taken_decision, connection, gate.run_id, gate.gate)) is None:
+                    self._tell(gate)
 
     def _tell(self, gate: OpenGate) -> None:
         choices = f" Options: {', '.join(gate.options)}." if gate.options else ""
