@@ -69,7 +69,7 @@ def by_name(trace: Trace, name: str) -> Moment:
         return Moment(trace, len(trace) - 1)
     if name == "first":
         return Moment(trace, 0)
-    if name == "failure":
+    if name in ("failure", "failed"):  # the word of run.status too
         return failure(trace)
     if name == "before failure":
         failed = failure(trace)
