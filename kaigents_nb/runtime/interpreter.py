@@ -106,8 +106,6 @@ class AgentWorkflow:
             return raw(await agent.fn(*positional, **keyword), f"result of agent {agent.name}")
         except asyncio.CancelledError:
             raise
-        except workflow.ContinueAsNewError:
-            raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
             raise self._failure(error) from None
 
