@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaigents_nb.authoring.agent import Agent as Agent
-    from kaigents_nb.authoring.agent import agent as agent
+    from collections.abc import Callable, Coroutine
+    from typing import ParamSpec, TypeAlias, TypeVar
+
+    from kaigents_nb.authoring.agent import Agent as _Agent
     from kaigents_nb.authoring.clock import now as now
     from kaigents_nb.authoring.clock import random as random
     from kaigents_nb.authoring.clock import sleep as sleep
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.resource import resource as resource
     from kaigents_nb.authoring.step import Step as Step
     from kaigents_nb.authoring.step import step as step
+    from kaigents_nb.control.diff import diff as diff
+    from kaigents_nb.control.run import Run as Run
+    from kaigents_nb.control.run import run as run
     from kaigents_nb.display.inbox import inbox as inbox
     from kaigents_nb.errors import AlreadyDecided as AlreadyDecided
     from kaigents_nb.errors import Fatal as Fatal
@@ -32,16 +37,22 @@ if TYPE_CHECKING:
     from kaigents_nb.errors import RunCancelled as RunCancelled
     from kaigents_nb.errors import RunFailed as RunFailed
     from kaigents_nb.errors import RunTimeout as RunTimeout
-    from kaigents_nb.history.diff import diff as diff
-    from kaigents_nb.history.listing import runs as runs
-    from kaigents_nb.history.moment import Moment as Moment
-    from kaigents_nb.history.run import Run as Run
-    from kaigents_nb.history.run import run as run
-    from kaigents_nb.people.inbox import decisions as decisions
-    from kaigents_nb.people.inbox import pending as pending
+    from kaigents_nb.history.runs_table import runs as runs
+    from kaigents_nb.people.pending import decisions as decisions
+    from kaigents_nb.people.pending import pending as pending
+    from kaigents_nb.replay.moment import Moment as Moment
+    from kaigents_nb.runtime.connecting import connect as connect
+    from kaigents_nb.runtime.connecting import disconnect as disconnect
+
+    # What `start()` gives is known here, where all rooms are seen; where agents are written it is not.
+    _P = ParamSpec("_P")
+    _R = TypeVar("_R")
+    Agent: TypeAlias = _Agent[_P, _R, Run]
+
+    def agent(fn: Callable[_P, Coroutine[Any, Any, _R]], /) -> _Agent[_P, _R, Run]:
+        """See :func:`kaigents_nb.authoring.agent.agent`."""
+
     from kaigents_nb.runtime.connection import Connection as Connection
-    from kaigents_nb.runtime.connection import connect as connect
-    from kaigents_nb.runtime.connection import disconnect as disconnect
 
 __version__ = "0.1.0"
 
@@ -52,29 +63,29 @@ _HOMES = {
     "Decision": "authoring.gate",
     "Fatal": "errors",
     "KaigentsError": "errors",
-    "Moment": "history.moment",
+    "Moment": "replay.moment",
     "NoOpenGate": "errors",
     "Retry": "authoring.options",
-    "Run": "history.run",
+    "Run": "control.run",
     "RunCancelled": "errors",
     "RunFailed": "errors",
     "RunTimeout": "errors",
     "Step": "authoring.step",
     "agent": "authoring.agent",
     "approve": "authoring.gate",
-    "connect": "runtime.connection",
-    "decisions": "people.inbox",
-    "diff": "history.diff",
-    "disconnect": "runtime.connection",
+    "connect": "runtime.connecting",
+    "decisions": "people.pending",
+    "diff": "control.diff",
+    "disconnect": "runtime.connecting",
     "idempotency_key": "authoring.progress",
     "inbox": "display.inbox",
     "now": "authoring.clock",
-    "pending": "people.inbox",
+    "pending": "people.pending",
     "progress": "authoring.progress",
     "random": "authoring.clock",
     "resource": "authoring.resource",
-    "run": "history.run",
-    "runs": "history.listing",
+    "run": "control.run",
+    "runs": "history.runs_table",
     "sleep": "authoring.clock",
     "step": "authoring.step",
     "track": "authoring.progress",

@@ -7,8 +7,12 @@ import os
 import sys
 
 from kaigents_nb.cli import app, output
+from kaigents_nb.demo.command import demo
 from kaigents_nb.demo.lines import BadTable
 from kaigents_nb.errors import KaigentsError
+
+app.command()(demo)
+app.registered_commands.insert(0, app.registered_commands.pop())  # the first thing that `--help` offers
 
 
 class _Leave:
@@ -57,9 +61,9 @@ def _run() -> int:
         output.say(str(error), stderr=True)
         return 1
     finally:
-        connection = sys.modules.get("kaigents_nb.runtime.connection")
-        if connection is not None:
-            connection.disconnect()
+        connecting = sys.modules.get("kaigents_nb.runtime.connecting")
+        if connecting is not None:
+            connecting.disconnect()
     return 0
 
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from kaigents_nb.authoring.context import agent_context
-from kaigents_nb.authoring.upward import upward
-
-if TYPE_CHECKING:
-    from kaigents_nb.history.run import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Handle = TypeVar("Handle")
+"""What ``start()`` gives: a room far above says which class that is."""
 
 
-class Agent(Generic[P, R]):
+class Agent(Generic[P, R, Handle]):
     """An agent: ``.start(...)`` runs it durably; awaited in another agent it is a run of its own."""
 
     def __init__(self, fn: Callable[P, Coroutine[Any, Any, R]]) -> None:
         self.fn = fn
         self.name = fn.__name__
         functools.update_wrapper(self, fn)
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        # Written as ``Agent[[str], int]``: what ``start()`` gives is no choice of who annotates.
+        written = item if isinstance(item, tuple) else (item,)
+        return super().__class_getitem__((*written, Any) if len(written) == 2 else written)  # type: ignore[misc]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Await the agent inside another agent; anywhere else, get the plain coroutine."""
@@ -32,7 +35,7 @@ class Agent(Generic[P, R]):
             return interpreter.call_agent(self, args, kwargs)
         return self.fn(*args, **kwargs)
 
-    def start(self, *args: Any, id: str | None = None, **kwargs: Any) -> Run:
+    def start(self, *args: Any, id: str | None = None, **kwargs: Any) -> Handle:
         """Start a run and return at once.
 
         The code of the cells is frozen and travels with the run, so that any worker can go on with it.
@@ -58,8 +61,10 @@ class Agent(Generic[P, R]):
         ``run = sourcing_agent.start("solar panel")``
         """
         inspect.signature(self.fn).bind(*args, **kwargs)
-        run: Run = upward("kaigents_nb.history.start:start")(self, args, kwargs, id=id)
-        return run
+        from kaigents_nb.control.start import start
+
+        run: Any = start(self, args, kwargs, id=id)
+        return run  # type: ignore[no-any-return]
 
     def dry_run(self, *args: Any, decisions: Iterable[str] = (), **kwargs: Any) -> Any:
         """Run the agent in this cell, without a server: nothing is saved or retried, waits are skipped, pdb works.
@@ -85,13 +90,15 @@ class Agent(Generic[P, R]):
         'Hello Ada'
         """
         inspect.signature(self.fn).bind(*args, **kwargs)
-        return upward("kaigents_nb.authoring.dry_run:dry_run")(self, args, kwargs, decisions)
+        from kaigents_nb.authoring.dry_run import dry_run
+
+        return dry_run(self, args, kwargs, decisions)
 
     def __repr__(self) -> str:
         return f"<agent {self.name}>"
 
 
-def agent(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Agent[P, R]:
+def agent(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Agent[P, R, Any]:
     """Mark an ``async def`` as an agent.
 
     Its body is replayed after a crash, so it holds decisions and order only: work goes into steps, time and

@@ -30,7 +30,9 @@ class AgentContext(Protocol):
         """Run a step durably."""
         ...
 
-    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def call_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Awaitable[Any]:
         """Run another agent as a run of its own."""
         ...
 

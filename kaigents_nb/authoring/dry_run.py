@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.step import Step
 
 
-def dry_run(agent: Agent[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any], decisions: Iterable[Any]) -> Any:
+def dry_run(
+    agent: Agent[..., Any, Any], args: Iterable[Any], kwargs: Mapping[str, Any], decisions: Iterable[Any]
+) -> Any:
     """Execute an agent in this thread; see :meth:`Agent.dry_run`."""
 
     async def execute() -> Any:
@@ -71,7 +73,9 @@ class DryRun:
         assert step.fn is not None
         return self._call(step.fn, args, kwargs)
 
-    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def call_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Awaitable[Any]:
         """Execute the other agent in the same way."""
         return agent.fn(*args, **kwargs)
 

@@ -8,7 +8,6 @@ import typer
 
 from kaigents_nb import __version__
 from kaigents_nb.cli import output, server
-from kaigents_nb.cli.demo import demo
 from kaigents_nb.cli.doctor import doctor
 from kaigents_nb.cli.people import approve, inbox, reject
 from kaigents_nb.cli.runs import cancel, code, history, runs, show
@@ -22,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # __main__ says what went wrong
 )
 
-for command in (demo, runs, show, history, inbox, approve, reject, cancel, code, worker, doctor):
+for command in (runs, show, history, inbox, approve, reject, cancel, code, worker, doctor):
     app.command()(command)
 app.add_typer(server.app, name="server")
 

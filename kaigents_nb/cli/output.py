@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kaigents_nb.authoring.upward import upward
 from kaigents_nb.display import words
 
 if TYPE_CHECKING:
@@ -93,7 +92,9 @@ def plain(value: Any) -> Any:
         return str(value)
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a numpy scalar
         return plain(value.item())
-    return upward("kaigents_nb.values.brief:brief")(value)
+    from kaigents_nb.values.brief import brief
+
+    return brief(value)
 
 
 def seconds(value: Any) -> str:

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.authoring.upward import upward
 from kaigents_nb.cli import output
 from kaigents_nb.cli.options import AsJson, By, Comment, Gate, RunId
 
@@ -48,8 +47,10 @@ def _tell(run_id: str, decision: kg.Decision) -> None:
     else:
         told = "Approved" if decision.choice == "approve" else f"Approved: {decision.choice}"
     output.say(f"{told}, by {decision.by}.")
+    from kaigents_nb.control.orphans import orphaned_queue
+
     connection = kg.connect()
-    if queue := connection.run(lambda: upward("kaigents_nb.history.orphans:orphaned_queue")(connection, run_id)):
+    if queue := connection.run(lambda: orphaned_queue(connection, run_id)):
         output.say(
             "The decision is saved. No worker serves the run now; it goes on when its notebook is opened, or with: "
             f"{output.program()} worker --queue {queue}"

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.authoring.upward import upward
 from kaigents_nb.cli import output
 from kaigents_nb.runtime.queue import task_queue
 
@@ -68,8 +67,10 @@ def _serve(connection: kg.Connection, queue: str) -> None:
 
 
 def _orphans(connection: kg.Connection) -> list[str]:
+    from kaigents_nb.control.orphans import orphaned_queues
+
     try:
-        found: list[str] = connection.run(lambda: upward("kaigents_nb.history.orphans:orphaned_queues")(connection))
+        found = connection.run(lambda: orphaned_queues(connection))
     except kg.KaigentsError as error:
         output.say(str(error), stderr=True)
         return []

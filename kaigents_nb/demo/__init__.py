@@ -1,1 +1,1 @@
-"""The running example: find suppliers, work out duties, ask a person, write to the manufacturer."""
+"""The running example, and the command that shows it: suppliers, duties, a person, a letter."""

@@ -13,7 +13,7 @@ from kaigents_nb.display.kernel import close_tree, has_widgets, widget_bundle
 from kaigents_nb.display.moment import code_html, head_html, moment_html, variables_html
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
-from kaigents_nb.history.moment import Moment
+from kaigents_nb.replay.moment import Moment
 
 
 class PastRun(Protocol):

@@ -10,15 +10,15 @@ from typing import Any, Final, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
+from kaigents_nb.control.run import Run
 from kaigents_nb.display import html, markup, words
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, widget_bundle
 from kaigents_nb.display.protocols import Done
 from kaigents_nb.display.text import pending_text
-from kaigents_nb.history.run import Run
 from kaigents_nb.history.view import GateView, RunView
-from kaigents_nb.people.inbox import pending, post_pending
-from kaigents_nb.runtime.connection import current
+from kaigents_nb.people.pending import pending, post_pending
+from kaigents_nb.runtime.connecting import current
 
 MAX_SHOWN: Final = 20
 """Each run with a form is followed, so that decisions taken elsewhere show; the rest comes up as these are decided."""

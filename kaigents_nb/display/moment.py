@@ -27,7 +27,7 @@ from kaigents_nb.display.markup import (
     grid_html,
 )
 from kaigents_nb.display.tables import as_grid
-from kaigents_nb.history.moment import Moment, StackFrame
+from kaigents_nb.replay.moment import Moment, StackFrame
 from kaigents_nb.values.brief import brief
 
 LINES: Final = 60

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from kaigents_nb.history.moment import Moment
 from kaigents_nb.history.view import RunView
+from kaigents_nb.replay.moment import Moment
 
 Done = Callable[[BaseException | None], None]
 """Called from the library's background thread when a posted call ended: with its error, or None."""

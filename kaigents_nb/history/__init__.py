@@ -1,1 +1,1 @@
-"""One run: its handle, its state, its history as DataFrames, and looking back."""
+"""What a run's history says: folded into its state, followed, decoded, and laid out as DataFrames."""

@@ -19,9 +19,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, utc
+from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.gates import gates_in_memo
-from kaigents_nb.history.types import RunTypes
+from kaigents_nb.history.memo import gates_in_memo
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, shown
@@ -53,7 +53,7 @@ class Observer:
         self._run_id = run_id
         self._handle: WorkflowHandle[Any, Any] = connection.client.get_workflow_handle(run_id)
         self.fold = RunFold()
-        self.types = RunTypes(connection, self.fold)
+        self.decoder = Decoder(connection, self.fold)
         self._details: dict[str, Any] = {}
         self._called: dict[str, Observer] = {}
         """Called agents that are or were at a gate while this run was looked at."""
@@ -74,7 +74,7 @@ class Observer:
         await complete(self._connection, event)
         self.fold.add(event)
         if self.fold.seeds_payload is not None:
-            payload = await self.types.fetched(self.fold.seeds_payload)
+            payload = await self.decoder.fetched(self.fold.seeds_payload)
             self.fold.take_seeds(unpack_seeds(payload))
         return True
 
@@ -112,7 +112,7 @@ class Observer:
                 call = fold.calls.get(pending.activity_id.partition(".")[0])
                 if call is not None and call.activity_id == pending.activity_id and not call.closed_event:
                     steps[call.view.call] = self._pending(call, pending)
-            for attempt in self._connection.live.of_run(self._run_id).values():
+            for attempt in self._connection.attempts.of_run(self._run_id).values():
                 if attempt.call in steps and steps[attempt.call].status in (
                     "scheduled",
                     "running",
@@ -210,7 +210,7 @@ class Observer:
     async def _gate_details(self, gate: str) -> Any:
         if gate not in self._details and gate in self.fold.details:
             try:
-                self._details[gate] = await self.types.value(self.fold.details[gate])
+                self._details[gate] = await self.decoder.value(self.fold.details[gate])
             except KaigentsError as error:
                 self._details[gate] = f"The details can't be shown here: {error}"
         return self._details.get(gate)

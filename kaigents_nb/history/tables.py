@@ -21,7 +21,7 @@ from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
 
 if TYPE_CHECKING:
-    from kaigents_nb.history.gates import OpenGate
+    from kaigents_nb.history.memo import OpenGate
 
 UTC_TIME = "datetime64[us, UTC]"
 STEP_COLUMNS = {
@@ -123,7 +123,7 @@ async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.Data
 
 async def _inputs(observer: Observer, call: Call, *, full: bool) -> dict[str, Any]:
     values = [await read(observer, payload, full=full) for payload in call.arguments]
-    names = await observer.types.parameters(call.view.name)
+    names = await observer.decoder.parameters(call.view.name)
     positional = values[: call.positional]
     # More values than names: the function takes *args, which are numbered.
     names += tuple(str(number) for number in range(len(names) + 1, len(positional) + 1))
@@ -136,7 +136,7 @@ async def read(observer: Observer, payload: Payload, *, full: bool) -> Any:
     if reference(payload) is not None and not full:
         return shown(payload)
     try:
-        return await observer.types.value(payload)
+        return await observer.decoder.value(payload)
     except KaigentsError as error:
         return f"<{shown(payload)}: {error}>"
 

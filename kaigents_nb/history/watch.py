@@ -12,7 +12,7 @@ from functools import partial
 from temporalio.service import RPCError
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
-from kaigents_nb.history.gates import OpenGate
+from kaigents_nb.history.memo import OpenGate
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.view import RunView
 from kaigents_nb.runtime.connection import Connection
@@ -117,7 +117,7 @@ class Watch:
                 continue
 
     def _patience(self) -> float:
-        if self._connection.live.of_run(self._run_id):
+        if self._connection.attempts.of_run(self._run_id):
             return _ACTIVE_S
         last = self._last
         # A called agent goes on without a trace in this run's history.

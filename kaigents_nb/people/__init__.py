@@ -1,1 +1,1 @@
-"""People over all runs: what waits for them, and what they decided."""
+"""People: which gates are open over all runs, how a decision is taken, and who decided what."""

@@ -1,1 +1,1 @@
-"""What runs: the embedded server, the connection, the worker, and the interpreter of agents and steps."""
+"""What runs: the connection, the worker, and the interpreter of agents and steps."""

@@ -1,14 +1,10 @@
-"""The connection of this process: server, client, event loop and workers, made once and drained at exit."""
+"""A connection: client, event loop and workers of one process on one server."""
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import gc
-import ipaddress
 import os
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
@@ -19,22 +15,20 @@ from typing import Any, TypeVar
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client, TLSConfig
+from temporalio.client import Client
 from temporalio.converter import (
     DataConverter,
     ExternalStorage,
     StorageDriverClaim,
     StorageDriverRetrieveContext,
 )
-from temporalio.envconfig import ClientConfig
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
-from kaigents_nb.errors import ServerError, ServerNotReady
-from kaigents_nb.runtime.code import Arrivals
-from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
+from kaigents_nb.errors import ServerNotReady
+from kaigents_nb.runtime.attempts import Attempts
+from kaigents_nb.runtime.codec import VerifyingCodec
 from kaigents_nb.runtime.failures import LeanFailures
-from kaigents_nb.runtime.live import Live
+from kaigents_nb.runtime.leaving import sdk_core
 from kaigents_nb.runtime.loop import LoopThread, in_thread
 from kaigents_nb.runtime.output import restore_output, route_output
 from kaigents_nb.runtime.payloads import reference
@@ -42,7 +36,6 @@ from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.runtime.worker import QueueWorker, identity
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
-from kaigents_nb.server.datadir import data_dir as resolve_data_dir
 from kaigents_nb.server.datadir import pid_path
 from kaigents_nb.snapshot.signing import signing_key
 from kaigents_nb.values.preload import preload
@@ -58,7 +51,7 @@ def data_converter(key: bytes, store: FileStore) -> DataConverter:
     return replace(
         DataConverter.default,
         failure_converter_class=LeanFailures,
-        payload_codec=Arrivals(key, store),
+        payload_codec=VerifyingCodec(key, store),
         external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
     )
 
@@ -70,7 +63,7 @@ class Connection:
         self.data_dir = data_dir
         self.embedded = embedded is not None
         self.ui_url = embedded.ui_url if embedded else ""
-        self.live = Live()
+        self.attempts = Attempts()
         self.key = signing_key(data_dir)
         self._loop = LoopThread("kaigents")
         self._step_loop: LoopThread | None = None
@@ -81,9 +74,7 @@ class Connection:
         self.address = client_config["target_host"]
         try:
             self.client = self._loop.run(
-                Client.connect(
-                    **client_config, data_converter=converter, identity=identity(), runtime=_quiet_runtime()
-                ),
+                Client.connect(**client_config, data_converter=converter, identity=identity(), runtime=sdk_core()),
                 timeout_s=20,
             )
             self.attribute = self._loop.run(self._has_state_attribute(), timeout_s=20)
@@ -194,7 +185,7 @@ class Connection:
     async def _start_worker(self, queue: str, step_loop: LoopThread) -> QueueWorker:
         # Imported inside a workflow, pandas or pydantic would look like a deadlock or hit the sandbox's guards.
         await in_thread(preload, "kaigents preload")
-        return QueueWorker(self.client, queue, step_loop, self.live)
+        return QueueWorker(self.client, queue, step_loop, self.attempts)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -237,166 +228,3 @@ class Connection:
                 raise
             return False  # no rights: the memo alone carries the state
         return False  # new attributes need a moment until a server knows them; the next connection uses it
-
-
-def _quiet_runtime() -> Runtime:
-    """The SDK's core, without its warnings in the notebook: what they are about shows on the card."""
-    global _runtime
-    if _runtime is None:
-        log = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
-        _runtime = Runtime(telemetry=TelemetryConfig(logging=log))
-    return _runtime
-
-
-_EXIT_PAUSE_S = 0.1
-
-_current: Connection | None = None
-_runtime: Runtime | None = None
-_inherited: list[object] = []
-"""In a forked process: what belongs to its parent."""
-_lock = threading.RLock()
-
-
-def connect(
-    address: str | None = None,
-    *,
-    namespace: str | None = None,
-    api_key: str | None = None,
-    tls: bool | TLSConfig | None = None,
-    data_dir: str | Path | None = None,
-) -> Connection:
-    """Connect this process; optional, for the first ``start()`` does it.
-
-    Parameters
-    ----------
-    address
-        ``"host:port"`` of a cluster. ``None``: the server named by ``KAIGENTS_PROFILE`` or ``TEMPORAL_*`` in the
-        environment, else the embedded server, started if it does not run yet.
-    namespace, api_key, tls
-        As the cluster wants them. A server on another machine needs ``tls=True``, an API key, or ``tls=False``
-        to say that plain text is meant.
-    data_dir
-        Where the embedded server's database, saved values and the signing key are; the default is the user's data
-        folder, or ``KAIGENTS_DATA_DIR``.
-
-    Returns
-    -------
-    Connection
-        With ``.address .namespace .ui_url .data_dir``. Connecting again to the same place returns the same.
-
-    Raises
-    ------
-    ServerNotFound, ServerNotReady, DatabaseError
-        With what to do about it.
-
-    Examples
-    --------
-    ``kg.connect("temporal.example.com:7233", namespace="research", api_key=key)``
-    """
-    global _current
-    with _lock:
-        folder = resolve_data_dir(data_dir)
-        config = _client_config(address, namespace, api_key, tls)
-        embedded = None
-        if config is None:
-            embedded = server.ensure(folder)
-            config = {"target_host": embedded.address, "namespace": namespace or "default"}
-        if _current is not None:
-            same_place = _current.data_dir == folder and _current.address == config["target_host"]
-            if same_place and (namespace is None or _current.namespace == namespace):
-                return _current
-            disconnect()
-        _current = Connection(config, folder, embedded)
-        _drain_at_exit()
-        return _current
-
-
-def current() -> Connection:
-    """Return this process's connection, making the default one the first time."""
-    with _lock:
-        return _current or connect()
-
-
-def disconnect() -> None:
-    """Drain this process's workers and close its connection; runs go on with the next worker."""
-    global _current
-    with _lock:
-        connection, _current = _current, None
-    if connection is not None:
-        connection.close()
-
-
-def _client_config(
-    address: str | None, namespace: str | None, api_key: str | None, tls: bool | TLSConfig | None
-) -> dict[str, Any] | None:
-    """What ``Client.connect`` takes, or None for the embedded server."""
-    profile = os.environ.get(PROFILE_ENV)
-    config: dict[str, Any] = {}
-    if address is None:
-        if not names_cluster():
-            if api_key or tls:
-                raise ValueError("api_key= and tls= belong to a server's address: kg.connect('host:7233', ...).")
-            return None
-        config = dict(ClientConfig.load_client_connect_config(profile=profile))
-        if not config.get("target_host"):
-            raise ServerError(f"The profile {profile!r} names no address. Set TEMPORAL_ADDRESS or mend the profile.")
-    else:
-        config["target_host"] = address
-    if namespace is not None:
-        config["namespace"] = namespace
-    if api_key is not None:
-        config["api_key"] = api_key
-    if tls is not None:
-        config["tls"] = tls
-    secured = config.get("tls") or config.get("api_key")
-    if not secured and tls is not False and not _is_loopback(config["target_host"]):
-        raise ServerError(
-            f"{config['target_host']} is another machine, and the connection would be plain text: everybody on the way "
-            "could read and decide. Pass tls=True or an api_key; tls=False says that plain text is meant."
-        )
-    return config
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]") or address
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-_registered = False
-
-
-def _drain_at_exit() -> None:
-    """Drain before the interpreter takes its threads apart; the SDK's own can crash it otherwise."""
-    global _registered
-    if _registered:
-        return
-    _registered = True
-    # Executors are closed before ordinary atexit callbacks run, and the SDK's worker needs its own to drain.
-    register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
-    register(_leave)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget)
-
-
-def _forget() -> None:
-    """In a process forked from this one (``multiprocessing`` in a step): threads and sockets stayed with the parent."""
-    global _current, _lock, _runtime
-    # Kept, not dropped: letting go of the SDK's core would wait for threads that are not here.
-    _inherited.extend((_current, _runtime))
-    _current, _runtime, _lock = None, None, threading.RLock()
-
-
-def _leave() -> None:
-    global _runtime
-    if _runtime is None:
-        return  # forked, and never connected by itself
-    disconnect()
-    # Let go of the SDK's core while the interpreter is whole: its threads must not meet a half-finalized one.
-    _runtime = None
-    gc.collect()
-    time.sleep(_EXIT_PAUSE_S)

@@ -21,8 +21,8 @@ from kaigents_nb import errors
 from kaigents_nb.authoring.options import Retry
 from kaigents_nb.errors import ConversionError, Fatal, ForbiddenInStep, KaigentsError, StepFailed
 from kaigents_nb.values.brief import brief
+from kaigents_nb.values.class_names import type_name
 from kaigents_nb.values.encoded import TypeResolver
-from kaigents_nb.values.types import type_name
 
 PARK, RAISE, RETRY = "park", "raise", "retry"
 

@@ -23,6 +23,7 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, Gate
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
@@ -45,7 +46,6 @@ from kaigents_nb.runtime.protocol import (
     to_decision,
     to_wire,
 )
-from kaigents_nb.runtime.room import Room, message_bytes
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
@@ -77,7 +77,7 @@ class AgentWorkflow:
         self._steps = StepCalls(self._publish)
         self._seeds: dict[str, Seed] = {}  # recorded calls of the run this one was forked from
         self._parted: dict[str, str] = {}
-        self._agents_room = Room()
+        self._agents_budget = InFlightBudget()
         self._sleeps = 0
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._published: tuple[str, Any] = ("running", None)
@@ -90,7 +90,7 @@ class AgentWorkflow:
         agent_context.set(self)
         try:
             loaded = self._loaded = load(code.snapshot, [launch.agent], for_agent=True, unwrap=unwrap)
-            agent: Agent[..., Any] = loaded.get(launch.agent)
+            agent: Agent[..., Any, Any] = loaded.get(launch.agent)
             count = launch.positional + len(launch.keywords)
             payloads = [item.payload for item in args[2 : 2 + count]]
             positional, keyword = read_arguments(
@@ -148,7 +148,9 @@ class AgentWorkflow:
             own = self._own(error.cause)
             raise own from own.__cause__
 
-    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def call_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Awaitable[Any]:
         """Run another agent as a child workflow, with the same code."""
         call = self._next_call()
         payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
@@ -208,7 +210,7 @@ class AgentWorkflow:
     async def _child(
         self,
         call: str,
-        agent: Agent[..., Any],
+        agent: Agent[..., Any, Any],
         payloads: list[RawValue],
         positional: int,
         keywords: tuple[str, ...],
@@ -224,7 +226,7 @@ class AgentWorkflow:
         )
         carried = [self._code.payload(), *payloads]
         size = message_bytes([len(item.payload.data) for item in carried])
-        await self._agents_room.enter(size)
+        await self._agents_budget.enter(size)
         try:
             handle: workflow.ChildWorkflowHandle[Any, RawValue] = await workflow.start_child_workflow(
                 agent.name,
@@ -233,7 +235,7 @@ class AgentWorkflow:
                 result_type=RawValue,
                 parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             )
-            self._agents_room.leave(size, calls=0)
+            self._agents_budget.leave(size, calls=0)
             size = 0
             result = await handle
         except ChildWorkflowError as error:
@@ -242,7 +244,7 @@ class AgentWorkflow:
             own = self._own(error.cause)
             raise own from own.__cause__
         finally:
-            self._agents_room.leave(size)
+            self._agents_budget.leave(size)
         return self._decode(result.payload)
 
     def _seed(self, call: str, name: str) -> Seed | None:

@@ -15,10 +15,10 @@ from temporalio.workflow import ActivityCancellationType
 
 from kaigents_nb.authoring.durations import seconds
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.failures import PARK, details, headline
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, StepCall, to_wire
-from kaigents_nb.runtime.room import Room, message_bytes
 
 _FOREVER = timedelta(days=3650)
 """Temporal wants an end for an attempt; a step without a timeout has this one."""
@@ -34,7 +34,7 @@ class StepCalls:
         self._in_flight: dict[str, workflow.ActivityHandle[RawValue]] = {}
         self._renewed: set[str] = set()  # calls to start again, after a mend or "retry now"
         self._mended: dict[str, Code] = {}  # by step name
-        self._room = Room()
+        self._budget = InFlightBudget()
 
     def mend(self, steps: Iterable[str], code: Code) -> None:
         """Execute these steps with other code from now on."""
@@ -63,7 +63,7 @@ class StepCalls:
             start += 1
             mended = self._mended.get(step.name)
             size = message_bytes([*sizes, len(mended.packed)] if mended else sizes)
-            await self._room.enter(size)
+            await self._budget.enter(size)
             try:
                 handle = self._start_activity(call, start, step, payloads, header)
                 self._in_flight[call] = handle
@@ -71,7 +71,7 @@ class StepCalls:
                     result = await handle
                     break
                 finally:
-                    self._room.leave(size)
+                    self._budget.leave(size)
             except ActivityError as error:
                 if call in self._renewed and _cancelled() == cancelled:
                     continue

@@ -21,9 +21,9 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
+from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import PARK, classify, to_failure
-from kaigents_nb.runtime.live import Key, Live
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
@@ -86,10 +86,10 @@ class _Loaded:
 class StepRunner:
     """Executes steps for one worker."""
 
-    def __init__(self, client: Client, step_loop: LoopThread, live: Live) -> None:
+    def __init__(self, client: Client, step_loop: LoopThread, attempts: Attempts) -> None:
         self._client = client
         self._step_loop = step_loop
-        self._live = live
+        self._attempts = attempts
         self._loaded: dict[str, LoadedCode] = {}
         self._loading = threading.Lock()
         self._steps: dict[tuple[str, str], _Loaded] = {}
@@ -141,7 +141,7 @@ class StepRunner:
     async def _beat_for(self, key: Key) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT_S)
-            attempt = self._live.attempt(key)
+            attempt = self._attempts.attempt(key)
             activity.heartbeat(attempt.heartbeat() if attempt else {})
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
@@ -155,11 +155,11 @@ class StepRunner:
             tracked=_tracked(info.heartbeat_details),
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
-        self._live.started(key, attempt)
+        self._attempts.started(key, attempt)
         try:
             return await self._attempt(call, args, attempt)
         finally:
-            self._live.ended(key)
+            self._attempts.ended(key)
 
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)

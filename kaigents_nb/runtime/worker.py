@@ -10,8 +10,8 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from kaigents_nb.runtime.attempts import Attempts
 from kaigents_nb.runtime.interpreter import AgentWorkflow
-from kaigents_nb.runtime.live import Live
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.steps import StepRunner
@@ -43,10 +43,10 @@ def identity_is_dead(name: str) -> bool:
 class QueueWorker:
     """The worker of one task queue in this process. ``problem`` says why it stopped by itself, if it did."""
 
-    def __init__(self, client: Client, queue: str, step_loop: LoopThread, live: Live) -> None:
+    def __init__(self, client: Client, queue: str, step_loop: LoopThread, attempts: Attempts) -> None:
         self.queue = queue
         self.problem = ""
-        runner = StepRunner(client, step_loop, live)
+        runner = StepRunner(client, step_loop, attempts)
         self._worker = Worker(
             client,
             task_queue=queue,

@@ -18,7 +18,7 @@ from kaigents_nb.server import datadir
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server.binary import find_binary
 from kaigents_nb.server.http import accepts_connections
-from kaigents_nb.server.state import DURABILITY_VARIABLE, ServerInfo, find, wanted_durability
+from kaigents_nb.server.state import DURABILITY_VARIABLE, ServerInfo, find_server, wanted_durability
 
 _PACKAGES = (
     "kaigents-nb",
@@ -134,7 +134,7 @@ def _server(data_dir: Path) -> Iterator[Check]:
         yield Check("durability", False, str(error), f"unset {DURABILITY_VARIABLE}")
         wanted = None
     started = time.perf_counter()
-    info = find(data_dir)
+    info = find_server(data_dir)
     round_trip_ms = (time.perf_counter() - started) * 1000
     if info is None:
         process = server_process.living(data_dir)

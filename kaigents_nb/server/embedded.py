@@ -20,7 +20,7 @@ from kaigents_nb.server.binary import Binary, download_binary, find_binary, name
 from kaigents_nb.server.datadir import log_path
 from kaigents_nb.server.doctor import Check, doctor
 from kaigents_nb.server.start import join, make_database, start
-from kaigents_nb.server.state import ServerInfo, find, wanted_durability
+from kaigents_nb.server.state import ServerInfo, find_server, wanted_durability
 
 __all__ = [
     "Binary",
@@ -29,8 +29,8 @@ __all__ = [
     "backup",
     "doctor",
     "ensure",
-    "find",
     "find_binary",
+    "find_server",
     "log_path",
     "status",
     "stop",
@@ -58,7 +58,7 @@ def ensure(data_dir: Path) -> ServerInfo:
         ``KAIGENTS_DURABILITY`` is neither ``power`` nor ``process``.
     """
     data_dir = datadir.data_dir(data_dir)
-    if info := find(data_dir):
+    if info := find_server(data_dir):
         return info
     durability = wanted_durability()
     with _start_lock(data_dir):
@@ -106,7 +106,7 @@ def status(data_dir: Path) -> dict[str, Any]:
     is None if there is no database; ``binary`` is None, and ``problem`` says why, if none is installed.
     """
     data_dir = data_dir.expanduser().resolve()
-    info = find(data_dir)
+    info = find_server(data_dir)
     database = datadir.database_path(data_dir)
     binary, problem = None, ""
     try:

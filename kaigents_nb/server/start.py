@@ -18,7 +18,7 @@ from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.server.binary import Binary
 from kaigents_nb.server.http import HOST, HOST_HEADER
 from kaigents_nb.server.ports import Ports, choose
-from kaigents_nb.server.state import SYNCHRONOUS, Durability, ServerInfo, find
+from kaigents_nb.server.state import SYNCHRONOUS, Durability, ServerInfo, find_server
 
 UI_PATH_VARIABLE = "KAIGENTS_UI_PUBLIC_PATH"
 
@@ -54,7 +54,7 @@ def start(data_dir: Path, binary: Binary, durability: Durability) -> ServerInfo:
     def is_up(ports: Ports) -> ServerInfo | None:
         if not server_http.namespace_is_served(ports.http):
             return None
-        return find(data_dir) if server_http.accepts_connections(ports.ui) else None
+        return find_server(data_dir) if server_http.accepts_connections(ports.ui) else None
 
     return _bring_up(data_dir, binary, database, SYNCHRONOUS[durability], is_up, ui=True)
 
@@ -91,7 +91,7 @@ def join(data_dir: Path) -> ServerInfo | None:
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and server_process.is_alive(data_dir):
-        if info := find(data_dir):
+        if info := find_server(data_dir):
             return info
         process = server_process.living(data_dir)
         # Whoever was making a database, or ending the server, is gone: we hold the start lock.

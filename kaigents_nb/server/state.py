@@ -46,7 +46,7 @@ class ServerInfo:
     durability: Durability
 
 
-def find(data_dir: Path) -> ServerInfo | None:
+def find_server(data_dir: Path) -> ServerInfo | None:
     """Return the running server of a data directory, or None; it takes a few milliseconds.
 
     None too while a server is being started or stopped, or does not answer. Source: the live process and its

@@ -29,7 +29,7 @@ from kaigents_nb.snapshot.sources import read_cells, shell_of
 _CONTAINER_DEPTH = 3
 
 
-def freeze(root: Agent[..., Any] | Step[..., Any], *, values: tuple[object, ...] = ()) -> Snapshot:
+def freeze(root: Agent[..., Any, Any] | Step[..., Any], *, values: tuple[object, ...] = ()) -> Snapshot:
     """Return the code that an agent or step needs, as it is now; nothing of it is executed.
 
     Functions, classes, imports and what is made of them go in as source, plain values as they are at this moment.
@@ -51,7 +51,7 @@ def freeze(root: Agent[..., Any] | Step[..., Any], *, values: tuple[object, ...]
 
 
 class _Freezer:
-    def __init__(self, root: Agent[..., Any] | Step[..., Any], values: tuple[object, ...]) -> None:
+    def __init__(self, root: Agent[..., Any, Any] | Step[..., Any], values: tuple[object, ...]) -> None:
         self._root = root
         self._namespace = _namespace_of(root)
         self._shell = shell_of(self._namespace)
@@ -228,7 +228,7 @@ class _Freezer:
                 agents[found.name] = {"global": path}
         return steps, agents
 
-    def _found_callables(self) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any]]]:
+    def _found_callables(self) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any, Any]]]:
         """Yield the steps and agents that the code can reach, with the expressions that reach them."""
         for name in sorted(self._drafts):
             if name in self._namespace:
@@ -253,7 +253,7 @@ class _Freezer:
         }
 
 
-def _namespace_of(root: Agent[..., Any] | Step[..., Any]) -> Mapping[str, Any]:
+def _namespace_of(root: Agent[..., Any, Any] | Step[..., Any]) -> Mapping[str, Any]:
     """Return the globals in which the root has a name: its function's, or those of a function it wraps."""
     kind = "agent" if isinstance(root, Agent) else "step"
     function = live.function_in(root)
@@ -272,7 +272,7 @@ def _namespace_of(root: Agent[..., Any] | Step[..., Any]) -> Mapping[str, Any]:
 
 def _callables_in(
     path: str, value: object, module: str, depth: int
-) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any]]]:
+) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any, Any]]]:
     if isinstance(value, (Step, Agent)):
         yield path, value
     elif depth and type(value) in (list, tuple):

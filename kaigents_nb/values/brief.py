@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from kaigents_nb.values.class_names import base_names, display_name, is_namedtuple, is_pydantic_model
 from kaigents_nb.values.encoded import Encoded
-from kaigents_nb.values.types import base_names, display_name, is_namedtuple, is_pydantic_model
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _SHOWN = 20

@@ -16,10 +16,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from kaigents_nb.errors import ConversionError
-from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
-from kaigents_nb.values.refusals import Refused, inside
-from kaigents_nb.values.standard_kinds import write_items, write_sequence, write_set
-from kaigents_nb.values.types import (
+from kaigents_nb.values.class_names import (
     BUILTIN_BASES,
     KINDS,
     MAIN,
@@ -30,12 +27,15 @@ from kaigents_nb.values.types import (
     is_pydantic_model,
     type_name,
 )
+from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
+from kaigents_nb.values.refusals import Refused, inside
+from kaigents_nb.values.standard_kinds import write_items, write_sequence, write_set
 
 _MISSING = object()
 _ARGUMENTS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
 
 
-def find(cls: type) -> Writer | None:
+def class_writer(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if issubclass(cls, enum.Enum):
         return _write_enum

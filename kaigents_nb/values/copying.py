@@ -60,7 +60,7 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
     known = memo.get(id(value), memo)
     if known is not memo:
         return known
-    copier = _COPIERS.get(cls) or _find(value, cls)
+    copier = _COPIERS.get(cls) or _copier_of(value, cls)
     copied = copier(value, memo)
     if copied is not value:
         memo[id(value)] = copied
@@ -69,10 +69,10 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
     return copied
 
 
-def _find(value: Any, cls: type) -> Any:
+def _copier_of(value: Any, cls: type) -> Any:
     library = cls.__module__.partition(".")[0]
     if library in ("pandas", "numpy"):
-        return lazy("table_copying").find(cls) or copy.deepcopy
+        return lazy("table_copying").table_copier(cls) or copy.deepcopy
     if library in ("matplotlib", "asyncio", "_asyncio") or isinstance(value, types.ModuleType):
         raise _CannotCopy
     if isinstance(value, (enum.Enum, type)) or "__wrapped__" in getattr(value, "__dict__", ()):

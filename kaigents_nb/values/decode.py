@@ -7,10 +7,10 @@ from typing import Any
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import class_kinds, standard_kinds
+from kaigents_nb.values.class_names import resolve_loaded
 from kaigents_nb.values.encode import ARROW, JSON, NULL, PLAIN, TAGGED_JSON
 from kaigents_nb.values.encoded import Encoded, TypeResolver
 from kaigents_nb.values.kinds import TAG, Reader, lazy
-from kaigents_nb.values.types import resolve_loaded
 
 _READERS: dict[str, Reader] = {**standard_kinds.READERS, **class_kinds.READERS}
 
@@ -23,7 +23,7 @@ def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: objec
     encoded
         What :func:`~kaigents_nb.values.encode.encode` gave, or plain JSON from elsewhere.
     resolve
-        Finds the classes that a payload names. The default, :func:`~kaigents_nb.values.types.resolve_loaded`,
+        Finds the classes that a payload names. The default, :func:`~kaigents_nb.values.class_names.resolve_loaded`,
         knows the data classes in modules that are loaded already. Whatever it gives, only classes of data are
         accepted.
     hint

@@ -168,17 +168,17 @@ class Walk:
 def _writer(value: Any) -> Writer:
     """Return the writer for a value's class. Raises Refused."""
     cls = type(value)
-    writer = standard_kinds.find(cls)
+    writer = standard_kinds.standard_writer(cls)
     library = _library(cls)
     if writer is None and library == "pandas":
-        writer = lazy("pandas_kinds").find(cls)
+        writer = lazy("pandas_kinds").pandas_writer(cls)
     if writer is None and library == "numpy":
-        writer = lazy("numpy_kinds").find(cls)
+        writer = lazy("numpy_kinds").numpy_writer(cls)
     if writer is None and library in ("pandas", "numpy"):
         tabular = lazy("tabular")
         writer = tabular.write if tabular.handles(value) else None
     if writer is None and library != "numpy":
-        writer = class_kinds.find(cls)
+        writer = class_kinds.class_writer(cls)
     if writer is None:
         raise Refused(value, "It was not awaited: write `await` before the call." if is_awaitable(value) else "")
     return writer

@@ -10,7 +10,7 @@ import pydantic
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values.brief import brief
-from kaigents_nb.values.types import display_name
+from kaigents_nb.values.class_names import display_name
 
 _JSON_TYPES = (None, type(None), bool, int, float, str, list, dict, object, Any)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from kaigents_nb.values.class_names import MAIN, display_name
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
-from kaigents_nb.values.types import MAIN, display_name
 
 PLAIN_DATA = "Return plain data (numbers, text, lists, dicts, dataclasses, DataFrames)"
 _CODE = "Functions travel with the code of a run, not as values: return what the function gives or its name."

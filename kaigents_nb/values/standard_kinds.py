@@ -24,7 +24,7 @@ _FACTORIES: dict[str, type] = {
 }
 
 
-def find(cls: type) -> Writer | None:
+def standard_writer(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if cls.__module__.partition(".")[0] == "pytz" and issubclass(cls, dt.tzinfo):
         return _write_pytz
@@ -80,7 +80,7 @@ def _write_datetime(value: dt.datetime, w: Writing) -> dict[str, Any]:
     zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
     if zone is None or _is_plain_offset(zone):
         return tagged("datetime", value.isoformat(), **more)
-    if find(type(zone)) is _write_pytz:
+    if standard_writer(type(zone)) is _write_pytz:
         # pytz zones carry the offset in the object itself, so the moment is saved, not the wall clock.
         utc = value.astimezone(dt.UTC).replace(tzinfo=None)
         return tagged("datetime", utc.isoformat(), utc=w.json(zone))

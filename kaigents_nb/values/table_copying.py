@@ -13,7 +13,7 @@ COPY_ON_WRITE = int(pd.__version__.partition(".")[0]) >= 3
 """Since pandas 3 a shallow copy is a promise: writing to either side copies first."""
 
 
-def find(cls: type) -> Callable[[Any, dict[int, Any]], Any] | None:
+def table_copier(cls: type) -> Callable[[Any, dict[int, Any]], Any] | None:
     """Return how to copy a class of tables; None for others."""
     if cls is pd.DataFrame:
         return _frame

@@ -18,7 +18,8 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import kaigents_nb as kg
-from kaigents_nb.runtime.connection import Connection, _quiet_runtime
+from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.leaving import sdk_core
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.worker import _HEARTBEAT_THROTTLE, _STICKY_TIMEOUT
 from kaigents_nb.server import embedded
@@ -110,7 +111,7 @@ def settled_connection() -> Connection:
 
 async def connect_raw(address: str) -> Client:
     """Return a client with the SDK's own settings."""
-    return await Client.connect(address, runtime=_quiet_runtime())
+    return await Client.connect(address, runtime=sdk_core())
 
 
 def plain_sandbox() -> SandboxedWorkflowRunner:

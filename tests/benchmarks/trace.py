@@ -12,8 +12,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 import kaigents_nb as kg
-from kaigents_nb.history import trace as traces
-from kaigents_nb.history.trace import trace_of
+from kaigents_nb.replay import trace as traces
+from kaigents_nb.replay.trace import trace_of
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from tests.benchmarks.bench import interleaved, plain_sandbox

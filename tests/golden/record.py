@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import kaigents_nb as kg
-from kaigents_nb.history.run import Run
+from kaigents_nb.control.run import Run
 from kaigents_nb.server import embedded
 from tests.golden import agents
 from tests.golden.histories import FOLDER, SIGNING_KEY

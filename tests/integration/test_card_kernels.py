@@ -33,7 +33,7 @@ AGENT = """
         return 2 * x
 
     @kg.agent
-    async def keeper(x):
+    async def copier(x):
         y = await double(x)
         decision = await kg.approve("Keep it?", details={"y": y})
         return f"{y} {decision.approved} {decision.comment}"
@@ -202,12 +202,12 @@ Starter = Callable[[str, str], tuple[KernelManager, Kernel]]
 def test_a_click_decides_after_the_cell_has_returned(start_kernel: Starter, version: str, shell: str) -> None:
     """The gate's form appears by itself, the click is heard, and the saved output tells what happened."""
     _, kernel = start_kernel(version, shell)
-    assert kernel.cell(AGENT + "\n    run = keeper.start(21)\n    run") == ""
+    assert kernel.cell(AGENT + "\n    run = copier.start(21)\n    run") == ""
     assert WIDGET_VIEW in kernel.last_display()
     kernel.type("Comment", "fine")
     kernel.click("Approve")
     text = kernel.until_static()
-    assert "keeper · completed" in text
+    assert "copier · completed" in text
     assert "Approved by" in text and "“fine”" in text
     assert "doubling 21" in text
     assert kernel.cell("run.result()") == "'42 True fine'"
@@ -216,7 +216,7 @@ def test_a_click_decides_after_the_cell_has_returned(start_kernel: Starter, vers
 def test_a_restarted_kernel_goes_on_with_the_card(start_kernel: Starter) -> None:
     """After kill -9 and a restart, kg.run(id) shows the run's card, and its button works; no cell is re-run."""
     manager, kernel = start_kernel(*LATEST)
-    run_id = kernel.cell(AGENT + "\n    run = keeper.start(4)\n    run.wait_for_gate(30)\n    print(run.id)").strip()
+    run_id = kernel.cell(AGENT + "\n    run = copier.start(4)\n    run.wait_for_gate(30)\n    print(run.id)").strip()
     kernel.close()
     manager.restart_kernel(now=True)
     again = Kernel(manager, "main")
@@ -232,7 +232,7 @@ def test_a_restarted_kernel_goes_on_with_the_card(start_kernel: Starter) -> None
 def test_two_cards_and_a_decision_in_code_stay_in_step(start_kernel: Starter) -> None:
     """Every place where the run is shown becomes the record of the decision taken elsewhere."""
     _, kernel = start_kernel(*LATEST)
-    kernel.cell(AGENT + "\n    run = keeper.start(1)\n    run")
+    kernel.cell(AGENT + "\n    run = copier.start(1)\n    run")
     kernel.cell("kg.run(run.id)")
     kernel.model(_model_name="ButtonModel", description="Approve")
     kernel.cell("decided = run.approve(comment='in code')")
@@ -247,7 +247,7 @@ def test_two_cards_and_a_decision_in_code_stay_in_step(start_kernel: Starter) ->
 def test_the_inbox_decides(start_kernel: Starter) -> None:
     """kg.inbox() lists the gate with its details, and a click there lets the run go on."""
     _, kernel = start_kernel(*LATEST)
-    kernel.cell(AGENT + "\n    run = keeper.start(1000)\n    gate = run.wait_for_gate(30)")
+    kernel.cell(AGENT + "\n    run = copier.start(1000)\n    gate = run.wait_for_gate(30)")
     kernel.until(
         lambda: "True" in kernel.cell("print(run.id in set(kg.pending().run_id))"), "the gate is in the server's index"
     )
@@ -268,7 +268,7 @@ def test_the_inbox_decides(start_kernel: Starter) -> None:
 def test_a_parked_step_is_mended_from_the_card(start_kernel: Starter) -> None:
     """The card shows the bug; the corrected cell and one click let the same run go on."""
     _, kernel = start_kernel(*LATEST)
-    kernel.cell(AGENT.replace("return 2 * x", "return 2 * x['rate']") + "\n    run = keeper.start(3)\n    run")
+    kernel.cell(AGENT.replace("return 2 * x", "return 2 * x['rate']") + "\n    run = copier.start(3)\n    run")
     kernel.until_said("run.mend()")
     kernel.until_said("TypeError: &#x27;int&#x27; object is not subscriptable")
     kernel.cell("@kg.step\ndef double(x: int) -> int:\n    return 2 * x")
@@ -282,7 +282,7 @@ def test_a_parked_step_is_mended_from_the_card(start_kernel: Starter) -> None:
 def test_an_executed_notebook_keeps_the_record(tmp_path: Path) -> None:
     """nbclient, and so papermill and nbconvert, save static HTML of the end where the card was shown."""
     cells = [
-        AGENT + "\n    run = keeper.start(5)\n    run",
+        AGENT + "\n    run = copier.start(5)\n    run",
         "run.wait_for_gate(30)\nrun.reject(comment='no')",
         "run.result()",
     ]
@@ -296,6 +296,6 @@ def test_an_executed_notebook_keeps_the_record(tmp_path: Path) -> None:
     client.execute()
     [shown] = notebook.cells[0].outputs
     assert sorted(shown.data) == ["text/html", "text/plain"]
-    assert "keeper · completed" in shown.data["text/plain"]
+    assert "copier · completed" in shown.data["text/plain"]
     assert "Rejected by" in shown.data["text/html"]
     assert notebook.cells[2].outputs[0].data["text/plain"] == "'10 False no'"

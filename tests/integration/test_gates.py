@@ -9,7 +9,7 @@ import pytest
 
 import kaigents_nb as kg
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate
-from kaigents_nb.history.decide import default_by
+from kaigents_nb.people.decide import default_by
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -184,13 +184,13 @@ def test_the_server_is_killed(tmp_path, data_dir):
     runs = [dies_at_a_gate.start(str(ledger)) for _ in range(5)]
     for run in runs:
         run.wait_for_gate(20)
-    info = embedded.find(data_dir)
+    info = embedded.find_server(data_dir)
     os.kill(info.pid, signal.SIGKILL)
-    eventually(lambda: embedded.find(data_dir) is None)
+    eventually(lambda: embedded.find_server(data_dir) is None)
     for number, run in enumerate(runs):
         run.approve(by=f"person {number}")
     assert [run.result(30) for run in runs] == [f"person {n}" for n in range(5)]
-    assert embedded.find(data_dir).address == info.address
+    assert embedded.find_server(data_dir).address == info.address
     assert ledger.read_text().split().count("before") == 5
 
 

@@ -84,7 +84,7 @@ async def test_ten_starters_get_one_server(place: Path) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     answers = {process.communicate(timeout=60)[0].strip() for process in processes}
-    info = server.find(place)
+    info = server.find_server(place)
     assert info is not None
     assert answers == {str(info.pid)}
     running = subprocess.run(
@@ -103,7 +103,7 @@ async def test_server_outlives_its_starter(place: Path, number: signal.Signals) 
     pid = int(process.stdout.readline())
     os.killpg(process.pid, number)
     process.communicate(timeout=10)
-    info = server.find(place)
+    info = server.find_server(place)
     assert info is not None and info.pid == pid
     assert os.getsid(pid) not in (os.getsid(0), pid, process.pid)
     assert await statuses(info, await start_runs(info)) == {"RUNNING"}
@@ -113,7 +113,7 @@ async def test_the_very_first_start_accepts_a_run(place: Path) -> None:
     """The first start makes the database too; what it returns is found again."""
     info = server.ensure(place)
     await start_runs(info)
-    assert server.find(place) == info
+    assert server.find_server(place) == info
 
 
 async def test_killed_server_comes_back_with_its_runs(place: Path) -> None:
@@ -121,7 +121,7 @@ async def test_killed_server_comes_back_with_its_runs(place: Path) -> None:
     before = server.ensure(place)
     ids = await start_runs(before, 20)
     os.kill(before.pid, signal.SIGKILL)
-    eventually(lambda: server.find(place) is None)
+    eventually(lambda: server.find_server(place) is None)
     after = server.ensure(place)
     assert (after.address, after.ui_url) == (before.address, before.ui_url)
     assert after.pid != before.pid
@@ -135,7 +135,7 @@ async def test_stop_and_start_again(place: Path) -> None:
     ids = await start_runs(info, 3)
     assert server.stop(place) is True
     assert not is_alive(info.pid)
-    assert server.find(place) is None
+    assert server.find_server(place) is None
     assert server.stop(place) is False
     again = server.ensure(place)
     assert again.address == info.address
@@ -147,7 +147,7 @@ async def test_start_during_a_stop_gives_a_new_server(place: Path) -> None:
     old = server.ensure(place)
     stopping = asyncio.create_task(asyncio.to_thread(server.stop, place))
     await eventually_async(lambda: (place / "server.leaving").exists() or stopping.done())
-    assert server.find(place) is None
+    assert server.find_server(place) is None
     new = await asyncio.to_thread(server.ensure, place)
     assert await stopping is True
     assert new.pid != old.pid
@@ -257,7 +257,7 @@ async def test_backup_while_runs_are_started_can_be_used(place: Path, tmp_path: 
         assert await statuses(server.ensure(saved), ids) == {"RUNNING"}
     finally:
         server_process.end(saved, grace_s=0)
-    assert server.find(place) == info
+    assert server.find_server(place) == info
 
 
 async def test_backup_without_a_server_or_a_database(place: Path, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ async def test_damaged_header_is_told_and_left_alone(place: Path) -> None:
     with pytest.raises(DatabaseError, match=r"(?s)temporal\.db is damaged.*not changed.*backup.*KAIGENTS_DATA_DIR"):
         server.ensure(place)
     assert content(place) == before
-    assert server.find(place) is None
+    assert server.find_server(place) is None
     check = next(check for check in server.doctor(place) if check.name == "database")
     assert check.ok is False and "damaged" in check.detail
     assert content(place) == before
@@ -319,7 +319,7 @@ async def test_hung_server_is_told_and_can_be_stopped(place: Path, monkeypatch: 
     process = server_process.living(place)
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
-    eventually(lambda: server.find(place) is None)  # every one of its threads has to be stopped
+    eventually(lambda: server.find_server(place) is None)  # every one of its threads has to be stopped
     monkeypatch.setattr(server_start, "START_TIMEOUT_S", 0.5)
     with pytest.raises(ServerNotReady, match=rf"process {process.pid}\) runs, but has not answered"):
         server.ensure(place)
@@ -339,13 +339,13 @@ async def test_garbage_in_the_state_files(place: Path, garbage: bytes) -> None:
     info = server.ensure(place)
     (place / "server.pid").write_bytes(garbage)
     (place / "ports.json").write_bytes(garbage)
-    found = server.find(place)
+    found = server.find_server(place)
     assert found is not None and (found.pid, found.address) == (info.pid, info.address)
     assert server.stop(place) is True
     (place / "server.pid").write_bytes(garbage)
     (place / "server.leaving").write_bytes(garbage)
     again = server.ensure(place)
-    assert server.find(place) == again
+    assert server.find_server(place) == again
 
 
 async def test_pid_of_another_process_is_neither_trusted_nor_killed(
@@ -354,13 +354,13 @@ async def test_pid_of_another_process_is_neither_trusted_nor_killed(
     """A pid file that names somebody else's process, as after a reboot, harms nobody."""
     run = await stopped_with_a_run(place)
     (place / "server.pid").write_text(str(bystander.pid))
-    assert server.find(place) is None
+    assert server.find_server(place) is None
     assert server.stop(place) is False
     info = server.ensure(place)
     assert await has_run(info, run)
     (place / "server.pid").write_text(str(bystander.pid))
     assert server.stop(place) is True
-    assert server.find(place) is None
+    assert server.find_server(place) is None
 
 
 async def test_server_of_another_directory_is_not_taken(place: Path, tmp_path: Path) -> None:
@@ -371,10 +371,10 @@ async def test_server_of_another_directory_is_not_taken(place: Path, tmp_path: P
         place.mkdir()
         for name in ("server.pid", "server.lock", "ports.json"):
             (place / name).write_bytes((other / name).read_bytes())
-        assert server.find(place) is None
+        assert server.find_server(place) is None
         ours = server.ensure(place)
         assert ours.pid != theirs.pid and ours.address != theirs.address
-        assert server.find(other) == theirs
+        assert server.find_server(other) == theirs
     finally:
         server.stop(other)
 

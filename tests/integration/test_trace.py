@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 
 import kaigents_nb as kg
+from kaigents_nb.control.run import Run
 from kaigents_nb.errors import HistoryGone, NoSuchMoment, ReplayDiverged
-from kaigents_nb.history import trace as traces
-from kaigents_nb.history.records import DELETED
-from kaigents_nb.history.run import Run
-from kaigents_nb.history.trace import TRACE_COLUMNS, VARIABLE_COLUMNS, trace_of
+from kaigents_nb.replay import trace as traces
+from kaigents_nb.replay.records import DELETED
+from kaigents_nb.replay.trace import TRACE_COLUMNS, VARIABLE_COLUMNS, trace_of
 from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
 
@@ -278,8 +278,8 @@ def test_histories_that_are_gone():
 
 def test_run_that_no_worker_has_taken(monkeypatch):
     """A run that has not started has an empty trace with all columns, and no moments."""
-    monkeypatch.setattr("kaigents_nb.history.submit.task_queue", lambda: "nobody-serves-this", raising=False)
-    monkeypatch.setattr("kaigents_nb.history.start.task_queue", lambda: "nobody-serves-this", raising=False)
+    monkeypatch.setattr("kaigents_nb.control.submit.task_queue", lambda: "nobody-serves-this", raising=False)
+    monkeypatch.setattr("kaigents_nb.control.start.task_queue", lambda: "nobody-serves-this", raising=False)
     monkeypatch.setenv("KAIGENTS_WORKER", "off")
     run = parks.start("x")
     lines, changes = run.trace(), run.variables()

@@ -10,8 +10,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 import kaigents_nb as kg
-from kaigents_nb.history.run import Run
-from kaigents_nb.runtime.connection import current
+from kaigents_nb.control.run import Run
+from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.protocol import CODE_ENCODING, Launch, to_wire
 from kaigents_nb.runtime.queue import task_queue
 from kaigents_nb.snapshot.freeze import freeze

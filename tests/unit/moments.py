@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from kaigents_nb.history.records import Call, Change, Frame, Raised, Row, Wait
-from kaigents_nb.history.statements import Statements
-from kaigents_nb.history.trace import Trace
+from kaigents_nb.replay.records import CallSite, Change, Frame, Raised, Row, Wait
+from kaigents_nb.replay.statements import Statements
+from kaigents_nb.replay.trace import Trace
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
 SOURCE = """\
@@ -70,7 +70,7 @@ def a_trace(
     if inner:
         frames.append(Frame(1, "best", 0, 0, 1, len(lines), len(rows) - 1))
     made = [
-        Call("step", name, str(number + 1), row, 3 + row, START + timedelta(seconds=row))
+        CallSite("step", name, str(number + 1), row, 3 + row, START + timedelta(seconds=row))
         for number, (row, name) in enumerate(sorted((calls or {}).items()))
     ]
     waits = [

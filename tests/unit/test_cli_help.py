@@ -11,7 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from kaigents_nb.cli import app, options
+from kaigents_nb.__main__ import app
+from kaigents_nb.cli import options
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERMINAL_WIDTH": "200", "NO_COLOR": "1"})
 COMMANDS = {
@@ -54,7 +55,7 @@ def test_every_command_and_option_is_described(path: tuple[str, ...], command: A
 def test_help_loads_nothing_heavy() -> None:
     """Help is there at once: neither the SDK nor pandas is imported for it."""
     code = (
-        "import sys; from kaigents_nb.cli import app\n"
+        "import sys; from kaigents_nb.__main__ import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "print([name for name in ('temporalio', 'pandas', 'pyarrow', 'ipywidgets', 'openai') if name in sys.modules])"

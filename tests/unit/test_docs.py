@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.cli import app
+from kaigents_nb.__main__ import app
 from tests.support import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -15,10 +15,10 @@ from kaigents_nb.display.explore import Explorer, explore
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
-from kaigents_nb.history.addressing import find
-from kaigents_nb.history.moment import Moment
-from kaigents_nb.history.trace import Trace
 from kaigents_nb.history.view import RunView, StepView
+from kaigents_nb.replay.addressing import find_moment
+from kaigents_nb.replay.moment import Moment
+from kaigents_nb.replay.trace import Trace
 from tests.unit.moments import START, a_trace
 
 LOOP = [(8, {"total": 0}), (9, {"price": 3}), (10, {"total": 3}), (9, {"price": 4}), (10, {"total": 7}), (11, {})]
@@ -31,7 +31,7 @@ class FakeRun:
         self.trace = trace
 
     def at(self, moment: int | str | None = None) -> Moment:
-        return find(self.trace, moment)
+        return find_moment(self.trace, moment)
 
     def timeline(self) -> Timeline:
         step = StepView("1", "load", "completed", 1, START, START, START + timedelta(seconds=5))

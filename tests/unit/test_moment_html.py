@@ -11,7 +11,7 @@ import pandas as pd
 
 from kaigents_nb.display.moment import LINES, failure_html, moment_html
 from kaigents_nb.errors import ReplayDiverged
-from kaigents_nb.history.moment import Moment
+from kaigents_nb.replay.moment import Moment
 from tests.unit.moments import SOURCE, a_trace
 
 LOOP = [(8, {"total": 0}), (9, {"price": 3}), (10, {"total": 3}), (9, {"price": 4}), (10, {"total": 7}), (11, {})]

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kaigents_nb.history.keep import Keeper, same
-from kaigents_nb.history.recorder import Enough, Recorder
-from kaigents_nb.history.records import DELETED
-from kaigents_nb.history.statements import Statements
+from kaigents_nb.replay.copies import Copier, same
+from kaigents_nb.replay.recorder import Enough, Recorder
+from kaigents_nb.replay.records import DELETED
+from kaigents_nb.replay.statements import Statements
 
 FILE = "<kaigents test>"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -376,16 +376,16 @@ CHANGES: dict[str, tuple[Any, Any]] = {
 def test_keeper_sees_every_change_and_only_changes(name):
     """A copy is reused as long as nothing changed, whatever was looked at; a change gives a new, true copy."""
     make, change = CHANGES[name]
-    live, keeper = make(), Keeper()
-    first = keeper.copy(live)
-    assert keeper.whole
+    live, copier = make(), Copier()
+    first = copier.copy(live)
+    assert copier.whole
     for _ in range(2):
         repr(live)
-        assert keeper.copy(live, first) is first
+        assert copier.copy(live, first) is first
     change(live)
-    second = keeper.copy(live, first)
+    second = copier.copy(live, first)
     assert second is not first
-    assert keeper.copy(live, second) is second
+    assert copier.copy(live, second) is second
     assert same(first, make()) and same(second, live)
     assert not same(first, second)
 
@@ -398,8 +398,8 @@ def test_keeper_sees_every_change_and_only_changes(name):
 def test_keeper_keeps_equal_immutable_values(value):
     """Binding an equal value of the same type again is no change."""
     again = type(value)(str(value)) if isinstance(value, (Decimal, float)) else value
-    keeper = Keeper()
-    assert keeper.copy(again, keeper.copy(value)) is keeper.copy(value) or same(again, value)
+    copier = Copier()
+    assert copier.copy(again, copier.copy(value)) is copier.copy(value) or same(again, value)
 
 
 def test_keeper_takes_cycles_sharing_and_depth():
@@ -413,9 +413,9 @@ def test_keeper_takes_cycles_sharing_and_depth():
     for _ in range(500):
         deep = [deep]
     for value in (ring, shared, deep):
-        keeper = Keeper()
-        copy = keeper.copy(value)
-        assert keeper.copy(value, copy) is copy or value is ring
+        copier = Copier()
+        copy = copier.copy(value)
+        assert copier.copy(value, copy) is copy or value is ring
     recorder, _ = record("""
         async def run(ring, shared, deep):
             for _ in range(3):

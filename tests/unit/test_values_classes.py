@@ -18,10 +18,10 @@ import pytest
 
 import kaigents_nb
 from kaigents_nb.errors import ConversionError
+from kaigents_nb.values.class_names import type_name
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX, Encoded
-from kaigents_nb.values.types import type_name
 from tests.unit import values_examples as ex
 
 

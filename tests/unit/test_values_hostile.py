@@ -17,10 +17,10 @@ import pyarrow as pa
 import pytest
 
 from kaigents_nb.errors import ConversionError
+from kaigents_nb.values.class_names import resolve_loaded
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.encoded import Encoded
-from kaigents_nb.values.types import resolve_loaded
 from tests.unit import values_examples as ex
 
 HERE = ex.__name__

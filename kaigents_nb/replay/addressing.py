@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from kaigents_nb.errors import NoSuchMoment
-from kaigents_nb.history.moment import Moment
-from kaigents_nb.history.records import Call
-from kaigents_nb.history.trace import Trace
+from kaigents_nb.replay.moment import Moment
+from kaigents_nb.replay.records import CallSite
+from kaigents_nb.replay.trace import Trace
 
 Step = str | tuple[str, int]
 Line = int | tuple[str, int]
@@ -19,7 +19,7 @@ Line = int | tuple[str, int]
 _NAMED = ("last", "first", "failure", "before failure")
 
 
-def find(
+def find_moment(
     trace: Trace,
     moment: int | str | None = None,
     *,
@@ -154,7 +154,7 @@ def by_time(trace: Trace, time: datetime | str) -> Moment:
     return Moment(trace, rows[-1])
 
 
-def _nth(calls: Sequence[Call], number: int) -> Call | None:
+def _nth(calls: Sequence[CallSite], number: int) -> CallSite | None:
     if 0 < number <= len(calls):
         return calls[number - 1]
     return calls[number] if -len(calls) <= number < 0 else None

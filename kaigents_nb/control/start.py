@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.history.run import Run
-from kaigents_nb.history.submit import submit
+from kaigents_nb.control.run import Run
+from kaigents_nb.control.submit import submit
 from kaigents_nb.runtime.code import hold
-from kaigents_nb.runtime.connection import current
+from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.payloads import call_arguments
 from kaigents_nb.runtime.protocol import Launch
 from kaigents_nb.runtime.queue import home
@@ -18,7 +18,7 @@ from kaigents_nb.snapshot.freeze import freeze
 from kaigents_nb.snapshot.lint import lint
 
 
-def start(agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, id: str | None) -> Run:
+def start(agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, id: str | None) -> Run:
     """Start a run of an agent and return its handle; see :meth:`Agent.start`."""
     snapshot = freeze(agent, values=(args, kwargs))
     lint(snapshot)

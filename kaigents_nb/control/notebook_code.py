@@ -15,7 +15,7 @@ from kaigents_nb.snapshot.lint import lint
 
 
 def current_code(
-    connection: Connection, kind: type[Agent[..., Any]] | type[Step[..., Any]], name: str, run_id: str
+    connection: Connection, kind: type[Agent[..., Any, Any]] | type[Step[..., Any]], name: str, run_id: str
 ) -> Code:
     """Return the agent or step of a name as this notebook defines it now, frozen and signed.
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.history.keep import MISSING, Keeper, short
-from kaigents_nb.history.records import DELETED, Change, Frame, Row
+from kaigents_nb.replay.copies import MISSING, Copier, short
+from kaigents_nb.replay.records import DELETED, Change, Frame, Row
 
 KEPT_BYTES = 256 * 2**20
 """How much memory the values of one trace may take; what comes later is kept as short text."""
@@ -47,14 +47,14 @@ class ChangeLog:
         """The row at which the memory for values was used up; -1: it was enough."""
         self._rows = rows
         self._max_bytes = max_bytes
-        self._keeper = Keeper()
+        self._copier = Copier()
         self._event_id = 0
         self._time: Any = None
 
     @property
     def size_bytes(self) -> int:
         """How much memory the kept values take, roughly."""
-        return self._keeper.size_bytes
+        return self._copier.size_bytes
 
     def at(self, event_id: int, time: datetime) -> None:
         """Say at which event what follows happens, and when."""
@@ -62,7 +62,7 @@ class ChangeLog:
 
     def forget(self) -> None:
         """Let go of the live values."""
-        self._keeper.forget()
+        self._copier.forget()
 
     def look(self, slots: dict[str, Slot], frame: Frame, variables: Mapping[str, Any], skipped: frozenset[str]) -> None:
         """Note which variables of a frame differ from their slots, and bring those up to date."""
@@ -98,12 +98,12 @@ class ChangeLog:
             slots[name] = Slot(value, True, _HIDDEN, None)
             return
         old = MISSING if slot is None or slot.copy is _HIDDEN else slot.copy
-        keeper = self._keeper
-        kept_bytes = keeper.size_bytes
-        copy, whole = keeper.copy(value, old, grown), keeper.whole
-        mark = _mark(value) if plain and copy is not value and not keeper.shares else None
-        if copy is not old and keeper.size_bytes > self._max_bytes and keeper.size_bytes > kept_bytes:
-            keeper.size_bytes = kept_bytes
+        copier = self._copier
+        kept_bytes = copier.size_bytes
+        copy, whole = copier.copy(value, old, grown), copier.whole
+        mark = _mark(value) if plain and copy is not value and not copier.shares else None
+        if copy is not old and copier.size_bytes > self._max_bytes and copier.size_bytes > kept_bytes:
+            copier.size_bytes = kept_bytes
             if self.limit_row < 0:
                 self.limit_row = max(frame.last_row, 0)
             copy, whole = short(value), False

@@ -10,18 +10,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from temporalio.client import (
-    WorkflowExecutionStatus,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
-from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate, RunNotFound
-from kaigents_nb.history.gates import OpenGate, gates_in_memo
-from kaigents_nb.history.observe import Observer, not_found, queue_is_served
+from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
+from kaigents_nb.history.memo import OpenGate
+from kaigents_nb.history.observe import Observer, queue_is_served
+from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, to_decision
 
@@ -31,26 +28,6 @@ _UPDATE_TIMEOUT = timedelta(seconds=5)
 def default_by() -> str:
     """Return who decides: the JupyterHub user, else the one of the operating system."""
     return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
-
-
-async def open_gates(connection: Connection, run_id: str) -> list[OpenGate]:
-    """Return the open gates of a run and of the agents it called."""
-    try:
-        description = await connection.client.get_workflow_handle(run_id).describe()
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            raise not_found(run_id, error) from None
-        raise
-    if description.status != WorkflowExecutionStatus.RUNNING:
-        return []
-    fields = description.raw_description.workflow_execution_info.memo.fields
-    gates = gates_in_memo(run_id, description.workflow_type, fields, description.task_queue)
-    for child in description.raw_description.pending_children:
-        try:
-            gates += await open_gates(connection, child.workflow_id)
-        except RunNotFound:
-            continue  # asked for, but not started yet
-    return gates
 
 
 async def decide(

@@ -18,10 +18,10 @@ from typing import Any
 
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
-from kaigents_nb.history.changes import CODE_TYPES, KEPT_BYTES, ChangeLog, Slot
-from kaigents_nb.history.keep import Keeper
-from kaigents_nb.history.records import Call, Frame, Raised, Row, Wait
-from kaigents_nb.history.statements import Inlined, Statements
+from kaigents_nb.replay.changes import CODE_TYPES, KEPT_BYTES, ChangeLog, Slot
+from kaigents_nb.replay.copies import Copier
+from kaigents_nb.replay.records import CallSite, Frame, Raised, Row, Wait
+from kaigents_nb.replay.statements import Inlined, Statements
 from kaigents_nb.runtime.forbidden import way_out
 
 _RETURNED = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
@@ -63,7 +63,7 @@ class Recorder:
     ) -> None:
         self.rows: list[Row] = []
         self.frames: list[Frame] = []
-        self.calls: list[Call] = []
+        self.calls: list[CallSite] = []
         self.waits: list[Wait] = []
         self.log = ChangeLog(self.rows, max_bytes)
         self.problem: BaseException | None = None
@@ -192,10 +192,10 @@ class Recorder:
         """Return the record of an exception: the same one wherever it passes."""
         known = self._errors.get(id(error))
         if known is None:
-            keeper = Keeper()
+            copier = Copier()
             said = way_out(error) if isinstance(error, RestrictedWorkflowAccessError) else error
-            copied = keeper.copy(said)
-            record = Raised(len(self._errors), _text(said), copied if keeper.whole else None, row)
+            copied = copier.copy(said)
+            record = Raised(len(self._errors), _text(said), copied if copier.whole else None, row)
             known = self._errors[id(error)] = (error, record)
         return known[1]
 
@@ -222,8 +222,8 @@ class Recorder:
             if frame.f_lasti in watched.function.inlined.offsets:
                 present = frame.f_locals
                 inner = {**{n: present[n] for n in watched.function.inlined.targets if n in present}, **inner}
-        kept = {n: Keeper().copy(v) for n, v in inner.items() if n[0] != "." and not isinstance(v, CODE_TYPES)}
-        self.calls.append(Call(kind, name, number, row, self._event_id, self._time, kept))
+        kept = {n: Copier().copy(v) for n, v in inner.items() if n[0] != "." and not isinstance(v, CODE_TYPES)}
+        self.calls.append(CallSite(kind, name, number, row, self._event_id, self._time, kept))
 
     def began(self, kind: str, name: str) -> Wait:
         """Note the start of something that the agent may have to wait for."""
@@ -344,7 +344,7 @@ class _Watched:
             row = self.frame.last_row
             if op == _RAISE and row >= 0 and self.recorder.rows[row].raised is None:
                 self.recorder.rows[row].raised = self._error  # raised again: Python reports an exception only once
-        self.live = None
+        self.attempts = None
         self.recorder.left(frame)
 
 

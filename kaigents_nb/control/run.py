@@ -14,21 +14,22 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.gate import Decision
-from kaigents_nb.authoring.upward import upward
+from kaigents_nb.control.fork import StepKey, fork
+from kaigents_nb.control.lookback import LookingBack
+from kaigents_nb.control.mend import mend, retry_now
+from kaigents_nb.control.orphans import orphaned_queue
+from kaigents_nb.control.outcome import outcome
+from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.history import tables
-from kaigents_nb.history.decide import decide, open_gates
-from kaigents_nb.history.fork import StepKey, fork
-from kaigents_nb.history.gates import OpenGate
-from kaigents_nb.history.lookback import LookingBack
-from kaigents_nb.history.mend import mend, retry_now
+from kaigents_nb.history.memo import OpenGate
 from kaigents_nb.history.observe import Observer, not_found
-from kaigents_nb.history.orphans import orphaned_queue
-from kaigents_nb.history.outcome import outcome
 from kaigents_nb.history.view import RunView
-from kaigents_nb.history.waiting import Prompter
 from kaigents_nb.history.watch import Watch
-from kaigents_nb.runtime.connection import Connection, current
+from kaigents_nb.people.decide import decide
+from kaigents_nb.people.open_gates import open_gates
+from kaigents_nb.runtime.connecting import current
+from kaigents_nb.runtime.connection import Connection
 
 _POLL_S = 0.2
 
@@ -476,7 +477,9 @@ class Run(LookingBack):
         >>> bars = run.timeline().frame  # doctest: +SKIP
         >>> bars[bars.kind == "wait at gate"].duration_s.sum()  # doctest: +SKIP
         """
-        return upward("kaigents_nb.display.timeline:Timeline")(self.view())
+        from kaigents_nb.display.timeline import Timeline
+
+        return Timeline(self.view())
 
     def explore(self, at: Any = None) -> Any:
         """Return a slider over the moments of the run; code, variables and timeline follow it.
@@ -501,7 +504,9 @@ class Run(LookingBack):
         --------
         >>> run.explore()  # doctest: +SKIP
         """
-        return upward("kaigents_nb.display.explore:explore")(self, at)
+        from kaigents_nb.display.explore import explore
+
+        return explore(self, at)
 
     def code(self) -> str:
         """Return the code that the run carries, as a readable module.
@@ -513,7 +518,7 @@ class Run(LookingBack):
         """
 
         async def read() -> str:
-            code = await (await self._caught_up()).types.code()
+            code = await (await self._caught_up()).decoder.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
             source: str = code.snapshot.source
@@ -533,7 +538,9 @@ class Run(LookingBack):
         return f"<run {self.id}>"
 
     def _ipython_display_(self) -> None:
-        upward("kaigents_nb.display.card:show")(self)
+        from kaigents_nb.display.card import show
+
+        show(self)
 
 
 def run(id: str) -> Run:

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pandas as pd
 
-from kaigents_nb.history.addressing import find
-from kaigents_nb.history.moment import Moment
-from kaigents_nb.history.trace import trace_of
+from kaigents_nb.replay.addressing import find_moment
+from kaigents_nb.replay.moment import Moment
+from kaigents_nb.replay.trace import trace_of
 from kaigents_nb.runtime.connection import Connection
 
 
@@ -120,4 +120,4 @@ class LookingBack:
         >>> run.at("before failure")  # doctest: +SKIP
         """
         trace = trace_of(self._connection, self.id)
-        return find(trace, moment, step=step, occurrence=occurrence, event_id=event_id, line=line, time=time)
+        return find_moment(trace, moment, step=step, occurrence=occurrence, event_id=event_id, line=line, time=time)

@@ -31,7 +31,7 @@ _COUNTED_ITEMS = 2_000
 _PLAIN_CLASS_BYTES = object.__basicsize__ + 2 * 8  # with room for __dict__ and __weakref__
 
 
-class Keeper:
+class Copier:
     """Makes copies, knows how much they take, and notes in ``whole`` when part of one could not be copied."""
 
     def __init__(self) -> None:
@@ -222,7 +222,7 @@ class Keeper:
 
 def same(a: Any, b: Any) -> bool:
     """Tell whether two copies hold the same, without calling any ``==`` of an analyst's class."""
-    if Keeper().copy(a, b) is b:
+    if Copier().copy(a, b) is b:
         return True
     try:
         # Two runs have classes of their own, though the cell is the same: what would be saved of them is compared.
@@ -340,11 +340,11 @@ def _size(value: Any) -> int:
 
 
 _RENEWERS: dict[type, Any] = {
-    list: Keeper._list,
-    dict: Keeper._dict,
-    tuple: Keeper._tuple,
-    set: Keeper._set,
-    frozenset: Keeper._set,
-    deque: Keeper._deque,
-    bytearray: Keeper._bytearray,
+    list: Copier._list,
+    dict: Copier._dict,
+    tuple: Copier._tuple,
+    set: Copier._set,
+    frozenset: Copier._set,
+    deque: Copier._deque,
+    bytearray: Copier._bytearray,
 }

@@ -82,7 +82,7 @@ class Wait:
 
 
 @dataclass(slots=True)
-class Call:
+class CallSite:
     """A call of a step, agent or gate, and the row whose line made it."""
 
     kind: str

@@ -12,11 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.errors import GateError
-from kaigents_nb.history.decide import open_gates, taken_decision
-from kaigents_nb.history.gates import OpenGate
+from kaigents_nb.history.memo import OpenGate
+from kaigents_nb.people.decide import taken_decision
+from kaigents_nb.people.open_gates import open_gates
 
 if TYPE_CHECKING:
-    from kaigents_nb.history.run import Run
+    from kaigents_nb.control.run import Run
 
 _LOOK_EVERY_S = 1.0
 _CLICKS_WHILE_AWAITING = (7, 4)

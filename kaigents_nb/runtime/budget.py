@@ -14,7 +14,7 @@ BYTES = 1_500_000
 _HEADER_BYTES = 500
 
 
-class Room:
+class InFlightBudget:
     """Calls that are under way; the others wait their turn, in the order of their calls, so that it replays."""
 
     def __init__(self) -> None:

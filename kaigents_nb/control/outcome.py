@@ -25,8 +25,8 @@ async def outcome(connection: Connection, run_id: str) -> Any:
     except WorkflowFailureError as error:
         observer = Observer(connection, run_id)
         await observer.catch_up()
-        await observer.types.code()
-        own = rebuild(error.cause, observer.types.resolve)
+        await observer.decoder.code()
+        own = rebuild(error.cause, observer.decoder.resolve)
         own.__cause__ = None  # its traceback is part of our message; once is enough
         raise _failure(run_id, error.cause, observer) from own
     except RPCError as error:
@@ -47,7 +47,7 @@ async def outcome(connection: Connection, run_id: str) -> Any:
     # Only where the result has classes of the run's own code does that code have to be fetched.
     observer = Observer(connection, run_id)
     await observer.catch_up()
-    return await observer.types.value(payload)
+    return await observer.decoder.value(payload)
 
 
 def _failure(run_id: str, cause: BaseException | None, observer: Observer) -> Exception:

@@ -18,7 +18,7 @@ from temporalio.common import RawValue
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.gate import Decision, Gate
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.history.recorder import Recorder, Tracer
+from kaigents_nb.replay.recorder import Recorder, Tracer
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 
 watching: ContextVar[Recorder] = ContextVar("kaigents_watching")
@@ -57,7 +57,9 @@ class ReplayedWorkflow(AgentWorkflow):
         finally:
             sys.settrace(before)
 
-    def call_agent(self, agent: Agent[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def call_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Awaitable[Any]:
         """Run another agent."""
         before = _switch(None)
         try:

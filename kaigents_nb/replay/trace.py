@@ -16,15 +16,15 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import HistoryGone, KaigentsError, ReplayDiverged
-from kaigents_nb.history.changes import KEPT_BYTES
+from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import complete
-from kaigents_nb.history.recorder import Enough, Recorder
-from kaigents_nb.history.records import Call, Change, Frame, Row, Wait
-from kaigents_nb.history.replay import headline, replay
-from kaigents_nb.history.statements import Statements
 from kaigents_nb.history.tables import UTC_TIME, frame
-from kaigents_nb.history.types import RunTypes
+from kaigents_nb.replay.changes import KEPT_BYTES
+from kaigents_nb.replay.recorder import Enough, Recorder
+from kaigents_nb.replay.records import CallSite, Change, Frame, Row, Wait
+from kaigents_nb.replay.replay import headline, replay
+from kaigents_nb.replay.statements import Statements
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.loop import in_thread
 from kaigents_nb.snapshot.module import Snapshot
@@ -72,7 +72,7 @@ class Trace:
     rows: Sequence[Row]
     frames: Sequence[Frame]
     changes: Sequence[Change]
-    calls: Sequence[Call]
+    calls: Sequence[CallSite]
     waits: Sequence[Wait]
     last_event: int
     """Of the history that was replayed."""
@@ -310,7 +310,7 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
     for event in events:
         await complete(connection, event)
         fold.add(event)
-    code = await RunTypes(connection, fold).code()
+    code = await Decoder(connection, fold).code()
     if code is None:
         raise KaigentsError(f"{run_id!r} is a workflow of another program: it carries no code of ours to look at.")
     snapshot = code.snapshot

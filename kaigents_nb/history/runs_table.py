@@ -13,7 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.history.tables import frame
-from kaigents_nb.runtime.connection import current
+from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.payloads import plain
 from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
@@ -42,7 +42,7 @@ _OPEN = ("running", "waiting", "parked")
 
 
 def runs(
-    agent: str | Agent[..., Any] | None = None,
+    agent: str | Agent[..., Any, Any] | None = None,
     *,
     status: str | None = None,
     since: datetime | str | Duration | None = None,

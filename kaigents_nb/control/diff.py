@@ -12,15 +12,16 @@ from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.history.calls import Call, failure_text
-from kaigents_nb.history.keep import same
 from kaigents_nb.history.observe import Observer
-from kaigents_nb.history.records import Change
 from kaigents_nb.history.tables import frame, read
-from kaigents_nb.history.trace import Trace, trace_of
-from kaigents_nb.runtime.connection import Connection, current
+from kaigents_nb.replay.copies import same
+from kaigents_nb.replay.records import Change
+from kaigents_nb.replay.trace import Trace, trace_of
+from kaigents_nb.runtime.connecting import current
+from kaigents_nb.runtime.connection import Connection
 
 if TYPE_CHECKING:
-    from kaigents_nb.history.run import Run
+    from kaigents_nb.control.run import Run
 
 DIFF_COLUMNS = {
     "kind": "str",

@@ -12,7 +12,7 @@ from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.payloads import value
 from kaigents_nb.snapshot.load import LoadedCode, load
-from kaigents_nb.values.types import resolve_loaded
+from kaigents_nb.values.class_names import resolve_loaded
 
 if TYPE_CHECKING:
     from kaigents_nb.history.fold import RunFold
@@ -26,7 +26,7 @@ def _parameters(source: str) -> dict[str, tuple[str, ...]]:
     return {node.name: tuple(arg.arg for arg in (*node.args.posonlyargs, *node.args.args)) for node in functions}
 
 
-class RunTypes:
+class Decoder:
     """Decodes a run's payloads: with the notebook's own classes where it has them, else with those of the run."""
 
     def __init__(self, connection: Connection, fold: RunFold) -> None:

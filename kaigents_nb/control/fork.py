@@ -11,12 +11,12 @@ from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.control.notebook_code import current_code
+from kaigents_nb.control.submit import submit
 from kaigents_nb.errors import NoSuchMoment, RunError
 from kaigents_nb.history.calls import Call, failure_details, failure_text
-from kaigents_nb.history.current import current_code
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
-from kaigents_nb.history.submit import submit
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import call_arguments, raw
@@ -67,7 +67,7 @@ def fork(
     async def look() -> tuple[Observer, Code | None]:
         observer = Observer(connection, run_id)
         await observer.catch_up()
-        return observer, await observer.types.code()
+        return observer, await observer.decoder.code()
 
     observer, carried = connection.run(look)
     fold = observer.fold

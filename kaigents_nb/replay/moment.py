@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kaigents_nb.authoring.upward import upward
 from kaigents_nb.errors import NoSuchMoment
-from kaigents_nb.history.keep import short
-from kaigents_nb.history.records import DELETED, Call, Raised, Row
-from kaigents_nb.history.trace import Trace
+from kaigents_nb.replay.copies import short
+from kaigents_nb.replay.records import DELETED, CallSite, Raised, Row
+from kaigents_nb.replay.trace import Trace
 
 _SHOWN_CHARS = 100
 
@@ -44,7 +43,7 @@ class Moment:
     >>> m.next().changes  # doctest: +SKIP
     """
 
-    def __init__(self, trace: Trace, number: int, call: Call | None = None) -> None:
+    def __init__(self, trace: Trace, number: int, call: CallSite | None = None) -> None:
         self.trace = trace
         self.number = number
         self._row: Row = trace.rows[number]
@@ -216,5 +215,6 @@ class Moment:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        html: str = upward("kaigents_nb.display.moment:moment_html")(self)
-        return html
+        from kaigents_nb.display.moment import moment_html
+
+        return moment_html(self)

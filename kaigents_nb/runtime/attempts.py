@@ -9,7 +9,7 @@ Key = tuple[str, str, str]
 """``(workflow id, workflow run id, activity id)``."""
 
 
-class LiveAttempt(Protocol):
+class RunningAttempt(Protocol):
     """What a card shows of a running attempt."""
 
     run_id: str
@@ -22,14 +22,14 @@ class LiveAttempt(Protocol):
         ...
 
 
-class Live:
+class Attempts:
     """The attempts that a process executes; safe to read from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._attempts: dict[Key, LiveAttempt] = {}
+        self._attempts: dict[Key, RunningAttempt] = {}
 
-    def started(self, key: Key, attempt: LiveAttempt) -> None:
+    def started(self, key: Key, attempt: RunningAttempt) -> None:
         """An attempt begins."""
         with self._lock:
             self._attempts[key] = attempt
@@ -39,12 +39,12 @@ class Live:
         with self._lock:
             self._attempts.pop(key, None)
 
-    def attempt(self, key: Key) -> LiveAttempt | None:
+    def attempt(self, key: Key) -> RunningAttempt | None:
         """Return a running attempt."""
         with self._lock:
             return self._attempts.get(key)
 
-    def of_run(self, workflow_id: str) -> dict[str, LiveAttempt]:
+    def of_run(self, workflow_id: str) -> dict[str, RunningAttempt]:
         """Return the running attempts of a run, by call."""
         with self._lock:
             return {a.call: a for key, a in self._attempts.items() if key[0] == workflow_id}

@@ -8,11 +8,12 @@ from concurrent.futures import Future
 import pandas as pd
 
 from kaigents_nb.errors import RunNotFound
-from kaigents_nb.history.gates import OpenGate, gates_in_memo
-from kaigents_nb.history.listing import runs
+from kaigents_nb.history.memo import OpenGate, gates_in_memo
 from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.runs_table import runs
 from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
-from kaigents_nb.runtime.connection import Connection, current
+from kaigents_nb.runtime.connecting import current
+from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 
 

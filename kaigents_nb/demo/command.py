@@ -15,12 +15,11 @@ from typing import Annotated, Any
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.authoring.upward import upward
 from kaigents_nb.cli import output
-from kaigents_nb.cli.demo_screen import Answer, Screen, can_ask, show_gate
-from kaigents_nb.cli.demo_worker import OwnWorker
 from kaigents_nb.cli.runs import print_steps
 from kaigents_nb.demo.ledger import Entry, read_ledger
+from kaigents_nb.demo.screen import Answer, Screen, can_ask, show_gate
+from kaigents_nb.demo.worker import OwnWorker
 from kaigents_nb.display.text import details_lines
 from kaigents_nb.errors import GateError, KaigentsError
 from kaigents_nb.history.view import GateView, RunView
@@ -70,7 +69,10 @@ def demo(
     """
     if choice is not None and decide is Verdict.reject:
         raise typer.BadParameter("--choice approves a supplier, --decide reject does not.")
-    inputs = upward("kaigents_nb.demo.sourcing:check_inputs")(product, suppliers, duties, outbox)
+    # The agent brings pandas along: it is loaded when it is run, not when somebody asks for help.
+    from kaigents_nb.demo.sourcing import check_inputs, sourcing_agent
+
+    inputs = check_inputs(product, suppliers, duties, outbox)
     if choice is not None:
         _check_choice(choice, inputs)
     answer = Answer(decide is not Verdict.reject, choice, "") if decide or choice else None
@@ -81,9 +83,8 @@ def demo(
     with OwnWorker(task_queue()) as worker:  # gets ready while the server starts
         connection = kg.connect()
         output.say(f"Server at {connection.address}" + (f", web UI {connection.ui_url}" if connection.ui_url else ""))
-        agent = upward("kaigents_nb.demo.sourcing:sourcing_agent")
         pace_s = _CRASH_PACE_S if crash else _PACE_S
-        run: kg.Run = agent.start(**inputs, pace_s=pace_s, ledger=str(ledger) if ledger else None)
+        run: kg.Run = sourcing_agent.start(**inputs, pace_s=pace_s, ledger=str(ledger) if ledger else None)
         output.say(f"Run {run.id}, executed by worker process {worker.pid}\n")
         screen = Screen()
         try:
@@ -152,10 +153,12 @@ def _undecided(view: RunView, decided: list[GateView]) -> GateView | None:
 
 def _look_back(run: kg.Run, gate: GateView) -> None:
     """Show what the agent knew when it asked."""
+    from kaigents_nb.values.brief import brief
+
     moment = run.at(step=gate.question)
     output.say(f"\nVariables at the gate: run.at(event_id={moment.event_id}).variables")
     for name, value in moment.variables.items():
-        output.say(f"  {name} = {upward('kaigents_nb.values.brief:brief')(value, _VARIABLE_CHARS)}")
+        output.say(f"  {name} = {brief(value, _VARIABLE_CHARS)}")
 
 
 def _decide(run: kg.Run, gate: GateView, answer: Answer) -> None:
@@ -201,9 +204,9 @@ def _prove(run: kg.Run, ledger: Path) -> None:
 
 
 def _check_choice(choice: str, inputs: dict[str, Any]) -> None:
-    tables = "kaigents_nb.demo.tables"
-    suppliers = upward(f"{tables}:read_suppliers")(inputs["suppliers_csv"])
-    known = list(upward(f"{tables}:quotes_for")(inputs["product"], suppliers)["supplier"])
+    from kaigents_nb.demo.tables import quotes_for, read_suppliers
+
+    known = list(quotes_for(inputs["product"], read_suppliers(inputs["suppliers_csv"]))["supplier"])
     if choice not in known:
         raise typer.BadParameter(f"No quote of {choice!r} for {inputs['product']}. Known: {', '.join(known)}.")
 

@@ -18,8 +18,8 @@ from typing import Any
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
-from kaigents_nb.history.recorder import Recorder
-from kaigents_nb.history.replayed import ReplayedWorkflow, watching
+from kaigents_nb.replay.recorder import Recorder
+from kaigents_nb.replay.replayed import ReplayedWorkflow, watching
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.output import Output, route_output
 from kaigents_nb.runtime.sandbox import sandbox

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.control.notebook_code import current_code
 from kaigents_nb.errors import RunError
-from kaigents_nb.history.current import current_code
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.view import StepView
 from kaigents_nb.runtime.connection import Connection
@@ -41,7 +41,7 @@ async def _failing(connection: Connection, run_id: str) -> list[StepView]:
     observer = Observer(connection, run_id)
     await observer.catch_up()
     # Refused here where this process has another key: the run's worker could not read what we would send.
-    await observer.types.code()
+    await observer.decoder.code()
     view = await observer.view()
     failing = [step for step in view.steps if step.status in ("parked", "retrying")]
     if not failing or view.closed:

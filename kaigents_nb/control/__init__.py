@@ -1,0 +1,1 @@
+"""The handle of a run: prepare, start, ask, mend, fork, compare and end it."""

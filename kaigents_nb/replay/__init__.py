@@ -1,0 +1,1 @@
+"""Looking back: a history replayed, with every executed line and every variable recorded."""

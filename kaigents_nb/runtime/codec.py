@@ -1,0 +1,73 @@
+"""The payload codec: only signed code gets in, imported before a run needs it; recorded calls are completed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Sequence
+
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadCodec, StorageDriverClaim, StorageDriverRetrieveContext
+
+from kaigents_nb.runtime.code import held, hold
+from kaigents_nb.runtime.payloads import reference
+from kaigents_nb.runtime.protocol import CODE_ENCODING
+from kaigents_nb.runtime.seeds import SEEDS_ENCODING, results_of, with_results
+from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.snapshot.module import Snapshot
+
+
+class VerifyingCodec(PayloadCodec):
+    """Lets only signed code in, and completes the recorded calls of a fork.
+
+    As a codec it sees payloads before the SDK hands them to a workflow. The signature of code is checked and the
+    modules it imports are loaded here, outside the workflow, where a slow import would look like a deadlock; what goes
+    on to the workflow is the digest alone. Recorded results that lie in files are read here, for a workflow can't.
+    """
+
+    def __init__(self, key: bytes, store: FileStore) -> None:
+        self._key = key
+        self._store = store
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Leave everything as it is: code is signed where it is frozen."""
+        return list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """Verify code and replace it by its digest, complete recorded calls; leave everything else as it is."""
+        return [await self._arrive(payload) for payload in payloads]
+
+    async def _arrive(self, payload: Payload) -> Payload:
+        encoding = payload.metadata.get("encoding")
+        if encoding == CODE_ENCODING.encode():
+            return await self._admit(payload)
+        if encoding == SEEDS_ENCODING.encode():
+            return await self._complete(payload)
+        return payload
+
+    async def _complete(self, payload: Payload) -> Payload:
+        results = results_of(payload)
+        for number, result in enumerate(results):
+            claim = reference(result)
+            if claim is not None:
+                [results[number]] = await self._store.retrieve(
+                    StorageDriverRetrieveContext(), [StorageDriverClaim(claim)]
+                )
+        return with_results(payload, results)
+
+    async def _admit(self, payload: Payload) -> Payload:
+        snapshot = await asyncio.to_thread(self._verify, payload.data)
+        return Payload(data=f'"{snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
+
+    def _verify(self, packed: bytes) -> Snapshot:
+        snapshot = Snapshot.unpack(packed, self._key)
+        if held(snapshot.digest) is None:
+            for module in snapshot.modules:
+                if module not in sys.modules:
+                    try:
+                        importlib.import_module(module)
+                    except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
+                        continue
+            hold(snapshot, packed)
+        return snapshot
