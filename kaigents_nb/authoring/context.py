@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.agent import Agent
-    from kaigents_nb.authoring.gate import Decision, Gate
+    from kaigents_nb.authoring.gate import Decision
     from kaigents_nb.authoring.step import Step
+    from kaigents_nb.gates.question import Question
 
 
 class AgentContext(Protocol):
@@ -36,7 +37,7 @@ class AgentContext(Protocol):
         """Run another agent as a run of its own."""
         ...
 
-    def open_gate(self, gate: Gate) -> Awaitable[Decision]:
+    def open_gate(self, question: Question, details: Any) -> Awaitable[Decision]:
         """Wait for a person."""
         ...
 

@@ -12,11 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.authoring.context import agent_context
-from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision, Gate
+from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.gates.answer import REJECT
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.agent import Agent
     from kaigents_nb.authoring.step import Step
+    from kaigents_nb.gates.question import Question
 
 
 def dry_run(
@@ -88,14 +90,14 @@ class DryRun:
         finally:
             agent_context.reset(token)
 
-    async def open_gate(self, gate: Gate) -> Decision:
+    async def open_gate(self, question: Question, details: Any) -> Decision:
         """Take the next given decision, else ask here."""
         choice = next(self._decisions, None)
-        allowed = [*(gate.options or (APPROVE,)), REJECT]
+        allowed = [*question.choices, REJECT]
         while choice not in allowed:
             if choice is not None:
                 print(f"No option {choice!r}.")
-            choice = input(f"{gate.question} ({' / '.join(allowed)}): ").strip()
+            choice = input(f"{question.question} ({' / '.join(allowed)}): ").strip()
         return Decision(approved=choice != REJECT, choice=choice, by="dry run", at=self.now())
 
     async def sleep(self, delay_s: float) -> None:

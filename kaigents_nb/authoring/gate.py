@@ -9,8 +9,9 @@ from typing import Any
 
 from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.errors import ForbiddenInStep
+from kaigents_nb.gates.answer import REJECT, Answer
+from kaigents_nb.gates.question import Question
 
-APPROVE, REJECT = "approve", "reject"
 _LONGEST = 8_000
 
 
@@ -33,13 +34,16 @@ class Decision:
         return self.approved
 
 
-@dataclass(frozen=True)
-class Gate:
-    """A question that a run waits on; ``options`` are what may be chosen beside rejecting."""
-
-    question: str
-    details: Any = None
-    options: tuple[str, ...] = ()
+def to_decision(answer: Answer) -> Decision:
+    """Return a recorded answer as the agent gets it."""
+    return Decision(
+        approved=answer.approved,
+        choice=answer.choice,
+        values=dict(answer.values),
+        comment=answer.comment,
+        by=answer.by,
+        at=answer.at,
+    )
 
 
 async def approve(question: str, *, details: Any = None, options: Sequence[str] | None = None) -> Decision:
@@ -90,4 +94,4 @@ async def approve(question: str, *, details: Any = None, options: Sequence[str] 
         )
     if interpreter is None:
         raise RuntimeError("kg.approve() is awaited in an agent, where it can wait durably.")
-    return await interpreter.open_gate(Gate(question=question, details=details, options=names))
+    return await interpreter.open_gate(Question(question, names), details)

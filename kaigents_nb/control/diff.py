@@ -11,6 +11,7 @@ import pandas as pd
 from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.gates.answer import Answer
 from kaigents_nb.history.calls import Call, failure_text
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.tables import frame, read
@@ -208,11 +209,7 @@ def _decisions(a: _Side, b: _Side) -> list[dict[str, Any]]:
         other = b.observer.fold.gates.get(number)
         if other is None or other.question != gate.question:
             continue
-        taken = [None if g.decision is None else dict(g.decision) for g in (gate, other)]
-        shown = [
-            _ABSENT if d is None else {key: d.get(key) for key in ("approved", "choice", "values", "comment")}
-            for d in taken
-        ]
+        shown = [_ABSENT if g.answer is None else _said(g.answer) for g in (gate, other)]
         if shown[0] != shown[1]:
             sides = [
                 (text, _decision_event(side, number), side.moment(number, ("gate",)))
@@ -222,8 +219,17 @@ def _decisions(a: _Side, b: _Side) -> list[dict[str, Any]]:
     return found
 
 
+def _said(answer: Answer) -> dict[str, Any]:
+    return {
+        "approved": answer.approved,
+        "choice": answer.choice,
+        "values": dict(answer.values),
+        "comment": answer.comment,
+    }
+
+
 def _decision_event(side: _Side, gate: str) -> int | None:
-    events = [d["event_id"] for d in side.observer.fold.decisions if d["gate"] == gate and d["counted"]]
+    events = [d.event_id for d in side.observer.fold.decisions if d.answer.gate == gate and d.counted]
     return events[0] if events else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from temporalio.common import RawValue
@@ -12,6 +12,7 @@ from temporalio.common import RawValue
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.control.notebook_code import current_code
+from kaigents_nb.control.prepare import Arguments, prepare
 from kaigents_nb.control.submit import submit
 from kaigents_nb.errors import NoSuchMoment, RunError
 from kaigents_nb.history.calls import Call, failure_details, failure_text
@@ -19,8 +20,7 @@ from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.payloads import call_arguments, raw
-from kaigents_nb.runtime.protocol import Launch
+from kaigents_nb.runtime.payloads import raw
 from kaigents_nb.runtime.queue import home
 from kaigents_nb.runtime.seeds import Seed, pack_seeds
 
@@ -78,30 +78,27 @@ def fork(
     point = find_point(fold, at if at is not None else _default_point(fold, values))
     seeds, edits = _seeds(fold, point, values)
     edits += ["arguments"] * (args is not None) + ["code"] * (code == "current")
-    payloads, positional, keywords = _arguments(fold, args)
     mends = fold.mends if code == "same" else []
-    launch = Launch(
+    prepared = prepare(
+        connection,
+        fold.agent,
+        chosen,
+        _arguments(fold, args),
         agent=chosen.snapshot.root if code == "current" else fold.launch.agent,
-        code=chosen.snapshot.digest,
-        positional=positional,
-        keywords=keywords,
-        attribute=connection.attribute,
         chance=fold.launch.chance,
+        more=[*([pack_seeds(seeds)] if seeds else []), *(RawValue(payload) for _, payload in mends)],
         seeded=bool(seeds),
         mended=tuple(names for names, _ in mends),
         slept=_slept(fold, point),
         decisions=_kept_decisions(fold, point) if decisions == "keep" else {},
     )
-    if seeds:
-        payloads.append(pack_seeds(seeds))
-    payloads += [RawValue(payload) for _, payload in mends]
     origin = {
         "home": home(),
         "forked_from": run_id,
         "forked_at": point.text,
         "forked_edits": ", ".join(edits),
     }
-    return submit(connection, fold.agent, launch, chosen, payloads, id=id, origin=origin)
+    return submit(connection, prepared, id=id, origin=origin)
 
 
 def _default_point(fold: RunFold, values: Mapping[StepKey, Any]) -> Any:
@@ -206,19 +203,13 @@ def _recorded(call: Call) -> Seed | None:
     return Seed(call.view.call, call.view.name, failure=recorded)
 
 
-def _arguments(
-    fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None
-) -> tuple[list[RawValue], int, tuple[str, ...]]:
+def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None) -> Arguments:
     if args is None:
-        return [RawValue(payload) for payload in fold.arguments], fold.launch.positional, fold.launch.keywords
+        payloads = tuple(RawValue(payload) for payload in fold.arguments)
+        return Arguments(payloads, fold.launch.positional, fold.launch.keywords)
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args= is a list of positional arguments or a dict of named ones: [{args!r}].")
-    where = f"agent {fold.agent}"
-    if isinstance(args, Mapping):
-        payloads, keywords = call_arguments((), args, where)
-        return payloads, 0, keywords
-    payloads, _ = call_arguments(tuple(args), {}, where)
-    return payloads, len(args), ()
+    return Arguments.of(fold.agent, (), args) if isinstance(args, Mapping) else Arguments.of(fold.agent, args, {})
 
 
 def _point_event(fold: RunFold, point: Point) -> int:
@@ -241,9 +232,9 @@ def _slept(fold: RunFold, point: Point) -> int:
 
 def _kept_decisions(fold: RunFold, point: Point) -> dict[str, Mapping[str, Any]]:
     event_id = _point_event(fold, point)
-    taken = {d["gate"]: d["event_id"] for d in fold.decisions if d["counted"]}
+    taken = {d.answer.gate: d.event_id for d in fold.decisions if d.counted}
     return {
-        gate.gate: {**gate.decision, "question": gate.question}
+        gate.gate: replace(gate.answer, question=gate.question).to_wire()
         for gate in fold.gates.values()
-        if gate.decision is not None and taken.get(gate.gate, 0) <= event_id
+        if gate.answer is not None and taken.get(gate.gate, 0) <= event_id
     }

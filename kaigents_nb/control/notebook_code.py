@@ -7,11 +7,10 @@ from typing import Any
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.control.prepare import frozen, signed
 from kaigents_nb.errors import RunError
-from kaigents_nb.runtime.code import Code, hold
+from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.snapshot.freeze import freeze
-from kaigents_nb.snapshot.lint import lint
 
 
 def current_code(
@@ -32,6 +31,4 @@ def current_code(
         raise RunError(
             f"This notebook defines no {word} {name!r}. Defined here: {known}. Execute its cell first.", run_id=run_id
         )
-    snapshot = freeze(mine[name])
-    lint(snapshot)
-    return hold(snapshot, snapshot.pack(connection.key))
+    return signed(connection, frozen(mine[name]))

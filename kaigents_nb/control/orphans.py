@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from temporalio.service import RPCError, RPCStatusCode
 
+from kaigents_nb.history import memo
 from kaigents_nb.history.observe import not_found, queue_is_served
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
 
 
 async def orphaned_queue(connection: Connection, run_id: str) -> str:
@@ -34,7 +34,6 @@ async def orphaned_queues(connection: Connection) -> list[str]:
     """
     queues: set[str] = set()
     async for execution in connection.client.list_workflows("ExecutionStatus = 'Running'"):
-        memo = execution.raw_info.memo.fields
-        if MEMO_ORIGIN in memo or MEMO_STATE in memo:
+        if memo.is_ours(execution.raw_info.memo.fields):
             queues.add(execution.task_queue)
     return [queue for queue in sorted(queues) if not await queue_is_served(connection, queue)]

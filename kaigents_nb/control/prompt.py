@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.errors import GateError
-from kaigents_nb.history.memo import OpenGate
-from kaigents_nb.people.decide import taken_decision
+from kaigents_nb.gates.question import Question
+from kaigents_nb.people.decide import taken_answer
 from kaigents_nb.people.open_gates import open_gates
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class Prompter:
             if (gate.run_id, gate.gate) not in self._told:
                 self._told.add((gate.run_id, gate.gate))
                 # The server may keep a decision that no worker has taken up yet.
-                if connection.run(partial(taken_decision, connection, gate.run_id, gate.gate)) is None:
+                if connection.run(partial(taken_answer, connection, gate.run_id, gate.gate)) is None:
                     self._tell(gate)
 
-    def _tell(self, gate: OpenGate) -> None:
+    def _tell(self, gate: Question) -> None:
         choices = f" Options: {', '.join(gate.options)}." if gate.options else ""
         kernel = _kernel()
         lines = [f"Run {gate.run_id} waits for a decision: {gate.question}{choices}"]
@@ -64,8 +64,8 @@ class Prompter:
         if not self._awaiting and _can_ask(kernel):
             self._ask(gate)
 
-    def _ask(self, gate: OpenGate) -> None:
-        allowed = [*(gate.options or ("approve",)), "reject"]
+    def _ask(self, gate: Question) -> None:
+        allowed = [*gate.choices, "reject"]
         answer = input(f"Decide here ({' / '.join(allowed)}), or press Enter to go on waiting: ").strip()
         if not answer:
             return

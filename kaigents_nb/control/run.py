@@ -13,7 +13,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.durations import Duration, seconds
-from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.control.fork import StepKey, fork
 from kaigents_nb.control.lookback import LookingBack
 from kaigents_nb.control.mend import mend, retry_now
@@ -21,12 +21,13 @@ from kaigents_nb.control.orphans import orphaned_queue
 from kaigents_nb.control.outcome import outcome
 from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
+from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.question import Question
 from kaigents_nb.history import tables
-from kaigents_nb.history.memo import OpenGate
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.history.view import RunView
 from kaigents_nb.history.watch import Watch
-from kaigents_nb.people.decide import decide
+from kaigents_nb.people.decide import decide, find_question
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
@@ -51,7 +52,7 @@ class Run(LookingBack):
         self._connection = connection
         self._watch: Watch | None = None
         self._observer = Observer(connection, run_id)
-        self._seen: list[OpenGate] = []
+        self._seen: list[Question] = []
         """Open gates that this handle has shown since the last decision."""
         self.id = run_id
 
@@ -162,7 +163,7 @@ class Run(LookingBack):
 
     # Deciding.
 
-    def wait_for_gate(self, timeout: Duration | None = None) -> OpenGate:
+    def wait_for_gate(self, timeout: Duration | None = None) -> Question:
         """Wait until the run, or an agent it called, is at a gate, and return that gate.
 
         Raises
@@ -174,7 +175,7 @@ class Run(LookingBack):
         """
         limit_s = None if timeout is None else seconds(timeout)
 
-        async def wait() -> OpenGate:
+        async def wait() -> Question:
             observer = Observer(self._connection, self.id)
             follower = observer.follow()
             grown = True
@@ -192,7 +193,7 @@ class Run(LookingBack):
                 grown = grown and not observer.fold.closed
             raise NoOpenGate(f"Run {self.id!r} ended ({observer.fold.closed}) without waiting at a gate.")
 
-        async def bounded() -> OpenGate:
+        async def bounded() -> Question:
             return await asyncio.wait_for(wait(), limit_s)
 
         try:
@@ -236,64 +237,29 @@ class Run(LookingBack):
         NoOpenGate
             When nothing waits.
         """
-        return self._decide(True, gate, choice, values, comment, by)
+        return self._decide(
+            gate, lambda asked: asked.answer(True, choice=choice, values=values, comment=comment, by=by or "")
+        )
 
     def reject(self, gate: str | None = None, *, comment: str = "", by: str | None = None) -> Decision:
         """Reject at a gate; the agent gets ``approved=False`` and goes on as it was written. Raises as approve."""
-        return self._decide(False, gate, None, None, comment, by)
+        return self._decide(gate, lambda asked: asked.answer(False, comment=comment, by=by or ""))
 
-    def _decide(
-        self,
-        approved: bool,
-        gate: str | None,
-        choice: str | None,
-        values: Mapping[str, Any] | None,
-        comment: str,
-        by: str | None,
-    ) -> Decision:
+    def _decide(self, gate: str | None, answer: Callable[[Question], Answer]) -> Decision:
         seen, self._seen = self._seen, []
-        return self._connection.run(
-            lambda: decide(
-                self._connection,
-                self.id,
-                approved=approved,
-                gate=gate,
-                choice=choice,
-                values=values,
-                comment=comment,
-                by=by,
-                seen=seen,
-            )
-        )
 
-    def submit_decision(
-        self,
-        gate: str,
-        approved: bool,
-        choice: str | None,
-        comment: str,
-        done: Callable[[BaseException | None], None],
-        *,
-        run_id: str = "",
-    ) -> None:
+        async def take() -> Answer:
+            question = await find_question(self._connection, self.id, gate, seen)
+            return await decide(self._connection, question, answer(question))
+
+        return to_decision(self._connection.run(take))
+
+    def submit_answer(self, question: Question, answer: Answer, done: Callable[[BaseException | None], None]) -> None:
         """Decide without waiting, for buttons; ``done`` is called from a background thread with the error, if any.
 
-        ``run_id`` names the called agent whose gate it is; empty for a gate of this run.
+        The question is the one that was shown, of this run or of an agent that it called.
         """
-        self._post(
-            decide(
-                self._connection,
-                run_id or self.id,
-                approved=approved,
-                gate=gate,
-                choice=choice,
-                values=None,
-                comment=comment,
-                by=None,
-                seen=self._watch.seen() if self._watch else (),
-            ),
-            done,
-        )
+        self._post(decide(self._connection, question, answer), done)
 
     # Mending and ending.
 

@@ -9,30 +9,21 @@ from typing import Any
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from kaigents_nb.runtime.code import Code
+from kaigents_nb.control.prepare import Prepared
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, Launch, to_wire
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, to_wire
 from kaigents_nb.runtime.queue import task_queue
 
 
-def submit(
-    connection: Connection,
-    agent: str,
-    launch: Launch,
-    code: Code,
-    payloads: list[Any],
-    *,
-    id: str | None,
-    origin: Mapping[str, Any],
-) -> str:
+def submit(connection: Connection, prepared: Prepared, *, id: str | None, origin: Mapping[str, Any]) -> str:
     """Hand a prepared run to the server, with a worker of this notebook to execute it; returns its id."""
     queue = task_queue()
-    workflow_id = id or f"{agent}-{uuid.uuid4().hex[:8]}"
+    workflow_id = id or f"{prepared.agent}-{uuid.uuid4().hex[:8]}"
 
     async def begin() -> None:
         await connection.client.start_workflow(
-            agent,
-            args=[to_wire(launch), code.payload(), *payloads],
+            prepared.agent,
+            args=[to_wire(prepared.launch), prepared.code.payload(), *prepared.payloads],
             id=workflow_id,
             task_queue=queue,
             memo={MEMO_ORIGIN: dict(origin)},

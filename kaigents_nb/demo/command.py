@@ -18,7 +18,7 @@ import kaigents_nb as kg
 from kaigents_nb.cli import output
 from kaigents_nb.cli.runs import print_steps
 from kaigents_nb.demo.ledger import Entry, read_ledger
-from kaigents_nb.demo.screen import Answer, Screen, can_ask, show_gate
+from kaigents_nb.demo.screen import Given, Screen, can_ask, show_gate
 from kaigents_nb.demo.worker import OwnWorker
 from kaigents_nb.display.text import details_lines
 from kaigents_nb.errors import GateError, KaigentsError
@@ -75,7 +75,7 @@ def demo(
     inputs = check_inputs(product, suppliers, duties, outbox)
     if choice is not None:
         _check_choice(choice, inputs)
-    answer = Answer(decide is not Verdict.reject, choice, "") if decide or choice else None
+    answer = Given(decide is not Verdict.reject, choice, "") if decide or choice else None
     ledger = Path(tempfile.gettempdir()) / f"kaigents-demo-{uuid.uuid4().hex[:12]}.txt" if crash else None
 
     for number in (signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
@@ -101,7 +101,7 @@ def demo(
         output.say(f"\nThe server stays, so that you can look back; `{output.program()} server stop` ends it.")
 
 
-def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Answer | None, ledger: Path | None) -> None:
+def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Given | None, ledger: Path | None) -> None:
     """Follow the run to its end, through the crash and the gate."""
     if ledger is not None:
         _crash(run, worker, screen, ledger)
@@ -161,7 +161,7 @@ def _look_back(run: kg.Run, gate: GateView) -> None:
         output.say(f"  {name} = {brief(value, _VARIABLE_CHARS)}")
 
 
-def _decide(run: kg.Run, gate: GateView, answer: Answer) -> None:
+def _decide(run: kg.Run, gate: GateView, answer: Given) -> None:
     try:
         if answer.approved:
             choice = answer.choice or (gate.options[0] if gate.options else None)

@@ -6,11 +6,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kaigents_nb.authoring.gate import REJECT
 from kaigents_nb.cli import output
 from kaigents_nb.display import words
 from kaigents_nb.display.tables import Grid, as_grid
 from kaigents_nb.display.text import details_lines
+from kaigents_nb.gates.answer import REJECT
 from kaigents_nb.history.view import GateView, RunView, StepView
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def can_ask() -> bool:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Given:
     """What was answered at a gate."""
 
     approved: bool
@@ -74,7 +74,7 @@ class Screen:
             self._live.start()
         self._live.update(Text("\n".join(_moving(step) for step in steps)))
 
-    def ask(self, gate: GateView) -> Answer:
+    def ask(self, gate: GateView) -> Given:
         """Ask for a decision.
 
         Raises
@@ -91,7 +91,7 @@ class Screen:
             answer = _read(input(f"Your choice ({allowed}, or reject): "), gate.options)
         comment = input("Comment (Enter for none): ").strip()
         output.say()
-        return Answer(answer != REJECT, answer if answer != REJECT and gate.options else None, comment)
+        return Given(answer != REJECT, answer if answer != REJECT and gate.options else None, comment)
 
 
 def show_gate(gate: GateView) -> None:

@@ -190,8 +190,7 @@ class Card:
             if key in self._forms:
                 self._forms[key].update(gate, how=how)
             else:
-                submit = partial(self._run.submit_decision, gate.gate, run_id=gate.run_id)
-                self._forms[key] = GateForm(gate, submit, how=how, heading=words.asked_by(gate))
+                self._forms[key] = GateForm(gate, self._run.submit_answer, how=how, heading=words.asked_by(gate))
         children = tuple(self._forms[key].widget for key in waiting)
         if children != self._gates.children:
             self._gates.children = children

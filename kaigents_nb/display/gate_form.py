@@ -13,6 +13,8 @@ from kaigents_nb.display import html, words
 from kaigents_nb.display.kernel import close_tree, detached
 from kaigents_nb.display.protocols import Done
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate
+from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.question import Question
 from kaigents_nb.history.view import GateView
 
 MAX_BUTTONS: Final = 5
@@ -20,8 +22,8 @@ MAX_BUTTONS: Final = 5
 
 _LABEL: Final = 60
 
-Submit = Callable[[bool, str | None, str, Done], None]
-"""Posts ``approved, choice, comment`` and returns at once; ``done`` hears how it went."""
+Submit = Callable[[Question, Answer, Done], None]
+"""Posts an answer to the question as it was shown, and returns at once; ``done`` hears how it went."""
 
 
 class GateForm:
@@ -60,8 +62,8 @@ class GateForm:
             self.gate = gate
             self._how = self._how if how is None else how
             self._question.value = html.gate_html(gate, how=self._how, heading=self._heading)
-            if over or gate.decision is not None or gate.withdrawn:
-                self._settle("closed", f"{words.verdict(gate.decision)}.")
+            if over or not gate.is_open:
+                self._settle("closed", f"{words.verdict(gate.answer)}.")
 
     def close(self) -> None:
         """Take the form away."""
@@ -110,22 +112,22 @@ class GateForm:
                     self._message.value = html.message_html("Choose one of the options first.", bad=True)
                     return
             self._settle("sent", "Sending …")
-            comment = self._comment.value
-        done = detached(partial(self._done, approved, choice))
+            asked = self.gate.asked
+            answer = asked.answer(approved, choice=choice, comment=self._comment.value)
+        done = detached(partial(self._done, answer))
         try:
-            self._submit(approved, choice, comment, done)
+            self._submit(asked, answer, done)
         except Exception as error:  # noqa: BLE001 - a click has no caller: the form shows it
             done(error)
 
-    def _done(self, approved: bool, choice: str | None, error: BaseException | None) -> None:
+    def _done(self, answer: Answer, error: BaseException | None) -> None:
         with self._lock:
             if self._state == "closed":
                 return
             if error is None:
-                told = words.verdict({"approved": approved, "choice": choice})
-                self._settle("sent", f"{told}. The decision is saved.")
+                self._settle("sent", f"{words.verdict(answer)}. The decision is saved.")
             elif isinstance(error, AlreadyDecided):
-                told = f"{words.verdict(error.decision)}." if error.decision else str(error)
+                told = f"{words.verdict(Answer.from_wire(error.decision))}." if error.decision else str(error)
                 self._settle("closed", f"Somebody else was faster. {told}", bad=True)
             elif isinstance(error, NoOpenGate):
                 self._settle("closed", str(error), bad=True)

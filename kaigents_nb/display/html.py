@@ -165,14 +165,14 @@ def decided_html(view: RunView) -> str:
     """Return the decisions taken: what, who and when, with comment."""
     parts = []
     for gate in words.past_gates(view):
-        decision = gate.decision or {}
+        answer = gate.answer
         told = f'<div style="{QUIET}">{esc(words.asked_by(gate))}</div>' if gate.run_id else ""
-        told += f"{esc(words.line(gate.question))}<br><strong>{esc(words.verdict(gate.decision))}</strong>"
-        if comment := decision.get("comment"):
-            told += f'<div style="white-space: pre-wrap">“{esc(comment)}”</div>'
-        if extra := words.values(decision):
-            told += details_html(extra)
-        edge = CALM if gate.decision is None else GOOD if decision.get("approved") else BAD
+        told += f"{esc(words.line(gate.question))}<br><strong>{esc(words.verdict(answer))}</strong>"
+        if answer is not None and answer.comment:
+            told += f'<div style="white-space: pre-wrap">“{esc(answer.comment)}”</div>'
+        if answer is not None and answer.values:
+            told += details_html(dict(answer.values))
+        edge = CALM if answer is None else GOOD if answer.approved else BAD
         parts.append(bar(edge, told))
     return base("".join(parts)) if parts else ""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import ipywidgets as widgets
@@ -16,9 +15,15 @@ from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, widget_bundle
 from kaigents_nb.display.protocols import Done
 from kaigents_nb.display.text import pending_text
+from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.question import Question
+from kaigents_nb.history.tables import gates_frame
 from kaigents_nb.history.view import GateView, RunView
-from kaigents_nb.people.pending import pending, post_pending
+from kaigents_nb.people.pending import open_questions, post_open_questions
 from kaigents_nb.runtime.connecting import current
+
+Refreshed = Callable[[Sequence[Question] | None, BaseException | None], None]
+"""Called from a background thread with the open gates, or with why they can't be had."""
 
 MAX_SHOWN: Final = 20
 """Each run with a form is followed, so that decisions taken elsewhere show; the rest comes up as these are decided."""
@@ -34,18 +39,18 @@ def inbox() -> Inbox:
     --------
     ``kg.inbox()``
     """
-    return Inbox(_Desk(), pending())
+    return Inbox(_Desk(), open_questions())
 
 
 class Desk(Protocol):
     """Where the gates come from, and where decisions go; everything returns at once."""
 
-    def refresh(self, done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
+    def refresh(self, done: Refreshed) -> None:
         """Ask for the open gates."""
         ...
 
-    def decide(self, run_id: str, gate: str, approved: bool, choice: str | None, comment: str, done: Done) -> None:
-        """Post a decision."""
+    def submit_answer(self, question: Question, answer: Answer, done: Done) -> None:
+        """Post an answer."""
         ...
 
     def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
@@ -59,21 +64,21 @@ class _Desk:
     def __init__(self) -> None:
         self._connection = current()
 
-    def refresh(self, done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
-        post_pending(done)
+    def refresh(self, done: Refreshed) -> None:
+        post_open_questions(done)
 
-    def decide(self, run_id: str, gate: str, approved: bool, choice: str | None, comment: str, done: Done) -> None:
-        Run(self._connection, run_id).submit_decision(gate, approved, choice, comment, done)
+    def submit_answer(self, question: Question, answer: Answer, done: Done) -> None:
+        Run(self._connection, question.run_id).submit_answer(question, answer, done)
 
     def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
         return Run(self._connection, run_id).watch(callback)
 
 
 class Inbox:
-    """Open gates, longest waiting first. ``pending`` is the table behind it."""
+    """Open gates, longest waiting first. ``pending`` is their table, as ``kg.pending()`` gives it."""
 
-    def __init__(self, desk: Desk, pending: pd.DataFrame) -> None:
-        self.pending = pending
+    def __init__(self, desk: Desk, questions: Sequence[Question]) -> None:
+        self._questions: Sequence[Question] = ()
         self._desk = desk
         self._lock = threading.RLock()
         self._forms: dict[tuple[str, str], GateForm] = {}
@@ -89,7 +94,12 @@ class Inbox:
             [widgets.HBox([self._title, self._refresh]), self._message, self._list],
             layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="900px"),
         )
-        self._show(pending)
+        self._show(questions)
+
+    @property
+    def pending(self) -> pd.DataFrame:
+        """The open gates that it knows of, one row per gate."""
+        return gates_frame(self._questions)
 
     def close(self) -> None:
         """Stop following the runs and take the widgets away."""
@@ -113,37 +123,37 @@ class Inbox:
         except Exception as error:  # noqa: BLE001 - a click has no caller: the inbox shows it
             answered(None, error)
 
-    def _answered(self, pending: pd.DataFrame | None, error: BaseException | None) -> None:
+    def _answered(self, questions: Sequence[Question] | None, error: BaseException | None) -> None:
         with self._lock:
             if not is_open(self.widget):
                 return
             self._refresh.disabled = False
             self._message.value = html.message_html(str(error) or type(error).__name__, bad=True) if error else ""
-            if pending is not None:
-                self.pending = pending
-                self._show(pending)
+            if questions is not None:
+                self._show(questions)
 
-    def _show(self, pending: pd.DataFrame) -> None:
+    def _show(self, questions: Sequence[Question]) -> None:
         with self._lock:
-            rows = {(row["run_id"], row["gate"]): row for row in _rows(pending.head(MAX_SHOWN))}
-            gone = [self._forms.pop(key) for key in list(self._forms) if key not in rows]
-            for key, row in rows.items():
+            self._questions = questions
+            shown = {(question.run_id, question.gate): question for question in questions[:MAX_SHOWN]}
+            gone = [self._forms.pop(key) for key in list(self._forms) if key not in shown]
+            for key, question in shown.items():
                 if key not in self._forms:
-                    self._forms[key] = self._form(row)
-            self._list.children = tuple(self._forms[key].widget for key in rows)
-            self._title.value = html.inbox_title_html(len(pending), len(rows))
+                    self._forms[key] = self._form(question)
+            self._list.children = tuple(self._forms[key].widget for key in shown)
+            self._title.value = html.inbox_title_html(len(questions), len(shown))
             for form in gone:
                 form.close()
-            runs = {run_id for run_id, _ in rows}
+            runs = {run_id for run_id, _ in shown}
             self._unwatch(set(self._watched) - runs)
             for run_id in runs - set(self._watched):
                 self._watched[run_id] = self._desk.watch(run_id, detached(self._update))
 
-    def _form(self, row: dict[str, Any]) -> GateForm:
-        gate = GateView(row["gate"], row["question"], tuple(row["options"]), opened=row["opened"])
-        submit = partial(self._desk.decide, row["run_id"], row["gate"])
-        how = words.in_code(gate, run=f"kg.run({row['run_id']!r})")
-        return GateForm(gate, submit, how=how, heading=f"{row['agent']} · {row['run_id']}")
+    def _form(self, question: Question) -> GateForm:
+        gate = GateView(question)
+        how = words.in_code(gate, run=f"kg.run({question.run_id!r})")
+        heading = f"{question.agent} · {question.run_id}"
+        return GateForm(gate, self._desk.submit_answer, how=how, heading=heading)
 
     def _update(self, view: RunView) -> None:
         """Take a newer state of a run: the details of its gates, and decisions taken elsewhere."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.question import Question
 from kaigents_nb.history.view import RunView
 from kaigents_nb.replay.moment import Moment
 
@@ -33,10 +35,8 @@ class LiveRun(Protocol):
         """
         ...
 
-    def submit_decision(
-        self, gate: str, approved: bool, choice: str | None, comment: str, done: Done, *, run_id: str = ""
-    ) -> None:
-        """Post a decision and return at once; ``run_id`` names the called agent that asks, if it is one."""
+    def submit_answer(self, question: Question, answer: Answer, done: Done) -> None:
+        """Post an answer to a question of the run, or of an agent that it called, and return at once."""
         ...
 
     def at(self, moment: str) -> Moment:

@@ -108,11 +108,11 @@ def _gate(gate: GateView, view: RunView) -> str:
 
 
 def _decided(gate: GateView) -> str:
-    decision = gate.decision or {}
-    lines = [words.line(gate.question), f"  {words.verdict(gate.decision)}"]
-    lines += [f"  {text}" for text in details_lines(words.values(decision))]
-    if comment := decision.get("comment"):
-        lines.append(f"  “{words.line(comment)}”")
+    answer = gate.answer
+    lines = [words.line(gate.question), f"  {words.verdict(answer)}"]
+    if answer is not None:
+        lines += [f"  {text}" for text in details_lines(dict(answer.values))]
+        lines += [f"  “{words.line(answer.comment)}”"] if answer.comment else []
     return "\n".join(lines)
 
 

@@ -131,11 +131,11 @@ def _attempt_bar(step: StepView, attempt: AttemptView, began: datetime) -> Bar:
 def _gate_bar(gate: GateView) -> Bar | None:
     if gate.opened is None:
         return None
-    if gate.decision is not None:
-        status = "approved" if gate.decision.get("approved") else "rejected"
+    if gate.answer is not None:
+        status = "approved" if gate.answer.approved else "rejected"
     else:
         status = "withdrawn" if gate.withdrawn else "open"
     # A gate's clock is the worker's, its end the server's.
     end = None if gate.is_open else max(gate.closed or gate.opened, gate.opened)
-    detail = "" if status == "open" else words.verdict(gate.decision)
+    detail = "" if status == "open" else words.verdict(gate.answer)
     return Bar("wait at gate", words.line(gate.question), gate.opened, end, status, gate.gate, detail=detail)

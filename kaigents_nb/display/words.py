@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from kaigents_nb.authoring.gate import APPROVE, REJECT
+from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
 
 STATE_WORDS: Final[Mapping[str, str]] = {
@@ -218,22 +218,15 @@ def asked_by(gate: GateView) -> str:
     return f"asked by the called agent {line(gate.run_id)}" if gate.run_id else ""
 
 
-def verdict(decision: Mapping[str, Any] | None) -> str:
+def verdict(answer: Answer | None) -> str:
     """Return what was decided, by whom and when."""
-    if decision is None:
+    if answer is None:
         return "Not decided; the run no longer waits for it"
-    approved, choice = bool(decision.get("approved")), str(decision.get("choice") or "")
-    told = "Approved" if approved else "Rejected"
-    if approved and choice and choice not in (APPROVE, REJECT):
-        told += f": {line(choice)}"
-    if by := decision.get("by"):
-        told += f" by {line(by)}"
-    if at := moment(decision.get("at")):
-        told += f" on {at}"
+    told = "Approved" if answer.approved else "Rejected"
+    if answer.approved and answer.choice not in ("", APPROVE):
+        told += f": {line(answer.choice)}"
+    if answer.by:
+        told += f" by {line(answer.by)}"
+    if answer.at:
+        told += f" on {moment(answer.at)}"
     return told
-
-
-def values(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the extra values of a decision."""
-    given = decision.get("values")
-    return dict(given) if isinstance(given, Mapping) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,8 +13,20 @@ from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
+from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.policy import Gates, Standing
+from kaigents_nb.gates.question import Question
+from kaigents_nb.history import memo
 from kaigents_nb.history.calls import Call, earlier_attempts, failure_details, failure_text, utc, worker_lost
-from kaigents_nb.history.view import AttemptView, GateView, LossView, SleepView, StepStatus, StepView
+from kaigents_nb.history.view import (
+    AttemptView,
+    GateView,
+    LossView,
+    SleepView,
+    StepStatus,
+    StepView,
+    TakenDecision,
+)
 from kaigents_nb.runtime.payloads import metadata, plain
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
@@ -24,13 +37,15 @@ from kaigents_nb.runtime.protocol import (
     MEND_SIGNAL,
     META_NOTICE,
     META_OUTPUT,
+    META_QUESTION,
     SLEEP_SUMMARY,
     Launch,
     StepCall,
     from_wire,
-    is_decision,
 )
 from kaigents_nb.runtime.seeds import Seed
+
+_GATE_PREFIX = MEMO_GATE.format(gate="")
 
 
 class RunFold:
@@ -61,7 +76,8 @@ class RunFold:
         self.calls: dict[str, Call] = {}
         self.gates: dict[str, GateView] = {}
         self.details: dict[str, Payload] = {}
-        self.decisions: list[dict[str, Any]] = []
+        self.decisions: list[TakenDecision] = []
+        self._policy = Gates()
         self.result: Payload | None = None
         self.failure: Failure | None = None
         self.task_failure = ""
@@ -85,7 +101,7 @@ class RunFold:
         self.agent, self.queue = data.workflow_type.name, data.task_queue.name
         self.run_id, self.started = data.workflow_id, utc(event.event_time)
         if MEMO_ORIGIN in data.memo.fields:
-            self.origin = plain(data.memo.fields[MEMO_ORIGIN])
+            self.origin = memo.origin(data.memo.fields)
         if len(payloads) < 2:
             return
         self.launch = launch = from_wire(Launch, plain(payloads[0]))
@@ -95,10 +111,12 @@ class RunFold:
         rest = list(payloads[2 + count :])
         self.seeds_payload = rest.pop(0) if launch.seeded else None
         self.mends = list(zip(launch.mended, rest, strict=False))
+        self._policy = Gates(bound=launch.version > 0)
         for gate, decision in launch.decisions.items():
-            self.gates[gate] = GateView(
-                gate, decision.get("question", ""), opened=self.started, decision=decision, closed=self.started
-            )
+            answer = Answer.from_wire(decision)
+            self._policy.keep(answer)
+            asked = Question(answer.question, gate=gate, opened=self.started, run_id=self.run_id, agent=self.agent)
+            self.gates[gate] = GateView(asked, answer=answer, closed=self.started)
 
     def take_seeds(self, seeds: Iterable[Seed]) -> None:
         """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
@@ -282,25 +300,32 @@ class RunFold:
 
     def _on_memo(self, event: HistoryEvent) -> None:
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+        if MEMO_STATE in fields:
+            self.parted = memo.state(fields).get("parted", {})
+        listed = memo.questions(fields, self.run_id, self.agent, self.queue)
+        for question in listed:  # a gate that an older version opened is told only here
+            self._on_asked(question)
         for key, payload in fields.items():
-            prefix = MEMO_GATE.format(gate="")
-            if key.startswith(prefix) and payload.data:
-                self.details[key.removeprefix(prefix)] = payload
-        if MEMO_STATE not in fields:
-            return
-        for gate in plain(fields[MEMO_STATE])["gates"]:
-            if gate["gate"] not in self.gates:
-                self.gates[gate["gate"]] = GateView(
-                    gate["gate"],
-                    gate["question"],
-                    tuple(gate["options"]),
-                    opened=datetime.fromisoformat(gate["opened"]),
-                )
-        self.parted = plain(fields[MEMO_STATE]).get("parted", {})
-        still_open = {gate["gate"] for gate in plain(fields[MEMO_STATE])["gates"]}
-        for number, gate in self.gates.items():
-            if number not in still_open and gate.is_open:
-                self.gates[number] = replace(gate, withdrawn=True, closed=utc(event.event_time))
+            if not key.startswith(_GATE_PREFIX):
+                continue
+            number, asked = key.removeprefix(_GATE_PREFIX), metadata(payload, META_QUESTION)
+            if payload.data:
+                self.details[number] = payload
+            if asked:
+                self._on_asked(Question.from_wire(json.loads(asked), run_id=self.run_id, agent=self.agent))
+            elif not payload.data and number not in {question.gate for question in listed}:
+                self._on_closed(number, event)
+
+    def _on_asked(self, question: Question) -> None:
+        if question.gate not in self.gates:
+            self.gates[question.gate] = GateView(question)
+            self._policy.ask(question)
+
+    def _on_closed(self, number: str, event: HistoryEvent) -> None:
+        self._policy.close(number)
+        gate = self.gates.get(number)
+        if gate is not None and gate.is_open:
+            self.gates[number] = replace(gate, withdrawn=True, closed=utc(event.event_time))
 
     def _on_update(self, event: HistoryEvent) -> None:
         request = event.workflow_execution_update_accepted_event_attributes.accepted_request
@@ -335,27 +360,17 @@ class RunFold:
 
     def _decided(self, payloads: Sequence[Payload], event: HistoryEvent, way: str) -> None:
         try:
-            decision = dict(plain(payloads[0]))
-            gate = self.gates.get(decision["gate"])
-        except (LookupError, ValueError, TypeError):
+            answer = Answer.from_wire(plain(payloads[0]))
+        except (LookupError, ValueError):
             return  # not from us
-        if not is_decision(decision, gate.options if gate else (decision.get("choice", ""),)):
-            return
-        first = gate is not None and gate.is_open
-        again = gate is not None and gate.decision is not None and gate.decision["id"] == decision["id"]
-        if gate is not None and first:
-            self.gates[gate.gate] = replace(gate, decision=decision, closed=utc(event.event_time))
-        if not again:
-            self.decisions.append(
-                {
-                    **decision,
-                    "question": gate.question if gate else "",
-                    "counted": first,
-                    "event_id": event.event_id,
-                    "time": utc(event.event_time),
-                    "way": way,
-                }
-            )
+        standing = self._policy.take(answer)
+        gate, when = self.gates.get(answer.gate), utc(event.event_time)
+        if gate is not None and standing is Standing.COUNTS:
+            self.gates[gate.gate] = replace(gate, answer=answer, closed=when)
+        if standing not in (Standing.AGAIN, Standing.NO_OPTION):
+            question = gate.question if gate else ""
+            taken = TakenDecision(replace(answer, question=question), standing, event.event_id, when, way)
+            self.decisions.append(taken)
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -1,43 +1,33 @@
-"""Open gates, as the memo of a run says: needs neither a worker nor the history."""
+"""What a run's memo says: its open gates, what is parked, where it comes from. Needs neither worker nor history."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
+
+from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime.payloads import plain
-from kaigents_nb.runtime.protocol import MEMO_STATE
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
 
 
-@dataclass(frozen=True)
-class OpenGate:
-    """A gate that waits, as the memo of its run says."""
-
-    run_id: str
-    gate: str
-    question: str
-    options: tuple[str, ...]
-    opened: datetime
-    agent: str
-    queue: str = field(default="", repr=False, compare=False)
-    """Task queue of its run, where known: a worker of it is asked to take the decision."""
+def state(fields: Mapping[str, Payload]) -> dict[str, Any]:
+    """Return what the run waits for: ``gates`` and ``parked``, as its interpreter has published."""
+    return dict(plain(fields[MEMO_STATE])) if MEMO_STATE in fields else {}
 
 
-def gates_in_memo(run_id: str, agent: str, fields: Mapping[str, Any], queue: str = "") -> list[OpenGate]:
+def origin(fields: Mapping[str, Payload]) -> dict[str, Any]:
+    """Return where the run comes from: its notebook, and the run that it was forked from."""
+    return dict(plain(fields[MEMO_ORIGIN])) if MEMO_ORIGIN in fields else {}
+
+
+def is_ours(fields: Mapping[str, Payload]) -> bool:
+    """Whether a workflow is a run of this library: on a shared cluster others are none of our business."""
+    return MEMO_ORIGIN in fields or MEMO_STATE in fields
+
+
+def questions(fields: Mapping[str, Payload], run_id: str, agent: str, queue: str = "") -> list[Question]:
     """Return the open gates that a run's memo names."""
-    if MEMO_STATE not in fields:
-        return []
-    return [
-        OpenGate(
-            run_id,
-            gate["gate"],
-            gate["question"],
-            tuple(gate["options"]),
-            datetime.fromisoformat(gate["opened"]),
-            agent,
-            queue,
-        )
-        for gate in plain(fields[MEMO_STATE])["gates"]
-    ]
+    gates = state(fields).get("gates", ())
+    return [Question.from_wire(gate, run_id=run_id, agent=agent, queue=queue) for gate in gates]

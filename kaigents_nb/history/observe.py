@@ -21,7 +21,7 @@ from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, utc
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.memo import gates_in_memo
+from kaigents_nb.history.memo import questions
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, shown
@@ -201,7 +201,7 @@ class Observer:
         """Whether this run or one it called has a gate; its history is read only when the memo names another one."""
         description = (await self._handle.describe()).raw_description
         memo = description.workflow_execution_info.memo.fields
-        named = {gate.gate for gate in gates_in_memo(self._run_id, self.fold.agent, memo)}
+        named = {question.gate for question in questions(memo, self._run_id, self.fold.agent)}
         if named != {gate.gate for gate in self.fold.gates.values() if gate.is_open}:
             await self.catch_up()
         await self._look_at_called(description.pending_children)

@@ -12,10 +12,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.durations import Duration, seconds
+from kaigents_nb.history import memo
 from kaigents_nb.history.tables import frame
 from kaigents_nb.runtime.connecting import current
-from kaigents_nb.runtime.payloads import plain
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 
 RUN_COLUMNS = {
@@ -116,9 +115,8 @@ def runs(
 
 
 def _row(execution: WorkflowExecution) -> dict[str, Any]:
-    memo = execution.raw_info.memo.fields
-    state = plain(memo[MEMO_STATE]) if MEMO_STATE in memo else {}
-    origin = plain(memo[MEMO_ORIGIN]) if MEMO_ORIGIN in memo else {}
+    fields = execution.raw_info.memo.fields
+    state, origin = memo.state(fields), memo.origin(fields)
     name = WorkflowExecutionStatus.Name(execution.raw_info.status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
     status = {"RUNNING": "running", "CANCELED": "cancelled", "TIMED_OUT": "timed out"}.get(name, name.lower())
     waits_for = ""

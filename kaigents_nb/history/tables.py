@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from temporalio.api.common.v1 import Payload
@@ -13,15 +13,13 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError
+from kaigents_nb.gates.question import Question
 from kaigents_nb.history.calls import Call, failure_text, utc
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
-
-if TYPE_CHECKING:
-    from kaigents_nb.history.memo import OpenGate
 
 UTC_TIME = "datetime64[us, UTC]"
 STEP_COLUMNS = {
@@ -204,11 +202,20 @@ def _detail(data: Any) -> str:
 
 def decisions_frame(fold: RunFold) -> pd.DataFrame:
     """See :meth:`Run.decisions`."""
-    rows = [{**decision, "run_id": fold.run_id, "at": pd.Timestamp(decision["at"])} for decision in fold.decisions]
+    rows = [
+        {
+            **vars(taken.answer),
+            "run_id": fold.run_id,
+            "time": taken.time,
+            "counted": taken.counted,
+            "event_id": taken.event_id,
+        }
+        for taken in fold.decisions
+    ]
     return frame(rows, DECISION_COLUMNS, fold.run_id)
 
 
-def gates_frame(gates: Iterable[OpenGate]) -> pd.DataFrame:
+def gates_frame(gates: Iterable[Question]) -> pd.DataFrame:
     """See ``kg.pending()``."""
     rows = [
         {

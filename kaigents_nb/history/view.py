@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.policy import Standing
+from kaigents_nb.gates.question import Question
+
 Status = Literal[
     "starting",  # accepted by the server, no worker has taken it yet
     "running",
@@ -97,21 +101,37 @@ class StepView:
 
 @dataclass(frozen=True)
 class GateView:
-    """One gate, open while ``decision`` is None."""
+    """One gate, open until it is answered or withdrawn."""
 
-    gate: str
-    question: str
-    options: tuple[str, ...] = ()
+    asked: Question
     details: Any = None
-    opened: datetime | None = None
-    decision: Mapping[str, Any] | None = None
-    """``approved, choice, values, comment, by, at``, when decided."""
+    answer: Answer | None = None
     withdrawn: bool = False
     """The run went on without a decision: cancelled, or the agent stopped waiting."""
     closed: datetime | None = None
     """When the server took the decision, or the run went on without one."""
     run_id: str = ""
     """The called agent's run whose gate it is; empty for a gate of this run."""
+
+    @property
+    def gate(self) -> str:
+        """Its number in its run."""
+        return self.asked.gate
+
+    @property
+    def question(self) -> str:
+        """What is asked."""
+        return self.asked.question
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What may be chosen beside rejecting, where it is more than approving."""
+        return self.asked.options
+
+    @property
+    def opened(self) -> datetime | None:
+        """When it was asked."""
+        return self.asked.opened
 
     @property
     def key(self) -> tuple[str, str]:
@@ -121,7 +141,24 @@ class GateView:
     @property
     def is_open(self) -> bool:
         """Whether it waits for a decision."""
-        return self.decision is None and not self.withdrawn
+        return self.answer is None and not self.withdrawn
+
+
+@dataclass(frozen=True)
+class TakenDecision:
+    """One attempt to decide, as the server has recorded it."""
+
+    answer: Answer
+    standing: Standing
+    event_id: int
+    time: datetime | None
+    way: str
+    """``update`` or ``signal``."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether it was the one that won."""
+        return self.standing is Standing.COUNTS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from functools import partial
 from temporalio.service import RPCError
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
-from kaigents_nb.history.memo import OpenGate
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.view import RunView
 from kaigents_nb.runtime.connection import Connection
@@ -41,7 +40,6 @@ class Watch:
         self._callbacks: dict[int, Callback] = {}
         self._next = 0
         self._last: RunView | None = None
-        self._queue = ""
         self._changed = asyncio.Event()
         self._task: Future[None] | None = None
 
@@ -61,17 +59,6 @@ class Watch:
                 self._task.cancel()
 
         return unsubscribe
-
-    def seen(self) -> list[OpenGate]:
-        """Return the open gates that those who look on see now."""
-        if self._last is None:
-            return []
-        agent, queue = self._last.agent, self._queue
-        return [
-            OpenGate(gate.run_id or self._run_id, gate.gate, gate.question, gate.options, gate.opened, agent, queue)
-            for gate in self._last.open_gates
-            if gate.opened is not None
-        ]
 
     async def settle(self) -> None:
         """Wait, but not long, until those who listen have seen the end of the run."""
@@ -103,7 +90,6 @@ class Watch:
             if follower.done() and (error := follower.exception()) is not None:
                 raise error
             if observer.fold.last_event:
-                self._queue = observer.fold.queue
                 view = await observer.view()
                 if view != self._last:
                     self._last = view

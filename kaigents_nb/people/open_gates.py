@@ -6,12 +6,13 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import RunNotFound
-from kaigents_nb.history.memo import OpenGate, gates_in_memo
+from kaigents_nb.gates.question import Question
+from kaigents_nb.history import memo
 from kaigents_nb.history.observe import not_found
 from kaigents_nb.runtime.connection import Connection
 
 
-async def open_gates(connection: Connection, run_id: str) -> list[OpenGate]:
+async def open_gates(connection: Connection, run_id: str) -> list[Question]:
     """Return the open gates of a run and of the agents it called."""
     try:
         description = await connection.client.get_workflow_handle(run_id).describe()
@@ -22,7 +23,7 @@ async def open_gates(connection: Connection, run_id: str) -> list[OpenGate]:
     if description.status != WorkflowExecutionStatus.RUNNING:
         return []
     fields = description.raw_description.workflow_execution_info.memo.fields
-    gates = gates_in_memo(run_id, description.workflow_type, fields, description.task_queue)
+    gates = memo.questions(fields, run_id, description.workflow_type, description.task_queue)
     for child in description.raw_description.pending_children:
         try:
             gates += await open_gates(connection, child.workflow_id)

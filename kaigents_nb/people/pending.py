@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import UTC, datetime
 
 import pandas as pd
 
 from kaigents_nb.errors import RunNotFound
-from kaigents_nb.history.memo import OpenGate, gates_in_memo
+from kaigents_nb.gates.question import Question
+from kaigents_nb.history import memo
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.runs_table import runs
 from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
@@ -28,29 +30,34 @@ def pending() -> pd.DataFrame:
     --------
     ``kg.pending()[["run_id", "question"]]``
     """
+    return gates_frame(open_questions())
+
+
+def open_questions() -> list[Question]:
+    """Return the open gates over all runs, longest waiting first."""
     connection = current()
-    return gates_frame(connection.run(lambda: _waiting(connection)))
+    return connection.run(lambda: _waiting(connection))
 
 
-def post_pending(done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
-    """Ask for ``pending()`` without waiting, for buttons; ``done`` gets it, or the error, on a background thread."""
+def post_open_questions(done: Callable[[list[Question] | None, BaseException | None], None]) -> None:
+    """Ask for the open gates without waiting, for buttons; ``done`` hears of them on a background thread."""
     connection = current()
 
-    def finished(future: Future[list[OpenGate]]) -> None:
+    def finished(future: Future[list[Question]]) -> None:
         error = future.exception()
-        done(None if error else gates_frame(future.result()), error)
+        done(None if error else future.result(), error)
 
     connection.post(_waiting(connection)).add_done_callback(finished)
 
 
-async def _waiting(connection: Connection) -> list[OpenGate]:
+async def _waiting(connection: Connection) -> list[Question]:
     query = "ExecutionStatus = 'Running'"
     if connection.attribute:
         query += f" AND {STATE_ATTRIBUTE} = 'waiting'"
-    gates: list[OpenGate] = []
+    gates: list[Question] = []
     async for execution in connection.client.list_workflows(query):
-        gates += gates_in_memo(execution.id, execution.workflow_type, execution.raw_info.memo.fields)
-    return sorted(gates, key=lambda gate: gate.opened)
+        gates += memo.questions(execution.raw_info.memo.fields, execution.id, execution.workflow_type)
+    return sorted(gates, key=lambda gate: gate.opened or datetime.max.replace(tzinfo=UTC))
 
 
 def decisions(limit: int = 100) -> pd.DataFrame:

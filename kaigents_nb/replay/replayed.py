@@ -16,8 +16,9 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.gate import Decision, Gate
+from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.gates.question import Question
 from kaigents_nb.replay.recorder import Recorder, Tracer
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 
@@ -69,10 +70,10 @@ class ReplayedWorkflow(AgentWorkflow):
         finally:
             sys.settrace(before)
 
-    async def open_gate(self, gate: Gate) -> Decision:
+    async def open_gate(self, question: Question, details: Any) -> Decision:
         """Wait for a person."""
-        self._recorder.called("gate", gate.question, str(self._gate_count + 1))
-        decision: Decision = await self._waited("gate", gate.question, super().open_gate(gate))
+        self._recorder.called("gate", question.question, self._gates.next_number)
+        decision: Decision = await self._waited("gate", question.question, super().open_gate(question, details))
         return decision
 
     def sleep(self, delay_s: float) -> Awaitable[None]:

@@ -21,29 +21,26 @@ from temporalio.workflow import ParentClosePolicy
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import agent_context
-from kaigents_nb.authoring.gate import Decision, Gate
+from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
+from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
-    ALREADY_DECIDED,
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
-    MEMO_GATE,
     MEMO_STATE,
     MEND_SIGNAL,
-    NO_DECISION,
-    NO_OPEN_GATE,
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
     Launch,
     StepCall,
     from_wire,
-    is_decision,
-    to_decision,
+    launch,
     to_wire,
 )
 from kaigents_nb.runtime.sandbox import unwrap
@@ -57,7 +54,6 @@ from kaigents_nb.snapshot.tracebacks import analyst_traceback
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _RUN_TRACEBACK_LIMIT = 8_000
 """In any alphabet below the size from which values go to files: a failure is read where it is shown."""
-_LISTED_CHARS = 9_000
 _LISTED_PARKED = 20
 
 
@@ -70,10 +66,7 @@ class AgentWorkflow:
         self._code: Code | None = None
         self._loaded: LoadedCode | None = None
         self._calls = 0
-        self._gates: dict[str, Gate] = {}  # open ones, by id
-        self._gate_count = 0
-        self._opened: dict[str, datetime] = {}
-        self._decisions: dict[str, Mapping[str, Any]] = {}
+        self._gates = GateDesk(self._publish)
         self._steps = StepCalls(self._publish)
         self._seeds: dict[str, Seed] = {}  # recorded calls of the run this one was forked from
         self._parted: dict[str, str] = {}
@@ -85,23 +78,23 @@ class AgentWorkflow:
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute the agent."""
-        self._launch = launch = from_wire(Launch, plain(args[0].payload))
-        self._code = self._steps.code = code = code_by_digest(launch.code)
+        self._launch = header = from_wire(Launch, plain(args[0].payload))
+        self._code = self._steps.code = code = code_by_digest(header.code)
         agent_context.set(self)
         try:
-            loaded = self._loaded = load(code.snapshot, [launch.agent], for_agent=True, unwrap=unwrap)
-            agent: Agent[..., Any, Any] = loaded.get(launch.agent)
-            count = launch.positional + len(launch.keywords)
+            loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
+            agent: Agent[..., Any, Any] = loaded.get(header.agent)
+            count = header.positional + len(header.keywords)
             payloads = [item.payload for item in args[2 : 2 + count]]
             positional, keyword = read_arguments(
                 payloads,
-                launch.positional,
-                launch.keywords,
+                header.positional,
+                header.keywords,
                 loaded.resolve,
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
             )
-            self._random.seed(launch.chance)
+            self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
             return raw(await agent.fn(*positional, **keyword), f"result of agent {agent.name}")
         except asyncio.CancelledError:
@@ -117,7 +110,8 @@ class AgentWorkflow:
         return to_failure(error, analyst_traceback(error, self._code.snapshot), RAISE, limit=_RUN_TRACEBACK_LIMIT)
 
     def _take_over(self, payloads: Sequence[Any]) -> None:
-        """What a fork brings from the first run: recorded calls, mended steps."""
+        """What a fork brings from the first run: recorded calls, mended steps, decisions."""
+        self._gates.begin(self._launch)
         rest = iter(payloads)
         if self._launch.seeded:
             self._seeds = {seed.call: seed for seed in unpack_seeds(next(rest))}
@@ -159,30 +153,9 @@ class AgentWorkflow:
             return self._replayed(seed)
         return self._child(call, agent, payloads, len(args), keywords)
 
-    async def open_gate(self, gate: Gate) -> Decision:
+    async def open_gate(self, question: Question, details: Any) -> Decision:
         """Wait until a person decides."""
-        self._gate_count += 1
-        number = str(self._gate_count)
-        kept = self._launch.decisions.get(number)
-        if kept is not None and kept.get("question") == gate.question:
-            self._decisions[number] = kept
-        else:
-            details = raw(gate.details, f"details of the gate {gate.question!r}")
-            self._gates[number] = gate
-            self._opened[number] = workflow.now()
-            self._publish({MEMO_GATE.format(gate=number): details})
-            # No finally: a run that leaves the worker's memory is closed here too, and must not act.
-            try:
-                await workflow.wait_condition(lambda: number in self._decisions)
-            except asyncio.CancelledError:
-                self._close_gate(number)
-                raise
-            self._close_gate(number)
-        return to_decision(self._decisions[number])
-
-    def _close_gate(self, number: str) -> None:
-        del self._gates[number]
-        self._publish({MEMO_GATE.format(gate=number): None})
+        return to_decision(await self._gates.open(question, details))
 
     def sleep(self, delay_s: float) -> Awaitable[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
@@ -216,7 +189,7 @@ class AgentWorkflow:
         keywords: tuple[str, ...],
     ) -> Any:
         assert self._code is not None
-        launch = Launch(
+        header = launch(
             agent=self._code.snapshot.agent_global(agent.name),
             code=self._launch.code,
             positional=positional,
@@ -230,7 +203,7 @@ class AgentWorkflow:
         try:
             handle: workflow.ChildWorkflowHandle[Any, RawValue] = await workflow.start_child_workflow(
                 agent.name,
-                args=[to_wire(launch), *carried],
+                args=[to_wire(header), *carried],
                 id=f"{workflow.info().workflow_id}/{agent.name}-{call}",
                 result_type=RawValue,
                 parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
@@ -279,9 +252,9 @@ class AgentWorkflow:
 
         ``details`` of a gate go along, so that opening or closing one is one event.
         """
-        state = "waiting" if self._gates else "parked" if self._steps.parked else "running"
+        state = "waiting" if self._gates.is_waited_at else "parked" if self._steps.parked else "running"
         summary = {
-            "gates": self._listed_gates(),
+            "gates": self._gates.listed(),
             "parked": list(self._steps.parked.values())[:_LISTED_PARKED],
             **({"parted": self._parted} if self._parted else {}),
         }
@@ -293,24 +266,6 @@ class AgentWorkflow:
             workflow.upsert_search_attributes([_STATE.value_set(state)])
         self._published = (state, summary)
 
-    def _listed_gates(self) -> list[dict[str, Any]]:
-        """The open gates, oldest first; of very many those that a memo can hold, the rest as these are decided."""
-        listed: list[dict[str, Any]] = []
-        size = 0
-        for number, gate in self._gates.items():
-            size += len(gate.question) + sum(map(len, gate.options)) + 100
-            if listed and size > _LISTED_CHARS:
-                break
-            listed.append(
-                {
-                    "gate": number,
-                    "question": gate.question,
-                    "options": list(gate.options),
-                    "opened": self._opened[number].isoformat(),
-                }
-            )
-        return listed
-
     # Decisions and mending, from outside.
 
     @workflow.update(name=DECIDE_UPDATE)
@@ -319,32 +274,16 @@ class AgentWorkflow:
 
         Any: for a ``dict[str, Any]`` the SDK would check every key and value, slowly, and twice.
         """
-        self._decide(decision)
-        return dict(self._decisions[decision["gate"]])
+        return self._gates.decide(decision)
 
     @decide.validator
     def _check(self, decision: Any) -> None:
-        gate = decision["gate"]
-        taken = self._decisions.get(gate)
-        if taken is not None and taken["id"] != decision["id"]:
-            raise ApplicationError("The gate is decided.", dict(taken), type=ALREADY_DECIDED)
-        if taken is None and gate not in self._gates:
-            raise ApplicationError(f"No open gate {gate!r}.", type=NO_OPEN_GATE)
-        if taken is None and not is_decision(decision, self._gates[gate].options):
-            raise ApplicationError(f"Not a decision for gate {gate!r}.", type=NO_DECISION)
+        self._gates.check(decision)
 
     @workflow.signal(name=DECIDE_SIGNAL)
-    def decide_later(self, decision: dict[str, Any]) -> None:
+    def decide_later(self, decision: Any) -> None:
         """Take a decision that the server kept while no worker was there; the first one wins."""
-        gate = self._gates.get(str(decision.get("gate")))
-        if gate is not None and is_decision(decision, gate.options):
-            self._decide(decision)
-
-    def _decide(self, decision: Mapping[str, Any]) -> None:
-        gate = decision["gate"]
-        if gate not in self._decisions:
-            question = self._gates[gate].question
-            self._decisions[gate] = {**decision, "question": question}
+        self._gates.decide_later(decision)
 
     @workflow.signal(name=MEND_SIGNAL)
     def mend(self, steps: list[str] | None = None, calls: list[str] | None = None, code: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -98,6 +99,15 @@ def metadata(payload: Payload, key: str) -> str:
     if claim is not None:
         return claim.get(key, "")
     return payload.metadata.get(key, b"").decode("utf-8", "replace")
+
+
+def content_digest(payload: Payload) -> str:
+    """Return what tells a payload's content from any other, the same whether it lies inline or in a file."""
+    claim = reference(payload) or {
+        "encoding": payload.metadata["encoding"].decode(),
+        "digest": hashlib.sha256(payload.data).hexdigest(),
+    }
+    return hashlib.sha256(f"{claim['encoding']} {claim['digest']}".encode()).hexdigest()[:32]
 
 
 def shown(payload: Payload) -> str:

@@ -8,15 +8,19 @@ is stored once. Changing a shape here breaks runs in flight: the golden historie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
-
-from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
 
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
+
+INTERPRETER_VERSION = 1
+"""Which interpreter a new run begins with; runs go on by the rules that they began with.
+
+0: of before there were numbers. 1: a decision must carry the digest of what was asked.
+"""
 
 MEMO_STATE = "kaigents"
 """Memo key: ``{"gates": [...], "parked": [...]}``, what an inbox needs without a worker."""
@@ -39,6 +43,8 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 
 META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""
+META_QUESTION = "kaigents-question"
+"""Payload metadata of a gate's details in the memo: the question itself, as JSON."""
 META_NOTICE = "kaigents-notice"
 """Payload metadata of a step's result: a warning for the card."""
 
@@ -74,6 +80,8 @@ class Launch:
     """So many waits (``kg.sleep``) were over before the point of the fork."""
     decisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Decisions that are kept from the run this one was forked from, by gate."""
+    version: int = 0
+    """``INTERPRETER_VERSION`` when the run began."""
 
 
 @dataclass(frozen=True)
@@ -92,25 +100,27 @@ class StepCall:
 _DEFAULTS = {kind: {item.name: item.default for item in fields(kind)} for kind in (Launch, StepCall)}
 
 
-def is_decision(data: object, options: Sequence[str]) -> bool:
-    """Whether something that came as a decision is one for a gate with these options.
-
-    Every client of the server may send one; what is not in order must neither stop a run nor count.
-    """
-    if not isinstance(data, Mapping):
-        return False
-    shape = {"id": str, "gate": str, "approved": bool, "choice": str}
-    if not all(isinstance(data.get(key), kind) for key, kind in shape.items()):
-        return False
-    if not isinstance(data.get("values", {}), Mapping):
-        return False
-    if not all(isinstance(data.get(key, ""), str) for key in ("comment", "by", "at")):
-        return False
-    try:
-        datetime.fromisoformat(data.get("at") or "2000-01-01")
-    except ValueError:
-        return False
-    return data["choice"] in ((options or (APPROVE,)) if data["approved"] else (REJECT,))
+def launch(
+    agent: str,
+    code: str,
+    *,
+    positional: int,
+    keywords: tuple[str, ...],
+    attribute: bool,
+    chance: int,
+    **taken_over: Any,
+) -> Launch:
+    """Return the header of a new run, executed by the interpreter of today; ``taken_over`` is what only a fork has."""
+    return Launch(
+        agent=agent,
+        code=code,
+        positional=positional,
+        keywords=keywords,
+        attribute=attribute,
+        chance=chance,
+        version=INTERPRETER_VERSION,
+        **taken_over,
+    )
 
 
 def to_wire(header: Launch | StepCall) -> dict[str, Any]:
@@ -129,15 +139,3 @@ def from_wire(kind: type[T], data: Mapping[str, Any]) -> T:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
-
-
-def to_decision(decision: Mapping[str, Any]) -> Decision:
-    """Return a recorded decision as the agent gets it."""
-    return Decision(
-        approved=decision["approved"],
-        choice=decision["choice"],
-        values=dict(decision.get("values", {})),
-        comment=decision.get("comment", ""),
-        by=decision.get("by", ""),
-        at=datetime.fromisoformat(decision["at"]) if decision.get("at") else None,
-    )

@@ -151,7 +151,7 @@ def test_decisions_are_asked_again_unless_kept(tmp_path):
     assert asked.result(20) == (*result[:2], "bob")
     kept = run.fork(at=("work", 2), decisions="keep")
     assert kept.result(20) == result
-    assert kept.view().gates[0].decision["by"] == "ann"
+    assert kept.view().gates[0].answer.by == "ann"
 
 
 def test_a_handled_failure_is_taken_over(tmp_path):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
 
 import kaigents_nb as kg
-from kaigents_nb.errors import AlreadyDecided, NoOpenGate
-from kaigents_nb.people.decide import default_by
+from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
+from kaigents_nb.people.decide import decide, default_by
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -164,17 +172,17 @@ def test_the_gates_of_called_agents_show_on_their_caller():
     with pytest.raises(ValueError, match=r"kg\.run"):
         run.approve("1")
     seen = []
-    stop = run.watch(lambda view: seen.append({gate.key: (gate.decision or {}).get("by") for gate in view.gates}))
+    stop = run.watch(lambda view: seen.append({gate.key: gate.answer and gate.answer.by for gate in view.gates}))
     eventually(lambda: seen)
     errors = []
-    run.submit_decision("1", True, None, "", errors.append, run_id=second.run_id)
+    run.submit_answer(second.asked, second.asked.answer(True), errors.append)
     eventually(lambda: errors == [None])
     eventually(lambda: seen[-1] == {first.key: None, second.key: default_by()})
     assert run.view().open_gates == (first,)
     run.approve(by="ann")
     assert [result[3] for result in run.result(20)].count("ann") == 1
     stop()
-    assert all(gate.decision for gate in run.view().gates)
+    assert all(gate.answer for gate in run.view().gates)
 
 
 def test_a_number_means_the_own_gate_first():
@@ -225,3 +233,97 @@ def test_a_decision_without_a_worker_is_kept(monkeypatch):
     adopted.approve(by="frank")
     assert adopted.result(20) == ("erin", "frank")
     assert adopted.decisions()["counted"].tolist() == [True, True]
+
+
+def test_a_decision_on_something_else_is_refused():
+    """A decision carries what was shown: another question, other details or another execution do not count."""
+    run = choosing.start(["A"], {"price": 5})
+    asked = run.wait_for_gate(20)
+    for other in (
+        replace(asked, question="Transfer 5 million?"),
+        replace(asked, details="0" * 32),
+        replace(asked, execution="00000000-0000-0000-0000-000000000000"),
+    ):
+        with pytest.raises(GateError, match="does not ask"):
+            decide_now(run, other, other.answer(True))
+    blind = replace(asked.answer(True), asked="", execution="")
+    with pytest.raises(GateError, match="does not ask"):
+        decide_now(run, asked, blind)
+    assert run.status == "waiting"
+    decide_now(run, asked, asked.answer(True, comment="as shown"))
+    assert run.result(20)
+    [taken] = run.decisions().to_dict("records")
+    assert taken["comment"] == "as shown"
+
+
+def test_a_kept_decision_on_something_else_does_not_count(monkeypatch):
+    """As a signal, kept by the server without a worker, it is in the history and decides nothing."""
+    run = choosing.start(["A"], None)
+    asked = run.wait_for_gate(20)
+    other = replace(asked, question="Something else?")
+    wire = replace(other.answer(True, comment="blind"), id="x", by="eve", at=datetime.now(UTC)).to_wire()
+    run._connection.run(lambda: run._connection.client.get_workflow_handle(run.id).signal("decide_later", wire))
+    run.approve(comment="as shown")
+    assert run.result(20)
+    assert run.decisions().set_index("comment")["counted"].to_dict() == {"blind": False, "as shown": True}
+
+
+def decide_now(run, question, answer):
+    return run._connection.run(lambda: decide(run._connection, question, answer))
+
+
+GATES = ("first", "second", "third")
+
+
+@kg.agent
+async def asks_three():
+    """Three gates at once."""
+    taken = await asyncio.gather(*(kg.approve(question, options=["A", "B"]) for question in GATES))
+    return [(decision.choice, decision.by) for decision in taken]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("123"),
+            st.sampled_from(["A", "B", "reject", "no option"]),
+            st.booleans(),  # as a signal, which nobody answers
+            st.sampled_from(["bound", "blind", "other"]),
+        ),
+        max_size=12,
+    )
+)
+def test_the_run_and_its_history_agree_on_every_winner(attempts):
+    """Whoever decides, by whatever way and at the same time: who wins for the agent wins for those who look."""
+    run = asks_three.start()
+    eventually(lambda: len(run.pending()) == 3)
+    asked = {gate.gate: gate.asked for gate in run.view().open_gates}
+    client = run._connection.client.get_workflow_handle(run.id)
+
+    async def send(number, gate, choice, as_signal, kind):
+        question = asked[gate]
+        answer = question.answer(choice != "reject", choice="A" if choice != "reject" else None)
+        answer = replace(answer, choice=choice, id=f"{number}", by=f"{number}", at=datetime.now(UTC))
+        if kind == "blind":
+            answer = replace(answer, asked="", execution="")
+        elif kind == "other":
+            answer = replace(answer, asked=replace(question, question="Other?").digest)
+        if as_signal:
+            sending = client.signal("decide_later", answer.to_wire())
+        else:
+            sending = client.execute_update("decide", answer.to_wire())
+        with contextlib.suppress(WorkflowUpdateFailedError, RPCError):  # refused, or the run is over
+            await sending
+
+    async def send_all():
+        await asyncio.gather(*(send(number, *attempt) for number, attempt in enumerate(attempts)))
+        for question in asked.values():
+            await send("last", question.gate, "B", False, "bound")
+
+    run._connection.run(send_all)
+    winners = run.result(20)
+    assert [(gate.answer.choice, gate.answer.by) for gate in run.view().gates] == winners
+    table = run.decisions()
+    counted = table[table["counted"]].set_index("gate").sort_index()
+    assert list(zip(counted["choice"], counted["by"], strict=True)) == winners

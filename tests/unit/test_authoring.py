@@ -17,9 +17,9 @@ import pytest
 
 import kaigents_nb as kg
 from kaigents_nb.authoring.context import agent_context, step_context
-from kaigents_nb.authoring.gate import Gate
 from kaigents_nb.authoring.options import StepOptions
 from kaigents_nb.errors import ForbiddenInStep
+from kaigents_nb.gates.question import Question
 
 
 @kg.step(timeout="5 min", retry=kg.Retry(max_attempts=3))
@@ -73,8 +73,8 @@ class Interpreter:
     def call_agent(self, agent: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
         return self._answer(agent.name, args, kwargs)
 
-    async def open_gate(self, gate: Gate) -> kg.Decision:
-        self.asked.append(gate)
+    async def open_gate(self, question: Question, details: object) -> kg.Decision:
+        self.asked.append((question, details))
         return kg.Decision(approved=True, choice="approve")
 
     def sleep(self, delay_s: float) -> Awaitable[None]:
@@ -260,7 +260,7 @@ def test_a_gate_needs_an_agent(attempt: Attempt) -> None:
 def test_a_gate_in_an_agent(interpreter: Interpreter) -> None:
     """The interpreter gets the question, and its decision is true in an ``if``."""
     decision = asyncio.run(kg.approve("Which?", details={"n": 1}, options=("A", "B")))
-    assert interpreter.asked == [Gate("Which?", {"n": 1}, ("A", "B"))]
+    assert interpreter.asked == [(Question("Which?", ("A", "B")), {"n": 1})]
     assert decision
     assert not kg.Decision(approved=False, choice="reject")
 

@@ -18,15 +18,18 @@ from comm.base_comm import BaseComm
 from kaigents_nb.display import card as card_module
 from kaigents_nb.display.card import Card, show
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.inbox import MAX_SHOWN, Inbox
+from kaigents_nb.display.inbox import MAX_SHOWN, Inbox, Refreshed
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, ServerError
-from kaigents_nb.history.view import GateView, Progress, RunView, StepView
+from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.question import Question
+from kaigents_nb.history.view import Progress, RunView, StepView
 from tests.support import eventually
+from tests.unit.gate_views import a_gate, an_answer
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
-DECISION = {"approved": True, "choice": "approve", "by": "anna", "at": "2026-11-23T15:10:00+00:00", "comment": ""}
-GATE = GateView("1", "Contact ACME?", opened=START)
+DECISION = an_answer(by="anna", at=datetime(2026, 11, 23, 15, 10, tzinfo=UTC))
+GATE = a_gate("1", "Contact ACME?", opened=START)
 STEP = StepView("1", "quote", "running", 1, START, START)
 VIEW = RunView("run-1", "sourcing_agent", "running", started=START, steps=(STEP,))
 
@@ -55,10 +58,10 @@ class FakeRun:
         for callback in list(self.callbacks):
             callback(view)
 
-    def submit_decision(
-        self, gate: str, approved: bool, choice: str | None, comment: str, done: Any, *, run_id: str = ""
-    ) -> None:
-        self._take((gate, approved, choice, comment, *([run_id] if run_id else [])), done)
+    def submit_answer(self, question: Question, answer: Answer, done: Any) -> None:
+        assert answer.asked == question.digest
+        called = [question.run_id] if question.run_id not in ("", self.id) else []
+        self._take((answer.gate, answer.approved, answer.choice, answer.comment, *called), done)
 
     def post(self, action: str, done: Any) -> None:
         self._take((action,), done)
@@ -135,11 +138,11 @@ def test_a_click_posts_the_decision_once() -> None:
     approve.click()
     approve.click()
     reject.click()
-    assert run.sent == [("1", True, None, "fine")]
+    assert run.sent == [("1", True, "approve", "fine")]
     assert approve.disabled and reject.disabled and one(card.widget, widgets.Text).disabled
     run.answer(None)
     assert "The decision is saved" in said(card.widget)
-    run.become(replace(VIEW, gates=(replace(GATE, decision=DECISION),)))
+    run.become(replace(VIEW, gates=(replace(GATE, answer=DECISION),)))
     assert "Approve" not in buttons(card.widget)
     assert "Approved by anna on 2026-11-23 15:10:00 UTC" in said(card.widget)
 
@@ -159,7 +162,7 @@ def test_a_decision_that_fails_can_be_tried_again(at_once: bool) -> None:
     assert not buttons(card.widget)["Reject"].disabled
     run.refuse = None
     buttons(card.widget)["Reject"].click()
-    assert run.sent[-1] == ("1", False, None, "")
+    assert run.sent[-1] == ("1", False, "reject", "")
 
 
 @pytest.mark.usefixtures("messages")
@@ -167,7 +170,7 @@ def test_the_loser_is_told_who_decided() -> None:
     """Who came second reads who was first and when; the buttons stay grey."""
     run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
     buttons(card.widget)["Reject"].click()
-    run.answer(AlreadyDecided("already", decision=DECISION))
+    run.answer(AlreadyDecided("already", decision=DECISION.to_wire()))
     assert "Somebody else was faster. Approved by anna on 2026-11-23 15:10:00 UTC." in said(card.widget)
     assert buttons(card.widget)["Reject"].disabled
 
@@ -185,11 +188,11 @@ def test_a_gate_that_has_gone_says_so() -> None:
 @pytest.mark.usefixtures("messages")
 def test_options_are_buttons_and_many_are_a_list() -> None:
     """One button per option; more than five are picked from a list, and nothing is sent before one is picked."""
-    run, card = a_card(replace(VIEW, gates=(replace(GATE, options=("ACME", "Beta")),)))
+    run, card = a_card(replace(VIEW, gates=(a_gate("1", GATE.question, ("ACME", "Beta"), opened=START),)))
     assert list(buttons(card.widget))[:3] == ["ACME", "Beta", "Reject"]
     buttons(card.widget)["Beta"].click()
     assert run.sent == [("1", True, "Beta", "")]
-    run, card = a_card(replace(VIEW, gates=(replace(GATE, options=tuple("abcdef")),)))
+    run, card = a_card(replace(VIEW, gates=(a_gate("1", GATE.question, tuple("abcdef"), opened=START),)))
     buttons(card.widget)["Approve"].click()
     assert run.sent == []
     assert "Choose one of the options first." in said(card.widget)
@@ -201,7 +204,7 @@ def test_options_are_buttons_and_many_are_a_list() -> None:
 @pytest.mark.usefixtures("messages")
 def test_an_option_as_long_as_a_novel_is_shortened_on_its_button_only() -> None:
     """The choice that is sent is whole."""
-    run, card = a_card(replace(VIEW, gates=(replace(GATE, options=("x" * 500,)),)))
+    run, card = a_card(replace(VIEW, gates=(a_gate("1", GATE.question, ("x" * 500,), opened=START),)))
     button = next(iter(buttons(card.widget).values()))
     assert len(button.description) <= 60
     button.click()
@@ -211,13 +214,13 @@ def test_an_option_as_long_as_a_novel_is_shortened_on_its_button_only() -> None:
 @pytest.mark.usefixtures("messages")
 def test_two_gates_have_a_form_each() -> None:
     """Deciding one leaves what was typed into the other."""
-    second = replace(GATE, gate="2", question="Order?")
+    second = a_gate("2", "Order?", opened=START)
     run, card = a_card(replace(VIEW, status="waiting", gates=(GATE, second)))
     first_form, second_form = card.widget.children[1].children
     one(second_form, widgets.Text).value = "typed"
     buttons(first_form)["Approve"].click()
     run.answer(None)
-    run.become(replace(VIEW, status="waiting", gates=(replace(GATE, decision=DECISION), second)))
+    run.become(replace(VIEW, status="waiting", gates=(replace(GATE, answer=DECISION), second)))
     assert card.widget.children[1].children == (second_form,)
     assert one(second_form, widgets.Text).value == "typed"
     assert first_form.comm is None
@@ -226,14 +229,17 @@ def test_two_gates_have_a_form_each() -> None:
 @pytest.mark.usefixtures("messages")
 def test_called_agents_ask_on_the_card_too() -> None:
     """Two called agents number their gates alike; each form says who asks and decides its own."""
-    below = tuple(replace(GATE, run_id=f"run-1-{number}") for number in (1, 2))
+    below = tuple(
+        replace(GATE, asked=replace(GATE.asked, run_id=f"run-1-{number}"), run_id=f"run-1-{number}")
+        for number in (1, 2)
+    )
     run, card = a_card(replace(VIEW, status="waiting", gates=below))
     first_form, second_form = card.widget.children[1].children
     assert "asked by the called agent run-1-2" in said(second_form)
     assert "kg.run(&#x27;run-1-2&#x27;).approve(&#x27;1&#x27;)" in said(second_form)
     buttons(second_form)["Approve"].click()
-    assert run.sent == [("1", True, None, "", "run-1-2")]
-    run.become(replace(VIEW, status="waiting", gates=(below[0], replace(below[1], decision=DECISION))))
+    assert run.sent == [("1", True, "approve", "", "run-1-2")]
+    run.become(replace(VIEW, status="waiting", gates=(below[0], replace(below[1], answer=DECISION))))
     assert card.widget.children[1].children == (first_form,)
     assert "asked by the called agent run-1-2" in said(card.widget)
 
@@ -309,7 +315,7 @@ def test_what_is_shown_is_replaced_at_the_end(shown: list[tuple[str, dict[str, A
     assert [(display_id, update) for display_id, _, update in shown] == [(place, True) for place in places]
     assert "Contact ACME?" in shown[-1][1]["text/plain"]
     shown.clear()
-    decided = replace(VIEW, status="completed", gates=(replace(GATE, decision=DECISION),), result="'ok'")
+    decided = replace(VIEW, status="completed", gates=(replace(GATE, answer=DECISION),), result="'ok'")
     run.become(decided)
     assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"]] * 2
     assert "Approved by anna" in shown[-1][1]["text/html"]
@@ -428,7 +434,9 @@ def test_close_leaves_no_widget_behind(messages: object) -> None:
     alive = widgets.widget._instances
     start = set(alive)
     steps = (replace(STEP, output="x"),)
-    run, card = a_card(replace(VIEW, status="waiting", gates=(replace(GATE, options=tuple("abcdef")),), steps=steps))
+    run, card = a_card(
+        replace(VIEW, status="waiting", gates=(a_gate("1", GATE.question, tuple("abcdef"), opened=START),), steps=steps)
+    )
     assert set(alive) - start
     card.close()
     gc.collect()
@@ -437,43 +445,48 @@ def test_close_leaves_no_widget_behind(messages: object) -> None:
 
 
 class FakeDesk:
-    """Runs by id, and a table that the test fills."""
+    """Runs by id, and open gates that the test names."""
 
     def __init__(self, *runs: FakeRun) -> None:
         self.runs = {run.id: run for run in runs}
-        self.asked: Callable[[pd.DataFrame | None, BaseException | None], None] | None = None
+        self.asked: Refreshed | None = None
 
-    def refresh(self, done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
+    def refresh(self, done: Refreshed) -> None:
         self.asked = done
 
-    def decide(self, run_id: str, *decision: Any) -> None:
-        self.runs[run_id].submit_decision(*decision)
+    def submit_answer(self, question: Question, answer: Answer, done: Any) -> None:
+        self.runs[question.run_id].submit_answer(question, answer, done)
 
     def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
         return self.runs[run_id].watch(callback)
 
 
 def waiting(name: str) -> FakeRun:
-    return FakeRun(replace(VIEW, run_id=name, status="waiting", gates=(replace(GATE, details={"budget": 1500}),)))
+    return FakeRun(
+        replace(
+            VIEW,
+            run_id=name,
+            status="waiting",
+            gates=(replace(GATE, asked=asked_by(name)[0], details={"budget": 1500}),),
+        )
+    )
 
 
-def table(*names: str) -> pd.DataFrame:
-    columns = ["run_id", "agent", "gate", "question", "options", "opened"]
-    rows = [(name, "sourcing_agent", "1", "Contact ACME?", [], pd.Timestamp(START)) for name in names]
-    return pd.DataFrame(rows, columns=columns)
+def asked_by(*names: str) -> list[Question]:
+    return [replace(GATE.asked, run_id=name, agent="sourcing_agent") for name in names]
 
 
 @pytest.mark.usefixtures("messages")
 def test_the_inbox_decides_and_keeps_in_step() -> None:
     """Details come with the run's view; a decision here is posted, one taken elsewhere shows."""
     first, second = waiting("run-1"), waiting("run-2")
-    inbox = Inbox(FakeDesk(first, second), table("run-1", "run-2"))
+    inbox = Inbox(FakeDesk(first, second), asked_by("run-1", "run-2"))
     assert "2 decisions are waiting" in said(inbox.widget)
     assert said(inbox.widget).count("1500") == 2
     one_form, other_form = inbox.widget.children[2].children
     buttons(one_form)["Approve"].click()
-    assert first.sent == [("1", True, None, "")] and second.sent == []
-    second.become(replace(second.now, status="running", gates=(replace(GATE, decision=DECISION),)))
+    assert first.sent == [("1", True, "approve", "")] and second.sent == []
+    second.become(replace(second.now, status="running", gates=(replace(GATE, answer=DECISION),)))
     assert "Approved by anna" in said(other_form)
     assert buttons(other_form)["Approve"].disabled
 
@@ -483,13 +496,13 @@ def test_the_inbox_refreshes_without_waiting() -> None:
     """New gates come in, decided ones go, forms that stay keep what was typed."""
     first, second, third = waiting("run-1"), waiting("run-2"), waiting("run-3")
     desk = FakeDesk(first, second, third)
-    inbox = Inbox(desk, table("run-1", "run-2"))
+    inbox = Inbox(desk, asked_by("run-1", "run-2"))
     kept = inbox.widget.children[2].children[1]
     one(kept, widgets.Text).value = "typed"
     buttons(inbox.widget)["Refresh"].click()
     assert buttons(inbox.widget)["Refresh"].disabled
     assert desk.asked is not None
-    desk.asked(table("run-2", "run-3"), None)
+    desk.asked(asked_by("run-2", "run-3"), None)
     assert not buttons(inbox.widget)["Refresh"].disabled
     assert inbox.widget.children[2].children[0] is kept
     assert one(kept, widgets.Text).value == "typed"
@@ -504,7 +517,7 @@ def test_the_inbox_refreshes_without_waiting() -> None:
 def test_a_long_inbox_is_bounded() -> None:
     """The longest waiting are shown, and how many there are."""
     runs = [waiting(f"run-{n}") for n in range(MAX_SHOWN + 5)]
-    inbox = Inbox(FakeDesk(*runs), table(*(run.id for run in runs)))
+    inbox = Inbox(FakeDesk(*runs), asked_by(*(run.id for run in runs)))
     assert len(inbox.widget.children[2].children) == MAX_SHOWN
     assert f"{MAX_SHOWN + 5} decisions are waiting; the longest waiting {MAX_SHOWN} are shown" in said(inbox.widget)
 
@@ -512,18 +525,18 @@ def test_a_long_inbox_is_bounded() -> None:
 @pytest.mark.usefixtures("messages")
 def test_the_inbox_has_a_static_form() -> None:
     """Without widgets it is a table with the code that decides."""
-    inbox = Inbox(FakeDesk(waiting("run-1")), table("run-1"))
+    inbox = Inbox(FakeDesk(waiting("run-1")), asked_by("run-1"))
     bundle = inbox._repr_mimebundle_()
     assert sorted(bundle) == ["text/html", "text/plain"]
     assert "kg.run(&#x27;run-1&#x27;)" in bundle["text/html"]
     assert "kg.run('run-1').approve()" in bundle["text/plain"]
-    assert "No decision is waiting" in Inbox(FakeDesk(), table())._repr_mimebundle_()["text/plain"]
+    assert "No decision is waiting" in Inbox(FakeDesk(), asked_by())._repr_mimebundle_()["text/plain"]
 
 
 @pytest.mark.usefixtures("messages")
 def test_controls_are_named_for_screen_readers() -> None:
     """Every control has words: a description, and buttons a tooltip."""
-    form = GateForm(replace(GATE, options=tuple("abcdef")), lambda *_: None, how="run.approve()")
+    form = GateForm(a_gate("1", GATE.question, tuple("abcdef"), opened=START), lambda *_: None, how="run.approve()")
     controls = [part for part in parts(form.widget) if not isinstance(part, widgets.HTML | widgets.Box)]
     assert len(controls) == 4
     assert all(control.description.strip() for control in controls)

@@ -18,7 +18,8 @@ from kaigents_nb.display import words
 from kaigents_nb.display.html import message_html, output_html, pending_html, run_html
 from kaigents_nb.display.markup import details_html
 from kaigents_nb.display.text import details_lines, pending_text, run_text
-from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
+from kaigents_nb.history.view import Progress, RunView, Status, StepView
+from tests.unit.gate_views import a_gate, an_answer
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
 TRACEBACK = "Traceback (most recent call last):\n  Cell In[4], line 2, in quote\n    rates['CN']\nKeyError: 'CN'"
@@ -91,13 +92,13 @@ def test_hostile_text_is_shown_and_never_acts(text: str) -> None:
     )
     step = StepView(text, text, "running", 2, START, START, progress=Progress(1, 2, text), output=text, error=text)
     details = {text: text, "frame": frame, "rows": [{text: text}], "list": [text]}
-    decision = {"approved": True, "choice": text, "comment": text, "by": text, "at": text, "values": {text: text}}
+    decision = an_answer(choice=text, comment=text, by=text, at=START, values={text: text})
     view = RunView(
         run_id=text,
         agent=text,
         status="waiting",
         steps=(step, replace(step, call="2", status="parked", child_run=text)),
-        gates=(GateView("g", text, (text,), details), GateView("h", text, (), None, None, decision)),
+        gates=(a_gate("g", text, (text,), details), a_gate("h", text, (), None, None, decision)),
         result=text,
         error=text,
         problem=text,
@@ -153,16 +154,19 @@ def test_a_retrying_step_says_when() -> None:
 
 def test_a_gate_says_how_to_decide_in_code() -> None:
     """The question, the options and the calls are shown; a second gate makes the calls name theirs."""
-    gate = GateView("1", "Contact?", ("ACME", "Beta"), opened=START)
-    one, two = a_view("waiting", gates=(gate,)), a_view("waiting", gates=(gate, replace(gate, gate="2")))
+    gate = a_gate("1", "Contact?", ("ACME", "Beta"), opened=START)
+    one, two = (
+        a_view("waiting", gates=(gate,)),
+        a_view("waiting", gates=(gate, a_gate("2", "Contact?", ("ACME", "Beta"), opened=START))),
+    )
     assert "run.approve(choice='ACME') or .reject(comment=\"…\")" in safe(run_html(one)).text
     assert "run.approve('2', choice='ACME') or .reject('2', comment=\"…\")" in run_text(two)
 
 
 def test_a_decision_says_who_and_when() -> None:
     """What was decided stays on the card; times in ISO form are read."""
-    decision = {"approved": True, "choice": "ACME", "by": "anna", "at": "2026-11-23T15:10:00+00:00", "comment": "ok"}
-    view = a_view("completed", gates=(GateView("1", "Contact?", ("ACME",), decision=decision),))
+    decision = an_answer(choice="ACME", by="anna", at=datetime(2026, 11, 23, 15, 10, tzinfo=UTC), comment="ok")
+    view = a_view("completed", gates=(a_gate("1", "Contact?", ("ACME",), answer=decision),))
     for shown in (safe(run_html(view)).text, run_text(view)):
         assert "Approved: ACME by anna on 2026-11-23 15:10:00 UTC" in shown
         assert "ok" in shown
@@ -170,7 +174,7 @@ def test_a_decision_says_who_and_when() -> None:
 
 def test_a_gate_of_an_ended_run_is_not_offered() -> None:
     """A cancelled run's gate is past, not open."""
-    view = a_view("cancelled", gates=(GateView("1", "Contact?"),))
+    view = a_view("cancelled", gates=(a_gate("1", "Contact?"),))
     for shown in (safe(run_html(view)).text, run_text(view)):
         assert "run.approve" not in shown
         assert "Not decided" in shown
@@ -193,7 +197,7 @@ def test_the_text_form() -> None:
         StepView("1", "load", "completed", 1, START, START, at(0.25), output="3 files\n"),
         StepView("2", "analyze_tariffs", "running", 2, START, at(1), progress=Progress(1, 2)),
     )
-    gate = GateView("1", "Contact?", (), {"budget": 1500, "note": "duty included"}, START)
+    gate = a_gate("1", "Contact?", (), {"budget": 1500, "note": "duty included"}, START)
     assert run_text(a_view("waiting", steps=steps, gates=(gate,))) == (
         """\
 sourcing_agent · waiting for a decision
@@ -234,7 +238,7 @@ def test_huge_texts_are_bounded() -> None:
     """A step that prints for ever and a thousand steps don't make a page that stops the browser."""
     huge = "x" * 5_000_000
     step = StepView("1", "quote", "parked", 1, START, START, error=huge, output=huge)
-    gate = GateView("1", huge, tuple(huge[:100_000] for _ in range(3)), huge)
+    gate = a_gate("1", huge, tuple(huge[:100_000] for _ in range(3)), huge)
     view = a_view("parked", steps=(step,), gates=(gate,), result=huge, problem=huge, arguments=huge, error=huge)
     assert len(run_html(view)) < 100_000
     assert len(run_text(view)) < 100_000
@@ -328,7 +332,7 @@ def test_a_value_that_cannot_be_printed_does_not_break_the_card() -> None:
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
-    view = a_view("waiting", gates=(GateView("1", "Contact?", details={"quote": Broken()}),))
+    view = a_view("waiting", gates=(a_gate("1", "Contact?", details={"quote": Broken()}),))
     assert "its text can't be shown" in safe(run_html(view)).text
     assert "its text can't be shown" in run_text(view)
 

@@ -17,7 +17,8 @@ from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.display.timeline_bars import COLUMNS
 from kaigents_nb.display.timeline_lanes import PIECES
 from kaigents_nb.display.timeline_scale import Scale, since
-from kaigents_nb.history.view import AttemptView, GateView, LossView, RunView, SleepView, StepView
+from kaigents_nb.history.view import AttemptView, LossView, RunView, SleepView, StepView
+from tests.unit.gate_views import a_gate, an_answer
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -33,7 +34,7 @@ def step(call: int, name: str, begin: float, end: float | None, **more: object) 
     return StepView(str(call), name, status, more.pop("attempt", 1), at(begin), at(begin), ended, **more)  # type: ignore[arg-type]
 
 
-DECISION = {"approved": True, "choice": "Meyer GmbH", "by": "anna", "at": at(11_500).isoformat()}
+DECISION = an_answer(choice="Meyer GmbH", by="anna", at=at(11_500))
 VIEW = RunView(
     "run-1",
     "sourcing_agent",
@@ -68,8 +69,8 @@ VIEW = RunView(
         ),
     ),
     gates=(
-        GateView("1", "Which <supplier>?", opened=at(20), decision=DECISION, closed=at(11_500)),
-        GateView("1", "Of another run?", opened=at(12), run_id="run-1/negotiator-6"),
+        a_gate("1", "Which <supplier>?", opened=at(20), answer=DECISION, closed=at(11_500)),
+        a_gate("1", "Of another run?", opened=at(12), run_id="run-1/negotiator-6"),
     ),
     sleeps=(SleepView(at(11_603), at(11_633), at(11_633)),),
     losses=(LossView(at(11_499), "7@lab", "had the run in memory and no longer answered"),),
@@ -133,7 +134,7 @@ def test_what_lasts_has_no_end() -> None:
             step(3, "train", 0.5, None),
             StepView("4", "later", "scheduled", scheduled=at(0.5)),
         ),
-        gates=(GateView("1", "Go on?", opened=at(1)),),
+        gates=(a_gate("1", "Go on?", opened=at(1)),),
         sleeps=(SleepView(at(2), at(60)),),
     )
     timeline = Timeline(view, now=at(12))
@@ -244,8 +245,8 @@ def test_taken_over_and_odd_states_are_drawn() -> None:
             step(5, "helper", 3, 5, status="failed", child_run="run-1/helper-5", error="KeyError: 'CN'"),
         ),
         gates=(
-            GateView("1", "First?", opened=at(1), decision={"approved": False, "by": "bob"}, closed=at(2)),
-            GateView("2", "Second?", opened=at(2), withdrawn=True, closed=at(10)),
+            a_gate("1", "First?", opened=at(1), answer=an_answer(False, by="bob"), closed=at(2)),
+            a_gate("2", "Second?", opened=at(2), withdrawn=True, closed=at(10)),
         ),
     )
     told = titles(Timeline(view))
@@ -267,7 +268,7 @@ def test_hostile_names_are_only_text() -> None:
         "running",
         started=START,
         steps=(step(1, nasty, 0, 1, worker=nasty),),
-        gates=(GateView("1", nasty, opened=at(1)),),
+        gates=(a_gate("1", nasty, opened=at(1)),),
         losses=(LossView(at(1), nasty, "<fell silent>"),),
     )
     timeline = Timeline(view, now=at(2))
@@ -309,7 +310,7 @@ def test_times_since_the_start_are_short() -> None:
 
 def test_clocks_that_differ_do_no_harm() -> None:
     """A gate's clock is the worker's: one that is ahead of the server's gives no negative time."""
-    gate = GateView("1", "Go?", opened=at(5), decision=DECISION, closed=at(4))
+    gate = a_gate("1", "Go?", opened=at(5), answer=DECISION, closed=at(4))
     timeline = Timeline(replace(VIEW, gates=(gate,), steps=(), sleeps=(), losses=(), ended=at(4)))
     assert timeline.frame["duration_s"].tolist() == [0]
     assert drawing(timeline) is not None

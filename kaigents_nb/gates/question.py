@@ -1,0 +1,107 @@
+"""``Question``: what a run asks people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its options, and where it waits; its details are a value of their own and travel beside it.
+
+    A cell gives ``question`` and ``options``. The run that asks adds ``gate`` (its number in the run), ``opened``
+    (UTC), ``details`` (a digest of what is shown with it) and ``execution`` (the server's id of the run's execution).
+    Who reads it from a server adds ``run_id``, ``agent`` and ``queue``, the task queue of its run.
+    """
+
+    question: str
+    options: tuple[str, ...] = ()
+    gate: str = ""
+    opened: datetime | None = None
+    details: str = ""
+    execution: str = ""
+    run_id: str = ""
+    agent: str = ""
+    queue: str = field(default="", repr=False, compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells this question, with its options and details, from any other."""
+        asked = json.dumps([self.question, self.options, self.details], ensure_ascii=True)
+        return hashlib.sha256(asked.encode()).hexdigest()[:32]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What may be chosen beside rejecting."""
+        return self.options or (APPROVE,)
+
+    def answer(
+        self,
+        approved: bool,
+        *,
+        choice: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        comment: str = "",
+        by: str = "",
+    ) -> Answer:
+        """Return an answer to this question as it is shown; without its id and time, which deciding adds.
+
+        Raises
+        ------
+        ValueError
+            When the choice is not among the options, or one must be named.
+        """
+        return Answer(
+            gate=self.gate,
+            approved=approved,
+            choice=self._chosen(choice) if approved else REJECT,
+            values=dict(values or {}),
+            comment=comment,
+            by=by,
+            asked=self.digest,
+            execution=self.execution,
+        )
+
+    def _chosen(self, choice: str | None) -> str:
+        if choice is None and len(self.choices) == 1:
+            return self.choices[0]
+        if choice in self.choices:
+            return choice
+        if not self.options:
+            raise ValueError(f"The gate {self.question!r} has no options; leave choice={choice!r} out.")
+        said = "Say which" if choice is None else f"No option {choice!r}"
+        raise ValueError(f"{said} for {self.question!r}. Options: {list(self.options)}.")
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the JSON form: what the run that asks knows."""
+        return {
+            "gate": self.gate,
+            "question": self.question,
+            "options": list(self.options),
+            "opened": self.opened.isoformat() if self.opened else "",
+            "details": self.details,
+            "execution": self.execution,
+        }
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any], *, run_id: str = "", agent: str = "", queue: str = "") -> Question:
+        """Read the JSON form; one of an older version has neither details nor execution."""
+        return cls(
+            question=data["question"],
+            options=tuple(data["options"]),
+            gate=data["gate"],
+            opened=datetime.fromisoformat(data["opened"]) if data.get("opened") else None,
+            details=data.get("details", ""),
+            execution=data.get("execution", ""),
+            run_id=run_id,
+            agent=agent,
+            queue=queue,
+        )
