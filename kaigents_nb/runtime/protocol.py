@@ -95,6 +95,8 @@ class StepCall:
     keywords: tuple[str, ...] = ()
     carries_code: bool = False
     """Whether the last argument is the code itself (a mended step)."""
+    library: bool = False
+    """Whether the step is the library's own, so that the run's code says only what its values are made of."""
 
 
 _DEFAULTS = {kind: {item.name: item.default for item in fields(kind)} for kind in (Launch, StepCall)}

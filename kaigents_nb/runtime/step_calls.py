@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.failures import PARK, details, headline
+from kaigents_nb.runtime.library_steps import is_library_step
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, StepCall, to_wire
 
 _FOREVER = timedelta(days=3650)
@@ -93,7 +95,9 @@ class StepCalls:
         assert code is not None
         options = step.options if mended is None else code.snapshot.options(step.name)
         retry = options.retry
-        wire = StepCall(header.step, call, code.snapshot.digest, header.positional, header.keywords, mended is not None)
+        wire = replace(
+            header, code=code.snapshot.digest, carries_code=mended is not None, library=is_library_step(step)
+        )
         handle: workflow.ActivityHandle[RawValue] = workflow.start_activity(
             step.name,
             args=[to_wire(wire), *payloads, *([code.payload()] if mended else [])],

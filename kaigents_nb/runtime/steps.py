@@ -24,6 +24,7 @@ from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import PARK, classify, to_failure
+from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
@@ -166,7 +167,7 @@ class StepRunner:
         try:
             loaded = self._steps.get((call.code, call.step))
             if loaded is None:
-                loaded = await in_thread(lambda: self._load(code, call.step), f"kaigents load {call.step}")
+                loaded = await in_thread(lambda: self._load(code, call), f"kaigents load {call.step}")
                 self._steps[call.code, call.step] = loaded
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
@@ -211,14 +212,14 @@ class StepRunner:
             return await asyncio.wrap_future(self._step_loop.post(_contained(result)))
         return result
 
-    def _load(self, code: Code, name: str) -> _Loaded:
+    def _load(self, code: Code, call: StepCall) -> _Loaded:
         # One for all steps of the run, also those that begin at the same time: a resource is built once, and classes
         # are the same ones everywhere.
         with self._loading:
             loaded = self._loaded.get(code.snapshot.digest)
             if loaded is None:
                 loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [], for_agent=False)
-        step: Step[..., Any] = loaded.get(code.snapshot.step_global(name))
+        step: Step[..., Any] = named(call.step) if call.library else loaded.get(code.snapshot.step_global(call.step))
         assert step.fn is not None
         return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
 
