@@ -46,7 +46,7 @@ def test_a_library_step_is_an_activity_of_its_own():
     steps = run.steps()
     assert steps["step"].tolist() == ["test.repeat", "cheapest"]
     assert "def repeat(" not in run.code()
-    assert run.at(step="cheapest").variables["quotes"] == quotes
+    assert [quote.usd for quote in run.at(step="cheapest").variables["quotes"]] == [9.5, 9.5]
 
 
 def test_its_own_options_hold():
