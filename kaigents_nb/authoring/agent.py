@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context
 
 P = ParamSpec("P")
@@ -29,11 +30,14 @@ class Agent(Generic[P, R, Handle]):
         return super().__class_getitem__((*written, Any) if len(written) == 2 else written)  # type: ignore[misc]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Await the agent inside another agent; anywhere else, get the plain coroutine."""
+        """Await the agent inside another agent; in a cell, :meth:`start` it."""
         interpreter = agent_context.get()
         if interpreter is not None:
-            return interpreter.call_agent(self, args, kwargs)
-        return self.fn(*args, **kwargs)
+            return durable(interpreter, f"{self.name}(…)", interpreter.call_agent(self, args, kwargs))
+        raise RuntimeError(
+            f"An agent is not called in a cell. Write {self.name}.start(…), which gives a run; {self.name}.dry_run(…) "
+            f"tries it here without a server, and in another agent it is awaited: await {self.name}(…)."
+        )
 
     def start(self, *args: Any, id: str | None = None, **kwargs: Any) -> Handle:
         """Start a run and return at once.

@@ -6,14 +6,17 @@ import asyncio
 import datetime as dt
 import random as _random
 import uuid as _uuid
+from collections.abc import Coroutine
+from typing import Any
 
+from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.durations import Duration, seconds
 
 
-async def sleep(
+def sleep(
     duration: Duration = 0, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds_: float = 0
-) -> None:
+) -> Coroutine[Any, Any, None]:
     """Wait; in an agent the wait survives restarts and costs nothing.
 
     Parameters
@@ -27,7 +30,9 @@ async def sleep(
     """
     delay_s = seconds(duration) + 86400 * days + 3600 * hours + 60 * minutes + seconds_
     interpreter = agent_context.get()
-    await (interpreter.sleep(delay_s) if interpreter else asyncio.sleep(delay_s))
+    if interpreter is None:
+        return asyncio.sleep(delay_s)
+    return durable(interpreter, "kg.sleep(…)", interpreter.sleep(delay_s))
 
 
 def now() -> dt.datetime:

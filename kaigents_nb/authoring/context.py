@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.agent import Agent
+    from kaigents_nb.authoring.awaited import Begin, NotAwaited
     from kaigents_nb.authoring.gate import Decision
     from kaigents_nb.authoring.step import Step
     from kaigents_nb.gates.question import Question
@@ -27,21 +28,28 @@ class AgentContext(Protocol):
         """Whether what happens now has happened before."""
         ...
 
-    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
-        """Run a step durably."""
+    @property
+    def unawaited(self) -> dict[int, NotAwaited[Any]]:
+        """The durable calls that nobody has awaited yet, in the order in which they were made."""
         ...
 
-    def call_agent(
-        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Awaitable[Any]:
+    def place(self, filename: str, line: int) -> str:
+        """Return a line of the agent's code as the analyst knows it."""
+        ...
+
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
+        """Run a step durably: what this returns begins it, when it is awaited."""
+        ...
+
+    def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent as a run of its own."""
         ...
 
-    def open_gate(self, question: Question, details: Any) -> Awaitable[Decision]:
+    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Wait for a person."""
         ...
 
-    def sleep(self, delay_s: float) -> Awaitable[None]:
+    def sleep(self, delay_s: float) -> Begin[None]:
         """Wait durably."""
         ...
 

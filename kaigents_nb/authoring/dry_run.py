@@ -7,10 +7,12 @@ import datetime as dt
 import inspect
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.gates.answer import REJECT
@@ -27,9 +29,12 @@ def dry_run(
     """Execute an agent in this thread; see :meth:`Agent.dry_run`."""
 
     async def execute() -> Any:
-        token = agent_context.set(DryRun(iter(decisions)))
+        interpreter = DryRun(iter(decisions))
+        token = agent_context.set(interpreter)
         try:
-            return await agent.fn(*args, **kwargs)
+            result = await agent.fn(*args, **kwargs)
+            refuse_unawaited(interpreter)
+            return result
         finally:
             agent_context.reset(token)
 
@@ -69,17 +74,20 @@ class DryRun:
 
     def __init__(self, decisions: Iterator[Any]) -> None:
         self._decisions = decisions
+        self.unawaited: dict[int, NotAwaited[Any]] = {}
 
-    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def place(self, filename: str, line: int) -> str:
+        """Return the line; which cell it is in, the traceback says."""
+        return f"line {line}"
+
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Call the step's function."""
         assert step.fn is not None
-        return self._call(step.fn, args, kwargs)
+        return partial(self._call, step.fn, args, kwargs)
 
-    def call_agent(
-        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Awaitable[Any]:
+    def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Execute the other agent in the same way."""
-        return agent.fn(*args, **kwargs)
+        return partial(agent.fn, *args, **kwargs)
 
     async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         # A step calls other steps as plain functions.
@@ -90,8 +98,11 @@ class DryRun:
         finally:
             agent_context.reset(token)
 
-    async def open_gate(self, question: Question, details: Any) -> Decision:
+    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Take the next given decision, else ask here."""
+        return partial(self._decide, question)
+
+    async def _decide(self, question: Question) -> Decision:
         choice = next(self._decisions, None)
         allowed = [*question.choices, REJECT]
         while choice not in allowed:
@@ -100,8 +111,9 @@ class DryRun:
             choice = input(f"{question.question} ({' / '.join(allowed)}): ").strip()
         return Decision(approved=choice != REJECT, choice=choice, by="dry run", at=self.now())
 
-    async def sleep(self, delay_s: float) -> None:
+    def sleep(self, delay_s: float) -> Begin[None]:
         """Go on at once."""
+        return partial(asyncio.sleep, 0)
 
     def now(self) -> dt.datetime:
         """Return the time."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.errors import ForbiddenInStep
 from kaigents_nb.gates.answer import REJECT, Answer
@@ -46,7 +47,9 @@ def to_decision(answer: Answer) -> Decision:
     )
 
 
-async def approve(question: str, *, details: Any = None, options: Sequence[str] | None = None) -> Decision:
+def approve(
+    question: str, *, details: Any = None, options: Sequence[str] | None = None
+) -> Coroutine[Any, Any, Decision]:
     """Wait, for minutes or months, until a person approves or rejects.
 
     Parameters
@@ -93,5 +96,8 @@ async def approve(question: str, *, details: Any = None, options: Sequence[str] 
             f"A step can't wait for a person: ask {question!r} in the agent, with await kg.approve(...), between steps."
         )
     if interpreter is None:
-        raise RuntimeError("kg.approve() is awaited in an agent, where it can wait durably.")
-    return await interpreter.open_gate(Question(question, names), details)
+        raise RuntimeError(
+            f"Only an agent can wait for a person. Put await kg.approve({question!r}) into an async def with "
+            "@kg.agent, and start that."
+        )
+    return durable(interpreter, "kg.approve(…)", interpreter.open_gate(Question(question, names), details))

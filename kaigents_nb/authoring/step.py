@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.durations import Duration
 from kaigents_nb.authoring.options import Retry, StepOptions
@@ -34,7 +35,7 @@ class Step(Generic[P, R]):
         """Call the function; in an agent, await the result of a durable call."""
         interpreter = agent_context.get()
         if interpreter is not None:
-            return interpreter.call_step(self, args, kwargs)
+            return durable(interpreter, f"{self.name}(…)", interpreter.call_step(self, args, kwargs))
         if self.fn is None:
             raise RuntimeError(f"Step {self.name!r} is only known by name here; await it in an agent.")
         return self.fn(*args, **kwargs)

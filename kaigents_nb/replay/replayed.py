@@ -8,14 +8,16 @@ a replay.
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.awaited import Begin
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
@@ -48,42 +50,43 @@ class ReplayedWorkflow(AgentWorkflow):
         result: RawValue = await _Switched(super().run(args), self._recorder, watched=True)
         return result
 
-    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""
         before = _switch(None)
         try:
             made = super().call_step(step, args, kwargs)
             self._recorder.called("step", step.name, str(self._calls))
-            return self._waited("step", step.name, made)
+            return partial(self._waited, "step", step.name, made)
         finally:
             sys.settrace(before)
 
-    def call_agent(
-        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Awaitable[Any]:
+    def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent."""
         before = _switch(None)
         try:
             made = super().call_agent(agent, args, kwargs)
             self._recorder.called("agent", agent.name, str(self._calls))
-            return self._waited("agent", agent.name, made)
+            return partial(self._waited, "agent", agent.name, made)
         finally:
             sys.settrace(before)
 
-    async def open_gate(self, question: Question, details: Any) -> Decision:
+    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Wait for a person."""
+        return partial(self._asked, question, super().open_gate(question, details))
+
+    async def _asked(self, question: Question, begin: Begin[Decision]) -> Decision:
         self._recorder.called("gate", question.question, self._gates.next_number)
-        decision: Decision = await self._waited("gate", question.question, super().open_gate(question, details))
+        decision: Decision = await self._waited("gate", question.question, begin)
         return decision
 
-    def sleep(self, delay_s: float) -> Awaitable[None]:
+    def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer."""
-        return self._waited("sleep", "sleep", super().sleep(delay_s))
+        return partial(self._waited, "sleep", "sleep", super().sleep(delay_s))
 
-    async def _waited(self, kind: str, name: str, work: Any) -> Any:
+    async def _waited(self, kind: str, name: str, begin: Begin[Any]) -> Any:
         wait = self._recorder.began(kind, name)
         try:
-            return await _Switched(work, self._recorder, watched=False)
+            return await _Switched(begin(), self._recorder, watched=False)
         finally:
             self._recorder.ended(wait)
 

@@ -9,8 +9,9 @@ SDK's sandbox: frozen code that asks for the time, chance or the world outside i
 import asyncio
 import random
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -20,6 +21,7 @@ from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 from temporalio.workflow import ParentClosePolicy
 
 from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
@@ -72,6 +74,7 @@ class AgentWorkflow:
         self._parted: dict[str, str] = {}
         self._agents_budget = InFlightBudget()
         self._sleeps = 0
+        self.unawaited: dict[int, NotAwaited[Any]] = {}
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._published: tuple[str, Any] = ("running", None)
 
@@ -96,7 +99,10 @@ class AgentWorkflow:
             )
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
-            return raw(await agent.fn(*positional, **keyword), f"result of agent {agent.name}")
+            result = await agent.fn(*positional, **keyword)
+            if header.version > 0:
+                refuse_unawaited(self)
+            return raw(result, f"result of agent {agent.name}")
         except asyncio.CancelledError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
@@ -126,14 +132,20 @@ class AgentWorkflow:
         """Whether this is repeated after a restart."""
         return workflow.unsafe.is_replaying()
 
-    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+    def place(self, filename: str, line: int) -> str:
+        """Return a line of the run's code as the cell's line."""
+        assert self._code is not None
+        where = self._code.snapshot.where(line) if filename == self._code.snapshot.filename else None
+        return f"{where[0]}, line {where[1]}" if where else f"line {line}"
+
+    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""
         call = self._next_call()
         payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
         seed = self._seed(call, step.name)
         if seed is not None:
-            return self._replayed(seed)
-        return self._perform(call, step, payloads, StepCall(step.name, call, "", len(args), keywords))
+            return partial(self._replayed, seed)
+        return partial(self._perform, call, step, payloads, StepCall(step.name, call, "", len(args), keywords))
 
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         try:
@@ -142,27 +154,28 @@ class AgentWorkflow:
             own = self._own(error.cause)
             raise own from own.__cause__
 
-    def call_agent(
-        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Awaitable[Any]:
+    def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent as a child workflow, with the same code."""
         call = self._next_call()
         payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
         seed = self._seed(call, agent.name)
         if seed is not None:
-            return self._replayed(seed)
-        return self._child(call, agent, payloads, len(args), keywords)
+            return partial(self._replayed, seed)
+        return partial(self._child, call, agent, payloads, len(args), keywords)
 
-    async def open_gate(self, question: Question, details: Any) -> Decision:
+    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Wait until a person decides."""
+        return partial(self._decided, question, details)
+
+    async def _decided(self, question: Question, details: Any) -> Decision:
         return to_decision(await self._gates.open(question, details))
 
-    def sleep(self, delay_s: float) -> Awaitable[None]:
+    def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
         self._sleeps += 1
         if self._sleeps <= self._launch.slept:
-            return asyncio.sleep(0)
-        return workflow.sleep(delay_s, summary=SLEEP_SUMMARY)
+            return partial(asyncio.sleep, 0)
+        return partial(workflow.sleep, delay_s, summary=SLEEP_SUMMARY)
 
     def now(self) -> datetime:
         """Return the time of the current workflow task."""

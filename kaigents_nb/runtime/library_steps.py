@@ -19,9 +19,7 @@ def library_step(name: str, options: StepOptions | None = None) -> Callable[[Cal
     is in flight gets the newer one. The name has a dot, as in ``kg.chat``, which no function of an analyst has.
     """
     if "." not in name or name in _registered:
-        raise ValueError(
-            f"A library step has its own name with a dot, not {name!r}. Known: {sorted(_registered)}."
-        )
+        raise ValueError(f"A library step has its own name with a dot, not {name!r}. Known: {sorted(_registered)}.")
 
     def register(function: Callable[..., Any]) -> Step[..., Any]:
         _registered[name] = Step(function, options or StepOptions(), name)

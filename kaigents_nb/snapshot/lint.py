@@ -30,6 +30,11 @@ _FORBIDDEN = {
 _AWAITED = frozenset({"kaigents_nb.approve", "kaigents_nb.sleep"})
 _SEEDED = frozenset({"default_rng", "RandomState", "Generator", "SeedSequence", "PCG64", "MT19937", "Philox", "SFC64"})
 _ORDER_FREE = frozenset({"sorted", "sum", "min", "max", "any", "all", "len", "set", "frozenset"})
+_ONLY_LOOK_AT = (
+    ast.If, ast.IfExp, ast.While, ast.Assert, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Attribute, ast.FormattedValue,
+    ast.Return,
+)  # fmt: skip
+"""What uses the value of a name without awaiting it."""
 _KEEPS_ORDER = frozenset({"list", "tuple", "enumerate", "iter", "reversed", "zip", "map", "filter"})
 _SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
 
@@ -89,6 +94,13 @@ class _Body:
         self._hidden = local | set(self._imported)
         self._sets: set[str] = set()
         self._sets = self._set_variables()
+        self._handed_on = {
+            node.id
+            for parent in ast.walk(agent)
+            if not isinstance(parent, _ONLY_LOOK_AT)
+            for node in ast.iter_child_nodes(parent)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
         self._order_free = {
             id(argument)
             for node in ast.walk(agent)
@@ -102,6 +114,8 @@ class _Body:
             for node in ast.walk(statement):
                 if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                     yield from self._never_awaited(node.value)
+                elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1:
+                    yield from self._kept_unawaited(node.targets[0], node.value)
                 if isinstance(node, ast.Call):
                     yield from self._call(node)
                 elif isinstance(node, (ast.For, ast.AsyncFor)) and self._is_set(node.iter):
@@ -116,9 +130,23 @@ class _Body:
 
     def _never_awaited(self, node: ast.Call) -> Iterator[tuple[int, str]]:
         """A statement that only calls a step makes a coroutine that nobody runs."""
-        text = ast.unparse(node.func)
-        if (text in self._awaited and text not in self._hidden) or self._dotted(node.func) in _AWAITED:
+        if self._is_durable(node):
+            text = ast.unparse(node.func)
             yield node.lineno, f"{text}() is not awaited, so it would never run. Write: await {text}(...)."
+
+    def _kept_unawaited(self, target: ast.expr, node: ast.Call) -> Iterator[tuple[int, str]]:
+        """A call that is kept under a name and never awaited under it, nor handed to something that could do it."""
+        if isinstance(target, ast.Name) and self._is_durable(node) and target.id not in self._handed_on:
+            text = ast.unparse(node.func)
+            yield (
+                node.lineno,
+                f"{text}() is kept as {target.id!r} and never awaited, so it would never run. "
+                f"Write: {target.id} = await {text}(...).",
+            )
+
+    def _is_durable(self, node: ast.Call) -> bool:
+        text = ast.unparse(node.func)
+        return (text in self._awaited and text not in self._hidden) or self._dotted(node.func) in _AWAITED
 
     def _call(self, node: ast.Call) -> Iterator[tuple[int, str]]:
         name = self._dotted(node.func)

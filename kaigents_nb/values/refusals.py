@@ -6,7 +6,7 @@ import functools
 import inspect
 import io
 import types
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,7 +114,7 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
     (_FUNCTIONS, _CODE),
     (types.ModuleType, f"{PLAIN_DATA} and import the module where it is used."),
     (type, "Return an instance, or the name of the class as text."),
-    ((types.CoroutineType, types.AsyncGeneratorType), "It was not awaited: write `await` before the call."),
+    ((Coroutine, types.AsyncGeneratorType), "It was not awaited: write `await` before the call."),
     (
         (types.GeneratorType, map, filter, zip, enumerate, reversed),
         "It can be read only once: return list(x).",

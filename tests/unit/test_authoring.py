@@ -9,13 +9,15 @@ import inspect
 import random
 import threading
 import uuid
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import FrozenInstanceError, dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 
 import kaigents_nb as kg
+from kaigents_nb.authoring.awaited import Begin, NotAwaited
 from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.authoring.options import StepOptions
 from kaigents_nb.errors import ForbiddenInStep
@@ -59,26 +61,34 @@ class Interpreter:
         self.asked: list[Any] = []
         self.own_random = random.Random(1)
 
+        self.unawaited: dict[int, NotAwaited[Any]] = {}
+
     @property
     def replaying(self) -> bool:
         return False
+
+    def place(self, filename: str, line: int) -> str:
+        return f"line {line}"
 
     async def _answer(self, *asked: Any) -> Any:
         self.asked.append(asked)
         return "answer"
 
-    def call_step(self, step: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
-        return self._answer(step.name, args, kwargs)
+    def call_step(self, step: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
+        return partial(self._answer, step.name, args, kwargs)
 
-    def call_agent(self, agent: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
-        return self._answer(agent.name, args, kwargs)
+    def call_agent(self, agent: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
+        return partial(self._answer, agent.name, args, kwargs)
 
-    async def open_gate(self, question: Question, details: object) -> kg.Decision:
+    def open_gate(self, question: Question, details: object) -> Begin[kg.Decision]:
+        return partial(self._decide, question, details)
+
+    async def _decide(self, question: Question, details: object) -> kg.Decision:
         self.asked.append((question, details))
         return kg.Decision(approved=True, choice="approve")
 
-    def sleep(self, delay_s: float) -> Awaitable[None]:
-        return self._answer("sleep", delay_s)
+    def sleep(self, delay_s: float) -> Begin[None]:
+        return partial(self._answer, "sleep", delay_s)
 
     def now(self) -> dt.datetime:
         return dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
@@ -159,9 +169,11 @@ def test_a_step_known_by_name_only() -> None:
         kg.Step(None, StepOptions(), "elsewhere")()
 
 
-def test_an_agent_is_its_coroutine_outside_an_agent() -> None:
-    """Called in a cell, an agent is the plain coroutine function."""
-    assert asyncio.run(sums(2)) == 7
+def test_an_agent_is_started_not_called() -> None:
+    """Called in a cell, it says what to write; its function is still at hand."""
+    with pytest.raises(RuntimeError, match=r"Write sums\.start\(…\)"):
+        sums(2)
+    assert asyncio.run(sums.fn(2)) == 7
     assert (sums.name, sums.__doc__, repr(sums)) == ("sums", "Add up.", "<agent sums>")
 
 
@@ -253,7 +265,7 @@ def test_a_gate_needs_an_agent(attempt: Attempt) -> None:
     with pytest.raises(ForbiddenInStep, match=r"in the agent, with await kg\.approve"):
         asyncio.run(kg.approve("Go on?"))
     step_context.set(None)
-    with pytest.raises(RuntimeError, match="awaited in an agent"):
+    with pytest.raises(RuntimeError, match=r"into an async def with @kg\.agent"):
         asyncio.run(kg.approve("Go on?"))
 
 

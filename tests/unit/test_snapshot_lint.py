@@ -93,6 +93,28 @@ def test_a_step_that_nobody_awaits_is_refused(nb: Notebook, call: str) -> None:
     assert findings(nb.freeze()) == []
 
 
+@pytest.mark.parametrize(
+    "use",
+    ["if d:\n        await search('b')", "return d.approved", "assert d", "return d", "return f'{d}'", "pass",
+     "return not d and d == 1"],
+)  # fmt: skip
+def test_a_kept_call_that_nobody_awaits_is_refused(nb: Notebook, use: str) -> None:
+    """A decision that is looked at and never awaited would always be true."""
+    nb.cell(f"@kg.agent\nasync def run(names):\n    d = kg.approve('Pay?')\n    {use}")
+    assert "is kept as 'd' and never awaited" in findings(nb.freeze())[0]
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["await d", "x, y = await asyncio.gather(d, d)", "several = [d]\n    await asyncio.gather(*several)",
+     "e = d\n    return await e", "return (await d).approved"],
+)  # fmt: skip
+def test_a_kept_call_that_is_handed_on_is_let_through(nb: Notebook, use: str) -> None:
+    """What may be awaited somewhere is left to the run, which knows."""
+    nb.cell(f"@kg.agent\nasync def run(names):\n    d = kg.approve('Pay?')\n    {use}")
+    assert findings(nb.freeze()) == []
+
+
 def test_all_findings_come_at_once(nb: Notebook) -> None:
     """Agents that the agent awaits are looked at too."""
     nb.cells(

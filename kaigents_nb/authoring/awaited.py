@@ -1,0 +1,120 @@
+"""What a durable call gives: something to await, and nothing else.
+
+A decision that was not awaited is an object, and every object is true. So what ``kg.approve()``, ``kg.sleep()``, a step
+or an agent gives refuses to be anything but awaited, and a run does not end while one of them never was.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, NoReturn, TypeVar
+
+from kaigents_nb.authoring.context import AgentContext
+from kaigents_nb.errors import ForbiddenInAgent
+
+R = TypeVar("R")
+Begin = Callable[[], Coroutine[Any, Any, R]]
+"""Begins the work of a durable call, once; what must be in the order of the calls is done by then."""
+
+
+def durable(interpreter: AgentContext, what: str, begin: Begin[R], depth: int = 2) -> NotAwaited[R]:
+    """Return a durable call for the agent to await; ``what`` names it, its line is ``depth`` frames up."""
+    frame = sys._getframe(depth)
+    made = NotAwaited(begin, what, interpreter.place(frame.f_code.co_filename, frame.f_lineno), interpreter.unawaited)
+    interpreter.unawaited[id(made)] = made
+    return made
+
+
+def refuse_unawaited(interpreter: AgentContext) -> None:
+    """Refuse the end of an agent that has made calls which nobody awaited.
+
+    Raises
+    ------
+    ForbiddenInAgent
+        Naming each, with its line.
+    """
+    if not interpreter.unawaited:
+        return
+    calls = "; ".join(f"{made.what}, {made.place}" for made in interpreter.unawaited.values())
+    raise ForbiddenInAgent(
+        f"The agent ended and never awaited {calls}. It would never have run: write await before it, or give it to "
+        "asyncio.gather()."
+    )
+
+
+class NotAwaited(Coroutine[Any, Any, R]):
+    """A durable call before it is awaited; the name is what Python says where somebody uses it for something else."""
+
+    def __init__(self, begin: Begin[R], what: str, place: str, unawaited: dict[int, NotAwaited[Any]]) -> None:
+        self._begin = begin
+        self._begun: Coroutine[Any, Any, R] | None = None
+        self.what = what
+        self.place = place
+        self._unawaited = unawaited
+
+    # A coroutine, for await, gather(), create_task() and wait_for().
+
+    def _work(self) -> Coroutine[Any, Any, R]:
+        # Made when it is needed: of a coroutine that is made and never awaited Python complains by itself, somewhere.
+        if self._begun is None:
+            self._unawaited.pop(id(self), None)
+            self._begun = self._begin()
+        return self._begun
+
+    def send(self, value: Any) -> Any:
+        """Go on; see :class:`collections.abc.Coroutine`."""
+        return self._work().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an exception."""
+        return self._work().throw(*error)
+
+    def close(self) -> None:
+        """Give it up."""
+        self._unawaited.pop(id(self), None)
+        if self._begun is not None:
+            self._begun.close()
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        return self._work().__await__()
+
+    def __repr__(self) -> str:
+        return f"<not awaited: {self.what}, {self.place}>"
+
+    # And nothing else.
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise ForbiddenInAgent(
+            f"{self.what}, {self.place}, is not awaited, so there is no result yet. Write: await {self.what}."
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("__", "cr_", "gi_", "ag_")):
+            raise AttributeError(name)  # asyncio, copy and debuggers ask for these
+        self._refuse()
+
+    __hash__ = object.__hash__
+    _Refusal = Callable[..., Any]
+    __bool__: _Refusal = _refuse
+    __str__: _Refusal = _refuse
+    __format__: _Refusal = _refuse
+    __eq__: _Refusal = _refuse
+    __ne__: _Refusal = _refuse
+    __lt__: _Refusal = _refuse
+    __le__: _Refusal = _refuse
+    __gt__: _Refusal = _refuse
+    __ge__: _Refusal = _refuse
+    __iter__: _Refusal = _refuse
+    __len__: _Refusal = _refuse
+    __contains__: _Refusal = _refuse
+    __getitem__: _Refusal = _refuse
+    __setitem__: _Refusal = _refuse
+    __call__: _Refusal = _refuse
+    __add__: _Refusal = _refuse
+    __radd__: _Refusal = _refuse
+    __sub__: _Refusal = _refuse
+    __mul__: _Refusal = _refuse
+    __truediv__: _Refusal = _refuse
+    __int__: _Refusal = _refuse
+    __float__: _Refusal = _refuse

@@ -1,0 +1,138 @@
+"""A forgotten ``await`` passes no gate: what is not awaited is refused, in the run and in a dry run alike."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+import kaigents_nb as kg
+from tests.support import eventually
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+@kg.step
+def publish(text):
+    return f"published {text}"
+
+
+def kept(*calls):
+    """Hide a call from what looks at the source before the start."""
+    return calls[0]
+
+
+@kg.agent
+async def decides_by_it():
+    decision = kept(kg.approve("Publish?"))
+    if decision:
+        return await publish("unasked")
+    return None
+
+
+@kg.agent
+async def reads_it():
+    return await publish(kept(kg.approve("Publish?")).choice)
+
+
+@kg.agent
+async def compares_it():
+    if kept(publish("x")) == "published x":
+        return "equal"
+    return None
+
+
+@kg.agent
+async def loops_over_it():
+    return list(kept(publish("x")))
+
+
+@kg.agent
+async def formats_it():
+    return await publish(f"as {kept(kg.sleep(1))}")
+
+
+@kg.agent
+async def returns_it():
+    return {"decision": kept(kg.approve("Publish?"))}
+
+
+@kg.agent
+async def hands_it_on():
+    return await publish([kept(kg.approve("Publish?"))])
+
+
+@kg.agent
+async def forgets_it():
+    kept(publish("x"))
+    return await publish("y")
+
+
+@kg.agent
+async def calls_it_below():
+    kept(forgets_it())
+    return 1
+
+
+REFUSED = [decides_by_it, reads_it, compares_it, loops_over_it, formats_it, returns_it, forgets_it, calls_it_below]
+
+
+@pytest.mark.parametrize("agent", REFUSED, ids=lambda agent: agent.name)
+def test_what_is_not_awaited_is_refused(agent):
+    """The run fails, names the call, its line and ``await``; nothing was published unasked."""
+    run = agent.start()
+    with pytest.raises(kg.RunFailed, match="await") as failed:
+        run.result(20)
+    assert "ForbiddenInAgent" in str(failed.value)
+    assert re.search(r"\(…\), test_unawaited\.py, line \d+", str(failed.value))
+    assert "unasked" not in run.steps()["result"].tolist()
+
+
+@pytest.mark.parametrize("agent", REFUSED, ids=lambda agent: agent.name)
+def test_a_dry_run_refuses_the_same(agent):
+    """What fails in the run fails in the cell, too."""
+    with pytest.raises(kg.KaigentsError, match="await"):
+        agent.dry_run()
+
+
+def test_an_argument_that_is_not_awaited_can_not_be_saved():
+    """It is no value yet, wherever it lies."""
+    with pytest.raises(kg.RunFailed, match="not awaited"):
+        hands_it_on.start().result(20)
+
+
+@kg.agent
+async def awaits_in_every_way():
+    gathered = await asyncio.gather(publish("a"), publish("b"))
+    task = asyncio.create_task(publish("c"))
+    async with asyncio.TaskGroup() as group:
+        in_group = group.create_task(publish("d"))
+    in_time = await asyncio.wait_for(publish("e"), 60)
+    later = publish("f")
+    await kg.sleep(0)
+    return [*gathered, await task, in_group.result(), in_time, await later]
+
+
+def test_whatever_awaits_is_served():
+    """gather, tasks, groups, time-outs and a call that is awaited later; the same in a dry run and looking back."""
+    run = awaits_in_every_way.start()
+    expected = [f"published {letter}" for letter in "abcdef"]
+    assert run.result(20) == expected
+    assert awaits_in_every_way.dry_run() == expected
+    assert run.at(step=("publish", 6)).function == "awaits_in_every_way"
+
+
+@kg.agent
+async def gives_up():
+    try:
+        await asyncio.wait_for(kg.approve("Quick?"), 0.1)
+    except TimeoutError:
+        return "nobody"
+
+
+def test_a_cancelled_wait_counts_as_awaited():
+    """Who gave up has awaited."""
+    run = gives_up.start()
+    assert run.result(20) == "nobody"
+    eventually(lambda: run.status == "completed")
