@@ -179,7 +179,7 @@ class Reference:
     def run(self, n: int) -> Any:
         """Return the agent's result or exception."""
         try:
-            return asyncio.run(self._namespace["generated"](n))
+            return asyncio.run(self._namespace["generated"].fn(n))
         except ValueError as error:
             return error
 
