@@ -18,16 +18,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import platformdirs
 
 from kaigents_nb.errors import DatabaseError
+from kaigents_nb.server import private_files
 
 ENVIRONMENT_VARIABLE = "KAIGENTS_DATA_DIR"
-PRIVATE_DIRECTORY = 0o700
-PRIVATE_FILE = 0o600
 
 
 def chosen(path: str | Path | None = None) -> Path:
@@ -49,30 +47,12 @@ def data_dir(path: str | Path | None = None) -> Path:
     """
     directory = chosen(path)
     try:
-        directory = directory.resolve()
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        private_directory(directory)
+        return private_files.make_directory(directory.resolve())
     except (OSError, RuntimeError) as error:
         raise DatabaseError(
             f"The data directory {directory} can't be used: {error}. "
             f"Choose a directory you can write to with {ENVIRONMENT_VARIABLE} or kg.connect(data_dir=…)."
         ) from error
-    return directory
-
-
-def private_directory(path: Path) -> Path:
-    """Return ``path``, made with mode 0700 if it is absent."""
-    path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-    return path
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600, whole or not at all: a reader never sees half of it."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    draft.replace(path)
 
 
 def database_path(data_dir: Path) -> Path:

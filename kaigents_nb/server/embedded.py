@@ -13,7 +13,7 @@ import filelock
 
 from kaigents_nb.errors import DatabaseError, ServerNotFound, ServerNotReady
 from kaigents_nb.server import database as server_database
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server.backup import backup
 from kaigents_nb.server.binary import Binary, download_binary, find_binary, named_binary
@@ -134,7 +134,7 @@ def _start_lock(data_dir: Path) -> Iterator[None]:
             "The embedded server needs Linux or macOS. Use WSL, or start `temporal server start-dev` by hand "
             'and kg.connect("localhost:7233").'
         )
-    lock = filelock.FileLock(datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=datadir.PRIVATE_FILE)
+    lock = filelock.FileLock(datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=private_files.FILE)
     try:
         lock.acquire(poll_interval=0.01)
     except filelock.Timeout as error:

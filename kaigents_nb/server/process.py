@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kaigents_nb.errors import ServerNotReady
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 
 if sys.platform != "win32":
     import fcntl
@@ -101,7 +101,7 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str]) -> None:
     ]
     datadir.leaving_path(data_dir).unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    with os.fdopen(os.open(datadir.log_path(data_dir), flags, datadir.PRIVATE_FILE), "ab") as log:
+    with os.fdopen(os.open(datadir.log_path(data_dir), flags, private_files.FILE), "ab") as log:
         launcher = subprocess.run(
             command,
             cwd=data_dir,  # the database is named relative to it: the CLI misreads `#`, `?` and `%` in a path
@@ -129,7 +129,7 @@ def end(data_dir: Path, *, grace_s: float) -> bool:
     if process is None:
         return False
     leaving = datadir.leaving_path(data_dir)
-    leaving.touch(datadir.PRIVATE_FILE)
+    leaving.touch(private_files.FILE)
     for signal_number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal_number)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kaigents_nb.errors import ServerNotReady
 from kaigents_nb.server import database as server_database
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server import http as server_http
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
@@ -66,7 +66,7 @@ def make_database(data_dir: Path, binary: Binary) -> None:
     """
     place = datadir.first_start_path(data_dir)
     shutil.rmtree(place, ignore_errors=True)  # of an interrupted first start: no run was ever accepted there
-    datadir.private_directory(place)
+    private_files.make_directory(place)
     draft = place / datadir.database_path(data_dir).name
 
     def is_made(ports: Ports) -> bool:
