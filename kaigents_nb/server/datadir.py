@@ -5,9 +5,8 @@
 ``blobs/``           values too big for the history, named after their content
 ``signing.key``      signs the code that runs carry
 ``server.log``       what the server says; the one before it is ``server.log.1``
-``server.pid``       the server's process; left behind by a crash, removed by a clean stop
 ``server.leaving``   there while the server is being ended
-``server.lock``      held by the server for as long as it lives
+``server.lock``      held by the server for as long as it lives; says its process, address and other facts (JSON)
 ``start.lock``       held while somebody starts or stops the server
 ``ports.json``       the ports chosen once and used again
 ``first-start/``     the database while it is being made
@@ -73,11 +72,6 @@ def signing_key_path(data_dir: Path) -> Path:
 def log_path(data_dir: Path) -> Path:
     """Return where the server writes its log."""
     return data_dir / "server.log"
-
-
-def pid_path(data_dir: Path) -> Path:
-    """Return where the server's process id is."""
-    return data_dir / "server.pid"
 
 
 def leaving_path(data_dir: Path) -> Path:

@@ -19,8 +19,9 @@ from kaigents_nb.server.backup import backup
 from kaigents_nb.server.binary import Binary, download_binary, find_binary, named_binary
 from kaigents_nb.server.datadir import log_path
 from kaigents_nb.server.doctor import Check, doctor
+from kaigents_nb.server.process import find_server
 from kaigents_nb.server.start import join, make_database, start
-from kaigents_nb.server.state import ServerInfo, find_server, wanted_durability
+from kaigents_nb.server.state import ServerInfo, wanted_durability
 
 __all__ = [
     "Binary",
@@ -71,7 +72,7 @@ def ensure(data_dir: Path) -> ServerInfo:
             if named_binary():
                 raise
             binary = download_binary(datadir.downloads_path(data_dir))
-        if not server_database.prepare(data_dir, after_crash=datadir.pid_path(data_dir).exists()):
+        if not server_database.prepare(data_dir, after_crash=not server_process.was_ended(data_dir)):
             make_database(data_dir, binary)
         return start(data_dir, binary, durability)
 
