@@ -46,7 +46,9 @@ def data_dir(path: str | Path | None = None) -> Path:
     """
     directory = chosen(path)
     try:
-        return private_files.make_directory(directory.resolve())
+        directory = directory.resolve()
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        return private_files.make_directory(directory)
     except (OSError, RuntimeError) as error:
         raise DatabaseError(
             f"The data directory {directory} can't be used: {error}. "

@@ -13,8 +13,7 @@ FILE = 0o600
 
 
 def make_directory(path: Path) -> Path:
-    """Return ``path``, made with mode 0700 if it is absent; parents that are absent get the usual mode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Return ``path``, made with mode 0700 if it is absent, in a directory that is there."""
     path.mkdir(mode=DIRECTORY, exist_ok=True)
     return path
 

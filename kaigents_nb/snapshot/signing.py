@@ -47,6 +47,7 @@ def signing_key(data_dir: Path) -> bytes:
         return shared.encode()
     path = data_dir / KEY_FILE
     if not path.exists():
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
         private_files.make_directory(data_dir)
         private_files.create(path, secrets.token_bytes(KEY_BYTES))
     return _read(path)

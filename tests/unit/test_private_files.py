@@ -61,8 +61,10 @@ def test_a_directory_is_private_whatever_the_umask(tmp_path: Path) -> None:
     """What is made is its owner's only; what is there keeps its mode."""
     before = os.umask(0)
     try:
-        assert mode(private_files.make_directory(tmp_path / "a" / "b")) == 0o700
+        assert mode(private_files.make_directory(tmp_path / "made")) == 0o700
     finally:
         os.umask(before)
-    (tmp_path / "a" / "b").chmod(0o755)
-    assert mode(private_files.make_directory(tmp_path / "a" / "b")) == 0o755
+    (tmp_path / "made").chmod(0o755)
+    assert mode(private_files.make_directory(tmp_path / "made")) == 0o755
+    with pytest.raises(FileNotFoundError):
+        private_files.make_directory(tmp_path / "absent" / "below")
