@@ -21,8 +21,8 @@ def complete_run(incomplete: str) -> list[str]:
         if names_cluster():
             return []
         process = server_process.current(datadir.chosen().resolve())
-        port = process.option("--http-port") if process is not None else None
-        known = server_http.newest_runs(int(port), _COMPLETED) if port else []
+        facts = process and process.facts
+        known = server_http.newest_runs(facts.http_port, _COMPLETED) if facts else []
         return [run_id for run_id in known if run_id.startswith(incomplete)]
     except Exception:  # noqa: BLE001 - a shell has no place for an error while somebody types
         return []

@@ -36,7 +36,7 @@ from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.runtime.worker import QueueWorker, identity
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
-from kaigents_nb.server.datadir import pid_path
+from kaigents_nb.server.process import was_ended
 from kaigents_nb.snapshot.signing import signing_key
 from kaigents_nb.values.preload import preload
 
@@ -130,7 +130,7 @@ class Connection:
             When it was stopped on purpose, or another program has taken its port meanwhile, so that this
             connection's address is of no use.
         """
-        if not pid_path(self.data_dir).exists():
+        if was_ended(self.data_dir):
             raise ServerNotReady(
                 f"The server of {self.data_dir} was stopped. `kaigents-nb server start` or kg.connect() starts it "
                 "again; runs are safe."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from temporalio.converter import (
 )
 
 from kaigents_nb.errors import ConversionError
+from kaigents_nb.server import private_files
 
 THRESHOLD_BYTES = 64 * 1024
 """A payload of this size or more goes to a file, so that a history stays far below the server's 50 MB."""
@@ -67,19 +66,9 @@ class FileStore(StorageDriver):
         digest = hashlib.sha256(payload.data).hexdigest()
         target = self.path(digest)
         if not target.exists():
-            for folder in (self.folder, target.parent):  # parents=True would make the first with the usual mode
-                folder.mkdir(mode=0o700, exist_ok=True)
-            # Written beside and renamed, so that a crash leaves no half a value under a good name.
-            handle, temporary = tempfile.mkstemp(dir=target.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(payload.data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(target)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            private_files.make_directory(self.folder)
+            private_files.make_directory(target.parent)
+            private_files.write(target, payload.data)
         return StorageDriverClaim({"digest": digest, "encoding": encoding, **described})
 
     def _read(self, claim: StorageDriverClaim) -> Payload:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kaigents_nb.errors import DatabaseError
 from kaigents_nb.server import database as server_database
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 
 
 def backup(data_dir: Path, target: Path) -> Path:
@@ -33,15 +33,15 @@ def backup(data_dir: Path, target: Path) -> Path:
         raise DatabaseError(f"{complete} exists already; it was not changed. Try again in a second.")
     try:
         target.mkdir(parents=True, exist_ok=True)
-        draft.mkdir(mode=datadir.PRIVATE_DIRECTORY)
+        draft.mkdir(mode=private_files.DIRECTORY)
         server_database.copy(database, datadir.database_path(draft))
         # After the database: a value is stored before the history names it, so none can be missing.
         if (blobs := datadir.blobs_path(data_dir)).is_dir():
             copied = shutil.copytree(blobs, datadir.blobs_path(draft), copy_function=_copy_blob)
             for directory in (copied, *(path for path in copied.rglob("*") if path.is_dir())):
-                directory.chmod(datadir.PRIVATE_DIRECTORY)
+                directory.chmod(private_files.DIRECTORY)
         if (key := datadir.signing_key_path(data_dir)).is_file():
-            datadir.write_private(datadir.signing_key_path(draft), key.read_bytes())
+            private_files.write(datadir.signing_key_path(draft), key.read_bytes())
         draft.rename(complete)
     except OSError as error:
         raise DatabaseError(
@@ -56,4 +56,4 @@ def _copy_blob(source: str, target: str) -> None:
         shutil.copyfile(source, target)
     except FileNotFoundError:
         return  # a half-written file that has got its final name since
-    Path(target).chmod(datadir.PRIVATE_FILE)
+    Path(target).chmod(private_files.FILE)

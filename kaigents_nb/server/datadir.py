@@ -5,9 +5,8 @@
 ``blobs/``           values too big for the history, named after their content
 ``signing.key``      signs the code that runs carry
 ``server.log``       what the server says; the one before it is ``server.log.1``
-``server.pid``       the server's process; left behind by a crash, removed by a clean stop
 ``server.leaving``   there while the server is being ended
-``server.lock``      held by the server for as long as it lives
+``server.lock``      held by the server for as long as it lives; says its process, address and other facts (JSON)
 ``start.lock``       held while somebody starts or stops the server
 ``ports.json``       the ports chosen once and used again
 ``first-start/``     the database while it is being made
@@ -18,16 +17,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import platformdirs
 
 from kaigents_nb.errors import DatabaseError
+from kaigents_nb.server import private_files
 
 ENVIRONMENT_VARIABLE = "KAIGENTS_DATA_DIR"
-PRIVATE_DIRECTORY = 0o700
-PRIVATE_FILE = 0o600
 
 
 def chosen(path: str | Path | None = None) -> Path:
@@ -51,28 +48,12 @@ def data_dir(path: str | Path | None = None) -> Path:
     try:
         directory = directory.resolve()
         directory.parent.mkdir(parents=True, exist_ok=True)
-        private_directory(directory)
+        return private_files.make_directory(directory)
     except (OSError, RuntimeError) as error:
         raise DatabaseError(
             f"The data directory {directory} can't be used: {error}. "
             f"Choose a directory you can write to with {ENVIRONMENT_VARIABLE} or kg.connect(data_dir=…)."
         ) from error
-    return directory
-
-
-def private_directory(path: Path) -> Path:
-    """Return ``path``, made with mode 0700 if it is absent."""
-    path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
-    return path
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600, whole or not at all: a reader never sees half of it."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    draft.replace(path)
 
 
 def database_path(data_dir: Path) -> Path:
@@ -93,11 +74,6 @@ def signing_key_path(data_dir: Path) -> Path:
 def log_path(data_dir: Path) -> Path:
     """Return where the server writes its log."""
     return data_dir / "server.log"
-
-
-def pid_path(data_dir: Path) -> Path:
-    """Return where the server's process id is."""
-    return data_dir / "server.pid"
 
 
 def leaving_path(data_dir: Path) -> Path:

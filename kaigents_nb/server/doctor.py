@@ -18,7 +18,8 @@ from kaigents_nb.server import datadir
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server.binary import find_binary
 from kaigents_nb.server.http import accepts_connections
-from kaigents_nb.server.state import DURABILITY_VARIABLE, ServerInfo, find_server, wanted_durability
+from kaigents_nb.server.process import find_server
+from kaigents_nb.server.state import DURABILITY_VARIABLE, ServerInfo, wanted_durability
 
 _PACKAGES = (
     "kaigents-nb",
@@ -139,9 +140,12 @@ def _server(data_dir: Path) -> Iterator[Check]:
     if info is None:
         process = server_process.living(data_dir)
         if process is not None:
-            detail = f"process {process.pid} runs since {process.started:{_TIME}} UTC, but does not answer"
+            unknown = "from another version, or just begun: server.lock does not say where it is to be found"
+            since = f"since {process.facts.started:{_TIME}} UTC, but does not answer" if process.facts else unknown
+            detail = f"process {process.pid} runs {since}"
             advice = f"See {datadir.log_path(data_dir)}; `kaigents-nb server stop` ends it, no run is lost."
-            yield Check(name, False, detail, advice)
+            # Where it is unknown, the next run starts it anew.
+            yield Check(name, False, detail, advice, blocks=process.facts is not None)
         elif server_process.is_alive(data_dir):
             detail = "a process of another machine or user holds the data directory"
             yield Check(name, False, detail, "Stop the server where it was started, or use another directory.")

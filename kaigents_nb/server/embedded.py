@@ -13,14 +13,15 @@ import filelock
 
 from kaigents_nb.errors import DatabaseError, ServerNotFound, ServerNotReady
 from kaigents_nb.server import database as server_database
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server.backup import backup
 from kaigents_nb.server.binary import Binary, download_binary, find_binary, named_binary
 from kaigents_nb.server.datadir import log_path
 from kaigents_nb.server.doctor import Check, doctor
+from kaigents_nb.server.process import find_server
 from kaigents_nb.server.start import join, make_database, start
-from kaigents_nb.server.state import ServerInfo, find_server, wanted_durability
+from kaigents_nb.server.state import ServerInfo, wanted_durability
 
 __all__ = [
     "Binary",
@@ -71,7 +72,7 @@ def ensure(data_dir: Path) -> ServerInfo:
             if named_binary():
                 raise
             binary = download_binary(datadir.downloads_path(data_dir))
-        if not server_database.prepare(data_dir, after_crash=datadir.pid_path(data_dir).exists()):
+        if not server_database.prepare(data_dir, after_crash=not server_process.was_ended(data_dir)):
             make_database(data_dir, binary)
         return start(data_dir, binary, durability)
 
@@ -134,7 +135,7 @@ def _start_lock(data_dir: Path) -> Iterator[None]:
             "The embedded server needs Linux or macOS. Use WSL, or start `temporal server start-dev` by hand "
             'and kg.connect("localhost:7233").'
         )
-    lock = filelock.FileLock(datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=datadir.PRIVATE_FILE)
+    lock = filelock.FileLock(datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=private_files.FILE)
     try:
         lock.acquire(poll_interval=0.01)
     except filelock.Timeout as error:

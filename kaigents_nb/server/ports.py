@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kaigents_nb.errors import ServerNotReady
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server.http import HOST
 
 # Below the ports that systems hand out for outgoing connections (Linux: from 32768), so that a remembered
@@ -38,7 +38,7 @@ def choose(data_dir: Path) -> Ports:
             chosen.append(port)
         if len(chosen) == 3:
             ports = Ports(*chosen)
-            datadir.write_private(datadir.ports_path(data_dir), json.dumps(asdict(ports)).encode())
+            private_files.write(datadir.ports_path(data_dir), json.dumps(asdict(ports)).encode())
             return ports
     raise ServerNotReady(f"No free ports on {HOST} between {_RANGE.start} and {_RANGE.stop}.")
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from kaigents_nb.errors import ServerNotReady
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
+from kaigents_nb.server.http import server_version
+from kaigents_nb.server.state import Facts, ServerInfo
 
 if sys.platform != "win32":
     import fcntl
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
+_TITLE = "kaigents-nb-server"  # begins the command line that `ps` shows; the data directory follows
 _POLL_S = 0.005
 
 # The server outlives the notebook by months: it gets what a process needs to run, not the notebook's secrets,
@@ -34,33 +37,34 @@ class ServerProcess:
     """A living server of one data directory."""
 
     pid: int
-    command: str
-    """Its command line, joined with spaces."""
-    started: datetime
-    """UTC."""
-
-    def option(self, name: str) -> str | None:
-        """Return the value that follows ``name`` in the command line."""
-        found = re.search(rf"{re.escape(name)}[ =](\S+)", self.command)
-        return found.group(1) if found else None
+    facts: Facts | None
+    """None: it only makes a new database, or the lock file does not say (an earlier version started it)."""
 
 
 def is_alive(data_dir: Path) -> bool:
     """Whether a server of this data directory lives, answering or not."""
-    if sys.platform == "win32":
-        return False
-    try:
-        lock = os.open(datadir.server_lock_path(data_dir), os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who ask don't see each other
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(lock)
+    return _said_by_holder(data_dir) is not None
+
+
+def was_ended(data_dir: Path) -> bool:
+    """Whether no server of this data directory lives or has crashed: there was none, or `end` has ended it."""
+    lock = datadir.server_lock_path(data_dir)
+    return not lock.exists() or lock.stat().st_size == 0
+
+
+def find_server(data_dir: Path) -> ServerInfo | None:
+    """Return the running server of a data directory, or None; it takes a few milliseconds.
+
+    None too while a server is being started or stopped, or does not answer. Source: the server's answer now, and
+    the lock file, which counts only while the process that it names lives and the lock is held.
+    """
+    data_dir = data_dir.expanduser().resolve()
+    process = current(data_dir)
+    facts = process and process.facts
+    version = facts and server_version(facts.http_port)
+    if not (process and facts and version):
+        return None
+    return ServerInfo(facts.address, facts.ui_url, process.pid, data_dir, version, facts.started, facts.durability)
 
 
 def current(data_dir: Path) -> ServerProcess | None:
@@ -69,22 +73,21 @@ def current(data_dir: Path) -> ServerProcess | None:
 
 
 def living(data_dir: Path) -> ServerProcess | None:
-    """Return the living server of this data directory; what the pid file says is never just believed.
+    """Return the living server of this data directory; what the lock file says is never just believed.
 
     None while `is_alive` is true means that it was launched this instant, or lives on another machine.
     """
-    if not is_alive(data_dir):
+    said = _said_by_holder(data_dir)
+    if said is None:
         return None
-    if process := _ours(data_dir, _read_pid(data_dir)):
+    if (process := _parsed(said)) and _is_ours(data_dir, process.pid):
         return process
-    # The pid file was deleted or overwritten: ask the system who holds the lock.
-    for pid in holders(datadir.server_lock_path(data_dir)):
-        if process := _ours(data_dir, pid):
-            return process
-    return None
+    # Overwritten, or of an earlier version that wrote nothing into it: ask the system who holds the lock.
+    pids = holders(datadir.server_lock_path(data_dir))
+    return next((ServerProcess(pid, None) for pid in pids if _is_ours(data_dir, pid)), None)
 
 
-def launch(data_dir: Path, binary: Path, arguments: Sequence[str]) -> None:
+def launch(data_dir: Path, binary: Path, arguments: Sequence[str], facts: Facts | None) -> None:
     """Start a server in a session of its own, where no interrupt or death of this process reaches it.
 
     Returns when it is on its way and holds the lock; whether it comes up is for the caller to watch.
@@ -94,14 +97,15 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str]) -> None:
     ServerNotReady
         Another server of this data directory lives, or the launcher itself failed.
     """
+    said = json.dumps(facts and asdict(facts), default=datetime.isoformat)
     command: list[str | Path] = [
         *(sys.executable, "-I", "-S", _LAUNCHER),
-        *(datadir.server_lock_path(data_dir), datadir.pid_path(data_dir), binary, _title(data_dir)),
+        *(datadir.server_lock_path(data_dir), said, binary, f"{_TITLE} {data_dir}"),
         *arguments,
     ]
     datadir.leaving_path(data_dir).unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    with os.fdopen(os.open(datadir.log_path(data_dir), flags, datadir.PRIVATE_FILE), "ab") as log:
+    with os.fdopen(os.open(datadir.log_path(data_dir), flags, private_files.FILE), "ab") as log:
         launcher = subprocess.run(
             command,
             cwd=data_dir,  # the database is named relative to it: the CLI misreads `#`, `?` and `%` in a path
@@ -129,14 +133,14 @@ def end(data_dir: Path, *, grace_s: float) -> bool:
     if process is None:
         return False
     leaving = datadir.leaving_path(data_dir)
-    leaving.touch(datadir.PRIVATE_FILE)
+    leaving.touch(private_files.FILE)
     for signal_number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal_number)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             if not is_alive(data_dir):
-                datadir.pid_path(data_dir).unlink(missing_ok=True)
+                os.truncate(datadir.server_lock_path(data_dir), 0)
                 leaving.unlink(missing_ok=True)
                 return True
             time.sleep(_POLL_S)
@@ -174,26 +178,35 @@ def command_line(pid: int) -> str:
     return listed.stdout.strip()
 
 
-def _title(data_dir: Path) -> str:
-    """Name the process for `ps`, for a person and for `_ours`."""
-    return f"kaigents-nb-server {data_dir}"
+def _is_ours(data_dir: Path, pid: int) -> bool:
+    return command_line(pid).startswith(f"{_TITLE} {data_dir} server start-dev ")
 
 
-def _ours(data_dir: Path, pid: int | None) -> ServerProcess | None:
-    if pid is None:
-        return None
-    command = command_line(pid)
-    if not command.startswith(f"{_title(data_dir)} server start-dev "):
+def _said_by_holder(data_dir: Path) -> bytes | None:
+    """Return what the lock file says while a server holds the lock; None if none does."""
+    if sys.platform == "win32":
         return None
     try:
-        started = datadir.pid_path(data_dir).stat().st_mtime
-    except FileNotFoundError:
-        started = time.time()
-    return ServerProcess(pid, command, datetime.fromtimestamp(started, UTC))
-
-
-def _read_pid(data_dir: Path) -> int | None:
+        lock = os.open(datadir.server_lock_path(data_dir), os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     try:
-        return int(datadir.pid_path(data_dir).read_text())
-    except (OSError, ValueError):
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: those who ask don't see each other
+    except BlockingIOError:
+        return os.read(lock, 65_536)
+    else:
+        return None
+    finally:
+        os.close(lock)
+
+
+def _parsed(said: bytes) -> ServerProcess | None:
+    """Return the holder as the launcher described it; None if that is not there, or only half of it yet."""
+    try:
+        stored = json.loads(said)
+        if facts := stored["facts"]:
+            started = datetime.fromisoformat(facts["started"])
+            facts = Facts(facts["address"], facts["http_port"], facts["ui_url"], facts["durability"], started)
+        return ServerProcess(stored["pid"], facts)
+    except (ValueError, TypeError, KeyError):
         return None

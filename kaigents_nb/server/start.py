@@ -6,19 +6,21 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from kaigents_nb.errors import ServerNotReady
 from kaigents_nb.server import database as server_database
-from kaigents_nb.server import datadir
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server import http as server_http
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.server.binary import Binary
 from kaigents_nb.server.http import HOST, HOST_HEADER
 from kaigents_nb.server.ports import Ports, choose
-from kaigents_nb.server.state import SYNCHRONOUS, Durability, ServerInfo, find_server
+from kaigents_nb.server.process import find_server
+from kaigents_nb.server.state import SYNCHRONOUS, Durability, Facts, ServerInfo
 
 UI_PATH_VARIABLE = "KAIGENTS_UI_PUBLIC_PATH"
 
@@ -56,7 +58,7 @@ def start(data_dir: Path, binary: Binary, durability: Durability) -> ServerInfo:
             return None
         return find_server(data_dir) if server_http.accepts_connections(ports.ui) else None
 
-    return _bring_up(data_dir, binary, database, SYNCHRONOUS[durability], is_up, ui=True)
+    return _bring_up(data_dir, binary, database, durability, is_up)
 
 
 def make_database(data_dir: Path, binary: Binary) -> None:
@@ -66,15 +68,15 @@ def make_database(data_dir: Path, binary: Binary) -> None:
     """
     place = datadir.first_start_path(data_dir)
     shutil.rmtree(place, ignore_errors=True)  # of an interrupted first start: no run was ever accepted there
-    datadir.private_directory(place)
+    private_files.make_directory(place)
     draft = place / datadir.database_path(data_dir).name
 
     def is_made(ports: Ports) -> bool:
         return server_http.namespace_is_served(ports.http) and server_http.keep_finished_runs(ports.http)
 
     try:
-        # Not synced while it is made: it is synced as a whole before it counts.
-        _bring_up(data_dir, binary, draft, "OFF", is_made, ui=False)
+        # Found by nobody, and not synced while it is made: it is synced as a whole before it counts.
+        _bring_up(data_dir, binary, draft, None, is_made)
     finally:
         server_process.end(data_dir, grace_s=0)
     server_database.finish(draft, datadir.database_path(data_dir))
@@ -94,9 +96,10 @@ def join(data_dir: Path) -> ServerInfo | None:
         if info := find_server(data_dir):
             return info
         process = server_process.living(data_dir)
-        # Whoever was making a database, or ending the server, is gone: we hold the start lock.
-        if process and (process.option("--ui-port") is None or datadir.leaving_path(data_dir).exists()):
-            server_process.end(data_dir, grace_s=1.0)
+        # Whoever was making a database, or ending the server, is gone: we hold the start lock. A server whose
+        # whereabouts an earlier version did not write down is started anew: its runs go on at the same address.
+        if process and (process.facts is None or datadir.leaving_path(data_dir).exists()):
+            server_process.end(data_dir, grace_s=5.0)
             return None
         time.sleep(_POLL_S)
     if not server_process.is_alive(data_dir):
@@ -126,20 +129,17 @@ def _bring_up(
     data_dir: Path,
     binary: Binary,
     database: Path,
-    synchronous: str,
+    durability: Durability | None,
     is_up: Callable[[Ports], T | None],
-    *,
-    ui: bool,
 ) -> T:
-    """Launch a server and return what ``is_up`` says once that is true."""
+    """Launch a server, without ``durability`` to make a database; return what ``is_up`` says once that is true."""
     _rotate_log(data_dir)
     log = datadir.log_path(data_dir)
     for attempt in range(1, _ATTEMPTS + 1):
         ports = choose(data_dir)
         offset = log.stat().st_size if log.exists() else 0
-        arguments = _arguments(database.relative_to(data_dir), ports, synchronous)
-        arguments += _ui_arguments(ports) if ui else ["--headless"]
-        server_process.launch(data_dir, binary.path, arguments)
+        arguments = _arguments(database.relative_to(data_dir), ports, durability)
+        server_process.launch(data_dir, binary.path, arguments, _facts(ports, durability) if durability else None)
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             # Asked in this order, a server that dies in between is not taken for one that is up.
@@ -164,21 +164,24 @@ def _bring_up(
     )
 
 
-def _arguments(database: Path, ports: Ports, synchronous: str) -> list[str]:
+def _arguments(database: Path, ports: Ports, durability: Durability | None) -> list[str]:
+    synchronous = SYNCHRONOUS[durability] if durability else "OFF"
     arguments = ["server", "start-dev", "--db-filename", str(database)]
     arguments += ["--ip", HOST, "--port", str(ports.grpc), "--http-port", str(ports.http)]
     arguments += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", f"synchronous={synchronous}"]
     arguments += ["--search-attribute", f"{STATE_ATTRIBUTE}=Keyword", "--log-level", "warn"]
     for key, value in _DYNAMIC_CONFIG.items():
         arguments += ["--dynamic-config-value", f"{key}={value}"]
-    return arguments
+    if durability is None:
+        return [*arguments, "--headless"]
+    arguments += ["--ui-ip", HOST, "--ui-port", str(ports.ui), "--ui-disable-news-fetch"]
+    public_path = os.environ.get(UI_PATH_VARIABLE)
+    return [*arguments, "--ui-public-path", public_path] if public_path else arguments
 
 
-def _ui_arguments(ports: Ports) -> list[str]:
-    arguments = ["--ui-ip", HOST, "--ui-port", str(ports.ui), "--ui-disable-news-fetch"]
-    if public_path := os.environ.get(UI_PATH_VARIABLE):
-        arguments += ["--ui-public-path", public_path]
-    return arguments
+def _facts(ports: Ports, durability: Durability) -> Facts:
+    ui_url = f"http://{HOST}:{ports.ui}{os.environ.get(UI_PATH_VARIABLE, '')}"
+    return Facts(f"{HOST}:{ports.grpc}", ports.http, ui_url, durability, datetime.now(UTC))
 
 
 def _rotate_log(data_dir: Path) -> None:

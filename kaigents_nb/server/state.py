@@ -1,4 +1,4 @@
-"""What is known about the running embedded server: asked of the system and of the server, stored nowhere."""
+"""What is known about a running embedded server, and what is chosen when it is started."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
-
-from kaigents_nb.server import process as server_process
-from kaigents_nb.server.http import HOST, server_version
 
 DURABILITY_VARIABLE = "KAIGENTS_DURABILITY"
 Durability = Literal["power", "process"]
@@ -31,6 +28,18 @@ def wanted_durability() -> Durability:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What its starter knows of a server, and the lock file says."""
+
+    address: str
+    http_port: int
+    ui_url: str
+    durability: Durability
+    started: datetime
+    """UTC."""
+
+
+@dataclass(frozen=True)
 class ServerInfo:
     """A running embedded server."""
 
@@ -44,31 +53,3 @@ class ServerInfo:
     started: datetime
     """UTC."""
     durability: Durability
-
-
-def find_server(data_dir: Path) -> ServerInfo | None:
-    """Return the running server of a data directory, or None; it takes a few milliseconds.
-
-    None too while a server is being started or stopped, or does not answer. Source: the live process and its
-    answer now, never a stored file alone.
-    """
-    data_dir = data_dir.expanduser().resolve()
-    process = server_process.current(data_dir)
-    if process is None:
-        return None
-    grpc, http, ui = (process.option(name) for name in ("--port", "--http-port", "--ui-port"))
-    if grpc is None or http is None or ui is None:  # without the UI: it only makes a new database
-        return None
-    version = server_version(int(http))
-    if version is None:
-        return None
-    is_process_safe_only = process.option("synchronous") == SYNCHRONOUS["process"]
-    return ServerInfo(
-        address=f"{HOST}:{grpc}",
-        ui_url=f"http://{HOST}:{ui}{process.option('--ui-public-path') or ''}",
-        pid=process.pid,
-        data_dir=data_dir,
-        version=version,
-        started=process.started,
-        durability="process" if is_process_safe_only else "power",
-    )

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from kaigents_nb.errors import SnapshotError, UntrustedCode
+from kaigents_nb.server import private_files
 
 KEY_VARIABLE = "KAIGENTS_SIGNING_KEY"
 KEY_FILE = "signing.key"
@@ -46,37 +47,10 @@ def signing_key(data_dir: Path) -> bytes:
         return shared.encode()
     path = data_dir / KEY_FILE
     if not path.exists():
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _create(path)
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_directory(data_dir)
+        private_files.create(path, secrets.token_bytes(KEY_BYTES))
     return _read(path)
-
-
-def _create(path: Path) -> None:
-    """Create the key file, whole or not at all; when others do it at the same time, one of them wins."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        except (OSError, NotImplementedError):
-            _create_without_links(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _create_without_links(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
 
 
 def _read(path: Path) -> bytes:
@@ -90,7 +64,7 @@ def _read(path: Path) -> bytes:
             "Without it, open runs of this data directory can't go on; deleting it makes a new one for new runs."
         )
     if os.name == "posix" and path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+        path.chmod(private_files.FILE)
     return key
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
+from itertools import dropwhile
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 from kaigents_nb.snapshot.module import Snapshot
 
 LIMIT_CHARS = 16_000
 """Longest traceback; from a longer one the middle is left out."""
-_MAX_CHAIN = 8
 _MAX_FRAMES = 40
 _MAX_MESSAGE = 4_000
-_SHOWN_REPEATS = 3
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _HIDDEN = (str(_PACKAGE), str(Path(asyncio.__file__).parent))
@@ -29,9 +28,6 @@ _ROOTS = tuple(
         reverse=True,
     )
 )
-
-_CAUSE = "The above exception was the direct cause of the following exception:"
-_CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
 def analyst_traceback(exc: BaseException, snapshot: Snapshot) -> str:
@@ -46,82 +42,45 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot) -> str:
     snapshot
         The code of the run, whose lines are shown as lines of cells.
     """
-    blocks = list(_chain(exc, snapshot))
-    text = "\n".join(blocks).encode("utf-8", "backslashreplace").decode()
-    if len(text) > LIMIT_CHARS:
-        half = LIMIT_CHARS // 2 - 50
-        text = f"{text[:half]}\n  … {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-    return text.rstrip()
+    whole = traceback.TracebackException.from_exception(exc, compact=True)
+    linked = [whole]
+    for one in linked:  # which grows meanwhile
+        one.stack = _Frames(one.stack, snapshot)
+        linked += filter(None, (one.__cause__, one.__context__, *(one.exceptions or ())))
+    text = "".join(_cut(part, _MAX_MESSAGE) for part in whole.format())
+    return _cut(text.encode("utf-8", "backslashreplace").decode(), LIMIT_CHARS).rstrip()
 
 
-def _chain(exc: BaseException, snapshot: Snapshot) -> Iterator[str]:
-    """Yield the exceptions that led to one, the first of them first."""
-    links: list[tuple[BaseException, str]] = []
-    seen: set[int] = set()
-    current: BaseException | None = exc
-    joint = ""
-    while current is not None and id(current) not in seen and len(links) < _MAX_CHAIN:
-        seen.add(id(current))
-        links.append((current, joint))
-        if current.__cause__ is not None:
-            current, joint = current.__cause__, _CAUSE
-        elif current.__context__ is not None and not current.__suppress_context__:
-            current, joint = current.__context__, _CONTEXT
-        else:
-            current = None
-    for link, after in reversed(links):
-        yield _one(link, snapshot)
-        if after:
-            yield f"\n{after}\n"
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    half = limit // 2 - 50
+    return f"{text[:half]}\n  … {len(text) - 2 * half} characters left out …\n{text[-half:]}"
 
 
-def _one(exc: BaseException, snapshot: Snapshot) -> str:
-    lines = list(_frames(exc.__traceback__, snapshot))
-    head = ["Traceback (most recent call last):"] if lines else []
-    text = "".join(traceback.TracebackException(type(exc), exc, None, compact=True).format_exception_only())
-    if len(text) > _MAX_MESSAGE:
-        text = f"{text[: _MAX_MESSAGE // 2]} … {text[-_MAX_MESSAGE // 2 :]}"
-    parts = [*head, *lines, text.rstrip("\n")]
-    if isinstance(exc, BaseExceptionGroup):
-        for number, inner in enumerate(exc.exceptions[:_MAX_CHAIN], 1):
-            parts.append(f"  {number}. of {len(exc.exceptions)}:")
-            parts += [f"    {line}" for block in _chain(inner, snapshot) for line in block.split("\n")]
-    return "\n".join(parts)
+class _Frames(traceback.StackSummary):
+    """The frames from the analyst's first one on, without those of the machinery."""
 
+    def __init__(self, found: Iterable[traceback.FrameSummary], snapshot: Snapshot) -> None:
+        below = dropwhile(lambda frame: frame.filename != snapshot.filename, found)
+        super().__init__(frame for frame in below if not _is_hidden(frame.filename))
+        self._snapshot = snapshot
 
-def _frames(found: TracebackType | None, snapshot: Snapshot) -> Iterator[str]:
-    frames = _shown(found, snapshot)
-    groups: list[tuple[traceback.FrameSummary, int]] = []
-    for frame in frames:
-        last = groups[-1][0] if groups else None
-        if last is not None and (last.filename, last.lineno, last.name) == (
-            frame.filename,
-            frame.lineno,
-            frame.name,
-        ):
-            groups[-1] = (last, groups[-1][1] + 1)
-        else:
-            groups.append((frame, 1))
-    left_out = len(groups) - _MAX_FRAMES
-    for number, (frame, count) in enumerate(groups):
-        if left_out > 0 and number == _MAX_FRAMES // 2:
-            yield f"  … {left_out} calls left out …"
-        if left_out > 0 and _MAX_FRAMES // 2 <= number < _MAX_FRAMES // 2 + left_out:
-            continue
-        text = _frame(frame, snapshot)
-        yield from [text] * min(count, _SHOWN_REPEATS)
-        if count > _SHOWN_REPEATS:
-            yield f"  [Previous line repeated {count - _SHOWN_REPEATS} more times]"
+    def format(self, **options: Any) -> list[str]:
+        """Return the frames, from very many only the first and the last."""
+        lines = super().format(**options)
+        if (left_out := len(lines) - _MAX_FRAMES) > 0:
+            lines[_MAX_FRAMES // 2 : -_MAX_FRAMES // 2] = [f"  … {left_out} calls left out …\n"]
+        return lines
 
-
-def _shown(found: TracebackType | None, snapshot: Snapshot) -> Sequence[traceback.FrameSummary]:
-    """Return the frames from the analyst's first one on, without those of the machinery."""
-    shown: list[traceback.FrameSummary] = []
-    for frame in traceback.extract_tb(found):
-        own = frame.filename == snapshot.filename
-        if own or (shown and not _is_hidden(frame.filename)):
-            shown.append(frame)
-    return shown
+    def format_frame_summary(self, frame_summary: traceback.FrameSummary, **options: Any) -> str:
+        """Return one frame: its place as the analyst knows it, then source and carets as Python prints them."""
+        _, source = super().format_frame_summary(frame_summary, **options).split("\n", 1)
+        place, line = _short(frame_summary.filename), frame_summary.lineno
+        if frame_summary.filename == self._snapshot.filename and line is not None:
+            place, line = self._snapshot.where(line) or ("the run's code", line)
+        name = "" if frame_summary.name == "<module>" else f", in {frame_summary.name}"
+        return f"  {place}, line {line}{name}\n{source}"
 
 
 def _is_hidden(filename: str) -> bool:
@@ -132,19 +91,6 @@ def _is_hidden(filename: str) -> bool:
         or any(f"/{package}/" in path for package in _HIDDEN_PACKAGES)
         or filename.startswith("<frozen importlib")
     )
-
-
-def _frame(frame: traceback.FrameSummary, snapshot: Snapshot) -> str:
-    """Return one frame: its place as the analyst knows it, then source and carets as Python prints them."""
-    _, *rest = traceback.StackSummary.from_list([frame]).format()[0].rstrip("\n").split("\n")
-    where = None
-    if frame.filename == snapshot.filename and frame.lineno is not None:
-        where = snapshot.where(frame.lineno)
-        place = f"{where[0]}, line {where[1]}" if where else f"the run's code, line {frame.lineno}"
-    else:
-        place = f"{_short(frame.filename)}, line {frame.lineno}"
-    name = "" if frame.name == "<module>" else f", in {frame.name}"
-    return "\n".join([f"  {place}{name}", *rest])
 
 
 def _short(filename: str) -> str:

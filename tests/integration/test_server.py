@@ -159,7 +159,7 @@ async def test_everything_is_private(place: Path) -> None:
     await start_runs(server.ensure(place))
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     names = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.rglob("*")}
-    assert {"temporal.db", "temporal.db-wal", "temporal.db-shm", "server.log", "server.pid"} <= set(names)
+    assert {"temporal.db", "temporal.db-wal", "temporal.db-shm", "server.log", "server.lock"} <= set(names)
     assert {name: mode for name, mode in names.items() if mode & 0o077} == {}
 
 

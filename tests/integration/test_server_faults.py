@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
+from kaigents_nb.cli.options import complete_run
 from kaigents_nb.errors import DatabaseError, ServerNotReady
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server import process as server_process
@@ -337,28 +339,70 @@ async def test_hung_server_is_told_and_can_be_stopped(place: Path, monkeypatch: 
 async def test_garbage_in_the_state_files(place: Path, garbage: bytes) -> None:
     """What a crash or an editor left in the state files neither hides a living server nor hinders a start."""
     info = server.ensure(place)
-    (place / "server.pid").write_bytes(garbage)
     (place / "ports.json").write_bytes(garbage)
     found = server.find_server(place)
     assert found is not None and (found.pid, found.address) == (info.pid, info.address)
+    (place / "server.lock").write_bytes(garbage)
+    process = server_process.living(place)
+    assert process is not None and process.pid == info.pid
     assert server.stop(place) is True
-    (place / "server.pid").write_bytes(garbage)
+    (place / "server.lock").write_bytes(garbage)
     (place / "server.leaving").write_bytes(garbage)
     again = server.ensure(place)
     assert server.find_server(place) == again
 
 
+@pytest.mark.parametrize("said", [b"", b'{"pid": ', b'{"pid": 1, "facts": {"address": "127.0.0.1:1"}}'])
+async def test_server_that_does_not_say_where_it_is_is_started_anew(
+    place: Path, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of an earlier version, whose lock file is empty, is told and restarted at its address with its runs."""
+    monkeypatch.setenv("KAIGENTS_DATA_DIR", str(place))
+    before = server.ensure(place)
+    run = await accepted_run(before)
+    eventually(lambda: complete_run("run-") == [run])  # the index of runs follows a moment later
+    (place / "server.lock").write_bytes(said)
+    assert server.find_server(place) is None
+    status = server.status(place)
+    assert status["running"] and not status["answers"]
+    check = next(check for check in server.doctor(place) if check.name == "server")
+    assert (check.ok, check.blocks) == (False, False)
+    assert f"process {before.pid} runs from another version" in check.detail
+    assert "`kaigents-nb server stop` ends it" in check.advice
+    assert complete_run("run-") == []
+    after = server.ensure(place)
+    assert after.pid != before.pid
+    assert after.address == before.address
+    assert await has_run(after, run)
+    eventually(lambda: complete_run("run-") == [run])
+    (place / "server.lock").write_bytes(said)
+    assert server.stop(place) is True
+    assert not server_process.is_alive(place)
+
+
+async def test_lock_file_is_made_private(place: Path) -> None:
+    """A lock file that others may write can't lead kernels astray: a start takes the permission away."""
+    await stopped_with_a_run(place)
+    (place / "server.lock").chmod(0o666)
+    assert server.ensure(place) == server.find_server(place)
+    assert (place / "server.lock").stat().st_mode & 0o777 == 0o600
+    assert json.loads((place / "server.lock").read_bytes())["pid"] == server_process.living(place).pid
+
+
 async def test_pid_of_another_process_is_neither_trusted_nor_killed(
     place: Path, bystander: subprocess.Popen[bytes]
 ) -> None:
-    """A pid file that names somebody else's process, as after a reboot, harms nobody."""
-    run = await stopped_with_a_run(place)
-    (place / "server.pid").write_text(str(bystander.pid))
+    """A lock file that names somebody else's process, as after a reboot, harms nobody."""
+    run = await accepted_run(server.ensure(place))
+    said = json.loads((place / "server.lock").read_bytes())
+    server.stop(place)
+    (place / "server.lock").write_text(json.dumps({**said, "pid": bystander.pid}))
     assert server.find_server(place) is None
     assert server.stop(place) is False
     info = server.ensure(place)
     assert await has_run(info, run)
-    (place / "server.pid").write_text(str(bystander.pid))
+    (place / "server.lock").write_text(json.dumps({**said, "pid": bystander.pid}))
+    assert server.find_server(place) is None
     assert server.stop(place) is True
     assert server.find_server(place) is None
 
@@ -369,7 +413,7 @@ async def test_server_of_another_directory_is_not_taken(place: Path, tmp_path: P
     try:
         theirs = server.ensure(other)
         place.mkdir()
-        for name in ("server.pid", "server.lock", "ports.json"):
+        for name in ("server.lock", "ports.json"):
             (place / name).write_bytes((other / name).read_bytes())
         assert server.find_server(place) is None
         ours = server.ensure(place)

@@ -71,11 +71,3 @@ def test_path_through_a_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DatabaseError, match=r"file.*KAIGENTS_DATA_DIR"):
             datadir.data_dir(path)
     assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_private_file_is_written_whole(tmp_path: Path) -> None:
-    """A file is replaced in one step, readable by its owner only, with nothing left beside it."""
-    path = tmp_path / "key"
-    datadir.write_private(path, b"old")
-    datadir.write_private(path, b"new")
-    assert (path.read_bytes(), mode(path), list(tmp_path.iterdir())) == (b"new", 0o600, [path])

@@ -121,6 +121,31 @@ def test_odd_exceptions_do_no_harm(nb: Notebook) -> None:
     assert "SyntaxError: invalid syntax" in text
 
 
+def test_huge_messages_leave_room_for_the_lines(nb: Notebook) -> None:
+    """However long the messages of a chain are, every place where one was raised is shown."""
+    text = failure(
+        nb,
+        "def run():\n    try:\n        try:\n            raise KeyError('x' * 50_000)\n        except KeyError as e:\n"
+        "            raise TypeError('y' * 50_000) from e\n    except TypeError as e:\n        raise ValueError('z' * 50_000) from e",
+    )
+    assert [line for line in text.split("\n") if line.startswith("  In")] == [
+        f"  In [2], line {number}, in run" for number in (4, 6, 8)
+    ]
+    assert len(text) < LIMIT_CHARS
+
+
+def test_a_long_chain_is_bounded(nb: Notebook) -> None:
+    """Of thousands of exceptions, each raised while handling the one before, the first and the last are shown."""
+    text = failure(
+        nb,
+        "def run():\n    last = None\n    for n in range(3000):\n        error = ValueError(n)\n"
+        "        error.__cause__, last = last, error\n    raise last",
+    )
+    assert text.startswith("ValueError: 0\n")
+    assert text.endswith("\nValueError: 2999")
+    assert len(text) < LIMIT_CHARS
+
+
 def test_an_exception_without_frames_of_the_analyst_is_one_line(nb: Notebook) -> None:
     """What fails in the machinery shows no foreign frames."""
     nb.cell("def run(): return 1")
