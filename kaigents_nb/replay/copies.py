@@ -277,6 +277,8 @@ def _parts(value: Any) -> list[Any] | None:
         make, args, state, items, pairs = (*made, None, None, None)[:5]
         if isinstance(value, (set, frozenset)):
             args = _texts(value)  # a copy has an order of its own
+        if type(state) is dict and not state:
+            state = None  # an exception has no attributes until somebody asks for them
         return [make, args, state, [*(items or ())], [*itertools.chain.from_iterable(pairs or ())]]
     except Exception:  # noqa: BLE001 - clients, coroutines, locks
         return None

@@ -413,6 +413,7 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     "frame names": (_frame, lambda v: setattr(v, "columns", list("abcd"))),
     "frame attrs": (_frame, lambda v: v.attrs.update(unit="EUR")),
     "series": (lambda: pd.Series([1, 2], name="s"), lambda v: v.__setitem__(0, 7)),
+    "exception": (lambda: ValueError([1]), lambda v: v.args[0].append(2)),
     "random": (lambda: __import__("random").Random(3), lambda v: v.random()),
 }
 
@@ -457,6 +458,7 @@ CELL_CHANGES: dict[str, tuple[Any, Any]] = {
     "cell dataclass in Counter": (_cell("Bag(a=Bag(b=(Rule(lambda: 0),)))"), lambda v: v["a"]["b"][0].limits.append(2)),
     "slots": (_cell("Slotted()"), lambda v: v.n.append(2)),
     "state of its own": (_cell("Secretive()"), lambda v: v.n.append(2)),
+    "exception note": (lambda: ValueError(1), lambda v: v.add_note("a")),
     "table in namespace": (_cell("types.SimpleNamespace(f=lambda: 0)"), lambda v: setattr(v, "t", _frame())),
 }
 
