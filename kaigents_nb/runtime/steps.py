@@ -49,7 +49,6 @@ class Attempt:
     tracked: int = 0
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
-    changed: bool = False
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -60,7 +59,6 @@ class Attempt:
         }
         if tracked is not None:
             self.tracked = tracked
-        self.changed = True
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
