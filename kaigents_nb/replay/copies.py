@@ -116,9 +116,13 @@ class _Comparison:
         return same
 
     def _same(self, live: Any, old: Any) -> bool:
-        if live is old:
-            return True
         cls = type(live)
+        if live is old:
+            if cls is tuple:
+                self.unchanged[id(live)] = live
+                if not self.shares and tuple in map(type, live):
+                    self.shares = True  # perhaps: it is not looked into
+            return True
         if type(old) is not cls:
             return type(old) is str and self._is_text_of(live, old)
         compare = _COMPARERS.get(cls)
@@ -162,17 +166,9 @@ class _Comparison:
         same = len(live) == len(old)
         # All are looked at, also behind one that changed: what did not change is not copied again.
         for item, before in zip(live, old, strict=False):
-            if item is before:
-                if type(item) is tuple:
-                    self._keep(item)
-            elif not self._same(item, before):
+            if (item is not before or type(item) is tuple) and not self._same(item, before):
                 same = False
         return same
-
-    def _keep(self, item: tuple[Any, ...]) -> None:
-        self.unchanged[id(item)] = item
-        if not self.shares and tuple in map(type, item):
-            self.shares = True  # perhaps: it is not looked into
 
     def _dict(self, live: Any, old: Any) -> bool:
         same = len(live) == len(old)
@@ -180,10 +176,7 @@ class _Comparison:
         for (key, item), (old_key, before) in zip(live.items(), old.items(), strict=False):
             if key is not old_key and not self._same(key, old_key):
                 same = False
-            if item is before:
-                if type(item) is tuple:
-                    self._keep(item)
-            elif not self._same(item, before):
+            if (item is not before or type(item) is tuple) and not self._same(item, before):
                 same = False
         return same
 

@@ -305,6 +305,15 @@ def first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
+def dotted(node: ast.expr | None) -> list[str]:
+    """Return the parts of a name or dotted name, ``["np", "random"]``; none for any other expression."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+
+
 def segment(text: str, node: ast.stmt) -> str:
     """Return the source of one statement at the left margin."""
     last = node.end_lineno or node.lineno
