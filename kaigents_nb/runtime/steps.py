@@ -23,7 +23,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, held
-from kaigents_nb.runtime.failures import PARK, classify, to_failure
+from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
@@ -168,7 +168,7 @@ class StepRunner:
                 self._steps[call.code, call.step] = loaded
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
-            raise to_failure(error, analyst_traceback(error, code.snapshot), PARK) from None
+            raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -190,7 +190,9 @@ class StepRunner:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             failure = to_failure(
-                error, analyst_traceback(error, code.snapshot), classify(error, loaded.step.options.retry)
+                error,
+                analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT),
+                classify(error, loaded.step.options.retry),
             )
             activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
             if attempt.output.text and isinstance(failure.details[0], dict):

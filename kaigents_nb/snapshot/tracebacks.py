@@ -10,12 +10,13 @@ from pathlib import Path
 from types import TracebackType
 
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.values.brief import without_middle
 
 LIMIT_CHARS = 16_000
 """Longest traceback; from a longer one the middle is left out."""
 _MAX_CHAIN = 8
 _MAX_FRAMES = 40
-_MAX_MESSAGE = 4_000
+_MAX_MESSAGE = 3_900
 _SHOWN_REPEATS = 3
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
-def analyst_traceback(exc: BaseException, snapshot: Snapshot) -> str:
+def analyst_traceback(exc: BaseException, snapshot: Snapshot, limit: int = LIMIT_CHARS) -> str:
     """Return a traceback with the frames of the analyst's code, and those of libraries that it called.
 
     Causes, contexts, notes and exception groups are kept; deep recursion is folded, and the text is bounded.
@@ -45,16 +46,15 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot) -> str:
         The exception.
     snapshot
         The code of the run, whose lines are shown as lines of cells.
+    limit
+        So many characters at the most. Those of one exception have its type and the beginning of its message.
     """
-    blocks = list(_chain(exc, snapshot))
+    blocks = list(_chain(exc, snapshot, min(_MAX_MESSAGE, limit // 2 - 100)))
     text = "\n".join(blocks).encode("utf-8", "backslashreplace").decode()
-    if len(text) > LIMIT_CHARS:
-        half = LIMIT_CHARS // 2 - 50
-        text = f"{text[:half]}\n  … {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-    return text.rstrip()
+    return without_middle(text.rstrip(), limit)
 
 
-def _chain(exc: BaseException, snapshot: Snapshot) -> Iterator[str]:
+def _chain(exc: BaseException, snapshot: Snapshot, max_message: int) -> Iterator[str]:
     """Yield the exceptions that led to one, the first of them first."""
     links: list[tuple[BaseException, str]] = []
     seen: set[int] = set()
@@ -70,22 +70,20 @@ def _chain(exc: BaseException, snapshot: Snapshot) -> Iterator[str]:
         else:
             current = None
     for link, after in reversed(links):
-        yield _one(link, snapshot)
+        yield _one(link, snapshot, max_message)
         if after:
             yield f"\n{after}\n"
 
 
-def _one(exc: BaseException, snapshot: Snapshot) -> str:
+def _one(exc: BaseException, snapshot: Snapshot, max_message: int) -> str:
     lines = list(_frames(exc.__traceback__, snapshot))
     head = ["Traceback (most recent call last):"] if lines else []
     text = "".join(traceback.TracebackException(type(exc), exc, None, compact=True).format_exception_only())
-    if len(text) > _MAX_MESSAGE:
-        text = f"{text[: _MAX_MESSAGE // 2]} … {text[-_MAX_MESSAGE // 2 :]}"
-    parts = [*head, *lines, text.rstrip("\n")]
+    parts = [*head, *lines, without_middle(text.rstrip("\n"), max_message)]
     if isinstance(exc, BaseExceptionGroup):
         for number, inner in enumerate(exc.exceptions[:_MAX_CHAIN], 1):
             parts.append(f"  {number}. of {len(exc.exceptions)}:")
-            parts += [f"    {line}" for block in _chain(inner, snapshot) for line in block.split("\n")]
+            parts += [f"    {line}" for block in _chain(inner, snapshot, max_message) for line in block.split("\n")]
     return "\n".join(parts)
 
 
