@@ -47,7 +47,7 @@ def without_middle(text: str, limit: int) -> str:
     Examples
     --------
     >>> without_middle("ValueError: " + "x" * 1000, limit=60)
-    'ValueError: xxxx … 979 characters left out … xxxxxxxxxxxxxxx'
+    'ValueError: xxx … 983 characters left out … xxxxxxxxxxxxxx'
     """
     if len(text) <= limit:
         return text
