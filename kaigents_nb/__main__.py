@@ -8,7 +8,6 @@ import sys
 
 from kaigents_nb.cli import app, output
 from kaigents_nb.demo.command import demo
-from kaigents_nb.demo.lines import BadTable
 from kaigents_nb.errors import KaigentsError
 
 app.command()(demo)
@@ -55,7 +54,7 @@ def _run() -> int:
         app(prog_name="kaigents-nb")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
-    except (KaigentsError, BadTable, ValueError) as error:
+    except (KaigentsError, ValueError) as error:
         if "--debug" in sys.argv:
             raise
         output.say(str(error), stderr=True)

@@ -15,7 +15,6 @@
     │   ├── RunNotFound
     │   ├── RunFailed              also what ``run.result()`` raises, with the analyst's traceback
     │   ├── RunCancelled           cancelled or terminated
-    │   ├── RunWaiting             ``result()`` needs a decision that this cell can't receive
     │   └── RunTimeout             ``result(timeout=…)`` ran out; the run itself goes on
     ├── GateError              a decision
     │   ├── NoOpenGate             nothing waits, or not under that name
@@ -92,10 +91,6 @@ class RunFailed(RunError):
 
 class RunCancelled(RunError):
     """The run was cancelled or terminated."""
-
-
-class RunWaiting(RunError):
-    """The run waits for a decision that can't reach it while this cell blocks."""
 
 
 class RunTimeout(RunError):

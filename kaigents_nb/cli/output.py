@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-Row = Mapping[str, Any]
-
 
 def console(*, stderr: bool = False) -> Console:
     """Return rich's console; it is imported when something is printed, not when the program starts."""

@@ -11,6 +11,12 @@ from typing import Self
 SHOWN = 10
 """Problems listed in one message; the rest are counted."""
 
+_NO_TEXT = {
+    b"PK": "this is a spreadsheet or zip file",
+    b"\xff\xfe": "the text is UTF-16",
+    b"\xfe\xff": "the text is UTF-16",
+}
+
 
 class BadTable(ValueError):
     """A file can't be used as a table; the message names file, line and column of each problem.
@@ -35,50 +41,38 @@ class BadTable(ValueError):
         return error
 
 
-def read_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return the rows of a CSV file, each with its line as an editor counts them; blank ones are left out.
+def read_lines(file: Path) -> list[tuple[int, list[str]]]:
+    """Return the rows of a file, column names first, each with its line as an editor counts; blank ones are left out.
+
+    ``pd.read_csv`` can't say in which line a row is, and stops at the first bad line or drops it.
 
     Raises
     ------
     BadTable
         When the file can't be read, is no UTF-8 text or no well-formed CSV, or has no line at all.
     """
-    text = _text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    begins = 1
+    rows, begins = [], 1
     try:
+        data = file.read_bytes()
+        if said := next((said for sign, said in _NO_TEXT.items() if data.startswith(sign)), ""):
+            raise BadTable.at(file, [f"{said} — save it as CSV UTF-8"])
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells):
+            if any(cells := [cell.strip() for cell in row]):
                 rows.append((begins, cells))
             begins = reader.line_num + 1
-    except csv.Error as error:
-        raise BadTable.at(
-            path, [f"line {begins}: {error} — is a quotation mark open? Double it inside a cell."]
-        ) from None
-    if not rows:
-        raise BadTable.at(path, ["the file is empty — expected a line of column names and one line per row"])
-    return rows
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
     except FileNotFoundError:
-        here = sorted(p.name for p in path.parent.glob("*.csv")) if path.parent.is_dir() else []
-        known = f"CSV files in that folder: {', '.join(here)}" if here else "no CSV file in that folder"
-        raise BadTable.at(path, [f"no such file — {known}"]) from None
+        here = ", ".join(sorted(path.name for path in file.parent.glob("*.csv")))
+        known = f"CSV files in that folder: {here}" if here else "no CSV file in that folder"
+        raise BadTable.at(file, [f"no such file — {known}"]) from None
     except OSError as error:
-        raise BadTable.at(path, [f"can't be read: {error.strerror or error}"]) from error
-    if data.startswith(b"PK"):
-        raise BadTable.at(path, ["this is a spreadsheet or zip file — save it as CSV UTF-8"])
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadTable.at(path, ["the text is UTF-16 — save it as CSV UTF-8"])
-    try:
-        return data.decode("utf-8-sig")
+        raise BadTable.at(file, [f"can't be read: {error.strerror or error}"]) from error
     except UnicodeDecodeError as error:
-        before = error.object[: error.start]  # without the byte order mark, which holds no line break
-        line = 1 + before.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n")
-        byte = f"{error.object[error.start]:#04x}"
-        raise BadTable.at(path, [f"line {line}: byte {byte} is not UTF-8 — save the file as CSV UTF-8"]) from None
+        line, byte = len((error.object[: error.start] + b"?").splitlines()), error.object[error.start]
+        raise BadTable.at(file, [f"line {line}: byte {byte:#04x} is not UTF-8 — save it as CSV UTF-8"]) from None
+    except csv.Error as error:
+        problem = f"line {begins}: {error} — is a quotation mark open? Double it inside a cell."
+        raise BadTable.at(file, [problem]) from None
+    if not rows:
+        raise BadTable.at(file, ["the file is empty — expected a line of column names and one line per row"])
+    return rows

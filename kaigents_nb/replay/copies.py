@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import copyreg
 import hashlib
+import itertools
 import pickle
 import sys
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from kaigents_nb.values.brief import brief
-from kaigents_nb.values.copying import frozen_copy
+from kaigents_nb.values.copying import ATOMS, frozen_copy
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.table_copying import COPY_ON_WRITE
 
@@ -25,10 +27,10 @@ MISSING: Any = object()
 """Stands for "no earlier copy"."""
 
 _BY_EQUALITY = (int, str, bytes, bool, type(None))
-_MAX_DEPTH = 60
+_TEXTS = frozenset({str, bytes})
 _LONG = 500
-_COUNTED_ITEMS = 2_000
-_PLAIN_CLASS_BYTES = object.__basicsize__ + 2 * 8  # with room for __dict__ and __weakref__
+_PLAIN_BYTES = object.__basicsize__ + 2 * 8  # with room for __dict__ and __weakref__
+_PICKLE_PROTOCOL = 4  # that `copy` takes objects apart with
 
 
 class Copier:
@@ -38,173 +40,176 @@ class Copier:
         self.size_bytes = 0
         self.whole = True
         self.shares = False
-        """Whether the last copy holds one object in several places."""
-        self._memo: dict[int, Any] = {}
+        """Whether the last copy holds one object in several places, or may do so."""
         self._texts: dict[int, Any] = {}  # long ones that are counted
-        self._marks: dict[int, tuple[Any, bytes | None, Any]] = {}
-        """Of opaque copies, by id: the copy, the fingerprint of the original, and that itself."""
 
     def copy(self, live: Any, old: Any = MISSING, grown: int = 0) -> Any:
         """Return ``old`` itself when ``live`` is still what it was, else a new copy; what can't be copied as text.
 
         ``grown`` is the length of ``old`` where ``live`` is known to be that list with more items.
         """
-        self.whole, self.shares = True, False
-        self._memo.clear()
-        try:
-            if grown:
-                new = old + [self._renew(item, MISSING, 1) for item in live[grown:]]
-                self.size_bytes += sys.getsizeof(new)
-                return new
-            return self._renew(live, old, 0)
-        except Exception:  # noqa: BLE001 - a value whose own code misbehaves, or that is too deep
-            return self._leaf(live, old)
-        finally:
-            self._memo.clear()
+        comparison = _Comparison()
+        if not grown and old is not MISSING and comparison.is_same(live, old):
+            self.whole, self.shares = comparison.whole, comparison.shares
+            return old
+        memo = comparison.unchanged
+        kept = len(memo)
+        new, whole, shares = frozen_copy(live[grown:] if grown else live, memo)
+        if grown:
+            if type(new) is not list:
+                return self.copy(live, old)
+            new = old + new
+            self.size_bytes += sys.getsizeof(new)
+        self.whole, self.shares = whole and comparison.whole, shares or comparison.shares
+        memo.pop(id(memo), None)  # what copying came by and has kept alive
+        self._count(itertools.islice(memo.items(), kept, None))
+        self._count_texts((new,))
+        return new
 
     def forget(self) -> None:
         """Let go of the originals."""
-        self._marks.clear()
         self._texts.clear()
 
-    def _renew(self, live: Any, old: Any, depth: int) -> Any:
-        if live is old:
-            return old
+    def _count(self, made: Iterable[tuple[int, Any]]) -> None:
+        for key, copy in made:
+            try:
+                if key != id(copy):
+                    self.size_bytes += _size(copy)
+                if isinstance(copy, dict):
+                    self._count_texts(copy)
+                    self._count_texts(copy.values())
+                elif isinstance(copy, (list, tuple, set, frozenset, deque)):
+                    self._count_texts(copy)
+            except Exception:  # noqa: BLE001 - a class whose own code can't say
+                self.size_bytes += object.__basicsize__
+
+    def _count_texts(self, items: Iterable[Any]) -> None:
+        if _TEXTS.isdisjoint(map(type, items)):
+            return
+        for item in items:
+            if type(item) in _TEXTS and len(item) > _LONG and id(item) not in self._texts:
+                self._texts[id(item)] = item
+                self.size_bytes += len(item)
+
+
+class _Comparison:
+    """One look at a value beside its last copy. In ``unchanged`` it notes, by id, the parts whose copies still hold."""
+
+    def __init__(self) -> None:
+        self.unchanged: dict[int, Any] = {}
+        self.whole = True
+        self.shares = False
+        self._compared: dict[int, Any] = {}
+        """By id, what a part is beside, while that is looked at and when it was the same; ``MISSING`` if changed."""
+        self._held: list[Any] = []  # what was made for the comparison: ids are good only as long as the object lives
+        self._holds_itself = False
+        self._plain: dict[type, bool] = {}
+
+    def is_same(self, live: Any, old: Any) -> bool:
+        """Tell whether a value is still what it was."""
+        try:
+            same = self._same(live, old)
+        except Exception:  # noqa: BLE001 - a value whose own code misbehaves, or that is too deep
+            same, self._holds_itself = False, True
+        if not same and self._holds_itself:
+            self.unchanged.clear()  # those parts may hold one that changed
+        return same
+
+    def _same(self, live: Any, old: Any) -> bool:
         cls = type(live)
-        if cls in _BY_EQUALITY:
-            if type(old) is cls and old == live:
-                return old
-            if (cls is str or cls is bytes) and len(live) > _LONG and id(live) not in self._texts:
-                self._texts[id(live)] = live
-                self.size_bytes += len(live)
-            return live
-        if cls is float:
-            # By text, so that nan is nan and -0.0 is not 0.0.
-            return old if type(old) is float and repr(old) == repr(live) else live
-        renewer = _RENEWERS.get(cls)
-        if renewer is None:
-            if _is_plain_object(live, cls):
-                return self._object(live, old, depth)
-            return self._leaf(live, old)
-        if depth > _MAX_DEPTH:
-            raise RecursionError
-        known = self._memo.get(id(live), MISSING)
-        if known is not MISSING:
+        if live is old:
+            if cls is tuple:
+                self.unchanged[id(live)] = live
+                if not self.shares and tuple in map(type, live):
+                    self.shares = True  # perhaps: it is not looked into
+            return True
+        if type(old) is not cls:
+            return type(old) is str and self._is_text_of(live, old)
+        compare = _COMPARERS.get(cls)
+        if compare is None:
+            if cls in _BY_EQUALITY:
+                return bool(old == live)
+            if cls is float:
+                return repr(old) == repr(live)  # so that nan is nan and -0.0 is not 0.0
+            if cls in ATOMS:
+                return short(old) == short(live)  # the text says all: the same time, the same path
+            compare = self._comparer_of(live, cls)
+        key = id(live)
+        known = self._compared.get(key, self)
+        if known is not self:
             self.shares = True
-            return known
-        new = renewer(self, live, old if type(old) is cls else MISSING, depth + 1)
-        self._memo[id(live)] = new
-        if new is not old and new is not live:
-            self.size_bytes += sys.getsizeof(new)
-        return new
+            self._holds_itself = self._holds_itself or (known is not MISSING and key not in self.unchanged)
+            return known is old
+        self._compared[key] = old
+        if compare(self, live, old):
+            self.unchanged[key] = old
+            return True
+        self._compared[key] = MISSING
+        return False
 
-    def _list(self, live: Any, old: Any, depth: int) -> Any:
-        count = 0 if old is MISSING else len(old)
-        new: list[Any] = []
-        self._memo[id(live)] = new  # for a list that holds itself
-        renew = self._renew
-        same = old is not MISSING and count == len(live)
-        for number, item in enumerate(live):
-            before = old[number] if number < count else MISSING
-            after = item if item is before else renew(item, before, depth)
-            if after is not before:
+    def _comparer_of(self, live: Any, cls: type) -> Any:
+        if isinstance(live, (pd.DataFrame, pd.Series, np.ndarray)):
+            return _Comparison._table
+        plain = self._plain.get(cls)
+        if plain is None:
+            plain = self._plain[cls] = _is_plain(cls)
+        return _Comparison._plain_object if plain else _Comparison._object
+
+    def _is_text_of(self, live: Any, old: str) -> bool:
+        """Whether a text stands for something that can't be copied."""
+        if brief(live) != old or type(frozen_copy(live).value) is not str:
+            return False
+        self.whole = False
+        return True
+
+    def _items(self, live: Any, old: Any) -> bool:
+        same = len(live) == len(old)
+        # All are looked at, also behind one that changed: what did not change is not copied again.
+        for item, before in zip(live, old, strict=False):
+            if (item is not before or type(item) is tuple) and not self._same(item, before):
                 same = False
-            new.append(after)
-        return old if same else new
+        return same
 
-    def _deque(self, live: Any, old: Any, depth: int) -> Any:
-        new = self._list(list(live), MISSING if old is MISSING else list(old), depth)
-        kept = old is not MISSING and old.maxlen == live.maxlen and len(old) == len(new)
-        if kept and all(a is b for a, b in zip(old, new, strict=True)):
-            return old
-        return deque(new, live.maxlen)
-
-    def _tuple(self, live: Any, old: Any, depth: int) -> Any:
-        items = self._list(live, MISSING if old is MISSING else list(old), depth)
-        if old is not MISSING and len(old) == len(items) and all(a is b for a, b in zip(old, items, strict=True)):
-            return old
-        return live if all(a is b for a, b in zip(live, items, strict=True)) else tuple(items)
-
-    def _dict(self, live: Any, old: Any, depth: int) -> Any:
-        new: dict[Any, Any] = {}
-        self._memo[id(live)] = new
-        same = old is not MISSING and len(old) == len(live)
-        # In step with the old one as long as the keys agree; from there on by position, without asking keys to compare.
-        pairs = iter(old.items()) if old is not MISSING else iter(())
-        for key, item in live.items():
-            old_key, before = next(pairs, (MISSING, MISSING))
-            new_key = key if key is old_key else self._renew(key, old_key, depth)
-            after = item if item is before else self._renew(item, before, depth)
-            if after is not before or new_key is not old_key:
+    def _dict(self, live: Any, old: Any) -> bool:
+        same = len(live) == len(old)
+        # By position, without asking keys to compare.
+        for (key, item), (old_key, before) in zip(live.items(), old.items(), strict=False):
+            if key is not old_key and not self._same(key, old_key):
                 same = False
-            new[new_key] = after
-        return old if same else new
+            if (item is not before or type(item) is tuple) and not self._same(item, before):
+                same = False
+        return same
 
-    def _set(self, live: Any, old: Any, depth: int) -> Any:
-        # Items are hashable, so nearly always plain; a set is told apart by the texts of its items.
-        if old is not MISSING and len(old) == len(live) and _texts(old) == _texts(live):
-            return old
-        return type(live)([self._renew(item, MISSING, depth) for item in live])
+    def _set(self, live: Any, old: Any) -> bool:
+        return len(live) == len(old) and _texts(live) == _texts(old)
 
-    def _bytearray(self, live: Any, old: Any, depth: int) -> Any:
-        return old if old is not MISSING and bytes(old) == bytes(live) else bytearray(live)
+    def _plain_object(self, live: Any, old: Any) -> bool:
+        return self._dict(object.__getattribute__(live, "__dict__"), object.__getattribute__(old, "__dict__"))
 
-    def _object(self, live: Any, old: Any, depth: int) -> Any:
-        """An instance of a class written in Python: unchanged when its attributes are."""
-        known = self._memo.get(id(live), MISSING)
-        if known is not MISSING:
-            self.shares = True
-            return known
-        if type(old) is type(live):
-            names = copyreg._slotnames(type(live))  # type: ignore[attr-defined]
-            before = [_attributes(old), *(_slot(old, name) for name in names)]
-            self._memo[id(live)] = old
-            after = [_attributes(live), *(_slot(live, name) for name in names)]
-            marks = self.whole, self.size_bytes
-            if all(self._renew(new, prior, depth + 1) is prior for new, prior in zip(after, before, strict=True)):
-                return old
-            self.whole, self.size_bytes = marks
-        new = self._memo[id(live)] = self._leaf(live, MISSING)
-        return new
+    def _object(self, live: Any, old: Any) -> bool:
+        """Anything else is what ``copy`` and ``pickle`` take it apart into; where they can't, its text."""
+        mine, its = _parts(live), _parts(old)
+        if mine is None or its is None:
+            return mine is its and short(live) == short(old)
+        self._held += mine, its
+        return self._items(mine, its)
 
-    def _leaf(self, live: Any, old: Any) -> Any:
-        """Anything else: copied whole, compared by what pickle sees or, for tables, by their data."""
-        table = isinstance(live, (pd.DataFrame, pd.Series, np.ndarray))
-        same = self._same_table if table else self._same_opaque
-        if old is not MISSING and type(old) is type(live) and same(live, old):
-            return old
-        new, copied = frozen_copy(live)
-        if not copied:
-            self.whole = False
-            return old if type(old) is str and old == new else new
-        if new is live:
-            # It can't change, so its text says all: the same time, the same path.
-            return old if type(old) is type(live) and short(old) == short(live) else live
-        self.size_bytes += _size(new)
-        if not table and not _is_plain_object(live, type(live)):
-            self._marks[id(new)] = (new, _mark(live), live)
-        return new
-
-    def _same_opaque(self, live: Any, old: Any) -> bool:
-        _, mark, original = self._marks.get(id(old), (old, None, None))
-        return mark == _mark(live) if mark is not None else original is live
-
-    def _same_table(self, live: Any, old: Any) -> bool:
+    def _table(self, live: Any, old: Any) -> bool:
         try:
             if isinstance(live, np.ndarray):
-                return _same_array(live, old) if live.dtype != object else self._same_cells(live, old)
-            if COPY_ON_WRITE and _same_buffers(live, old) and not _has_objects(live):
+                return _same_array(live, old) if live.dtype != object else self._cells(live, old)
+            if COPY_ON_WRITE and _same_buffers(live, old):
                 return True
             if isinstance(live, pd.Series):
                 live, old = live.to_frame(), old.to_frame()
             if not (live.columns.identical(old.columns) and live.index.identical(old.index)):
                 return False
-            if list(live.dtypes) != list(old.dtypes) or self._renew(live.attrs, old.attrs, 1) is not old.attrs:
+            if list(live.dtypes) != list(old.dtypes) or not self._same(live.attrs, old.attrs):
                 return False
             for number in range(len(live.columns)):
                 mine, its = live.iloc[:, number], old.iloc[:, number]
                 same = (
-                    self._same_cells(mine.to_numpy(), its.to_numpy())
+                    self._cells(mine.to_numpy(), its.to_numpy())
                     if mine.array.dtype.name == "object"
                     else mine.equals(its)
                 )
@@ -214,15 +219,13 @@ class Copier:
             return False
         return True
 
-    def _same_cells(self, live: Any, old: Any) -> bool:
-        return live.shape == old.shape and all(
-            self._renew(a, b, 1) is b for a, b in zip(live.ravel(), old.ravel(), strict=True)
-        )
+    def _cells(self, live: Any, old: Any) -> bool:
+        return live.shape == old.shape and self._items(live.ravel(), old.ravel())
 
 
 def same(a: Any, b: Any) -> bool:
     """Tell whether two copies hold the same, without calling any ``==`` of an analyst's class."""
-    if Copier().copy(a, b) is b:
+    if _Comparison().is_same(a, b):
         return True
     try:
         # Two runs have classes of their own, though the cell is the same: what would be saved of them is compared.
@@ -245,38 +248,40 @@ def _texts(items: Any) -> list[str]:
     return sorted(f"{type(item).__name__} {brief(item, 10_000)}" for item in items)
 
 
-def _is_plain_object(value: Any, cls: type) -> bool:
-    """Whether an object's class is written in Python, so that its attributes are all there is to it."""
-    if not cls.__flags__ & (1 << 9) or cls.__module__.partition(".")[0] in ("pandas", "numpy", "asyncio"):
-        return False
-    slots = copyreg._slotnames(cls)  # type: ignore[attr-defined]
+def _is_plain(cls: type) -> bool:
+    """Whether the attributes of an object are all that ``_parts`` would say of it, so that it need not be asked."""
     return (
-        cls.__basicsize__ <= _PLAIN_CLASS_BYTES + 8 * len(slots)
+        all(getattr(cls, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__", "__getstate__"))
+        and cls not in copyreg.dispatch_table
+        and cls.__dictoffset__ != 0
+        and cls.__basicsize__ <= _PLAIN_BYTES
         and cls.__itemsize__ == 0
-        and all(base is object or base.__flags__ & (1 << 9) for base in cls.__mro__)
-        and (bool(slots) or _attributes(value) is not None)
+        and not any(vars(base).get("__slots__") for base in cls.__mro__)
     )
 
 
-def _attributes(value: Any) -> Any:
+def _parts(value: Any) -> list[Any] | None:
+    """Return what ``copy`` and ``pickle`` would take an object apart into; None where they can't."""
     try:
-        return object.__getattribute__(value, "__dict__")
-    except AttributeError:
+        reduce = copyreg.dispatch_table.get(type(value))
+        made = reduce(value) if reduce is not None else value.__reduce_ex__(_PICKLE_PROTOCOL)
+        if isinstance(made, str):  # the name of something global
+            return [made]
+        make, args, state, items, pairs = (*made, None, None, None)[:5]
+        if isinstance(value, (set, frozenset)):
+            args = _texts(value)  # a copy has an order of its own
+        if type(state) is dict and not state:
+            state = None  # an exception has no attributes until somebody asks for them
+        return [make, args, state, [*(items or ())], [*itertools.chain.from_iterable(pairs or ())]]
+    except Exception:  # noqa: BLE001 - clients, coroutines, locks
         return None
-
-
-def _slot(value: Any, name: str) -> Any:
-    try:
-        return object.__getattribute__(value, name)
-    except AttributeError:
-        return MISSING
 
 
 def _mark(value: Any) -> bytes | None:
     """Return a fingerprint of an object that is opaque to us; None where there is none."""
     try:
         return hashlib.blake2b(pickle.dumps(value, 5), digest_size=16).digest()
-    except Exception:  # noqa: BLE001 - clients, coroutines, locks: told apart by identity only
+    except Exception:  # noqa: BLE001 - clients, coroutines, locks: told apart by their text
         return None
 
 
@@ -291,11 +296,15 @@ def _same_array(live: Any, old: Any) -> bool:
 
 
 def _same_buffers(live: Any, old: Any) -> bool:
-    """Whether two tables still share all their memory: under copy-on-write neither was written to."""
+    """Whether two tables still share all their memory: under copy-on-write neither was written to.
+
+    pandas keeps the columns of one dtype together in a block and has no public way to see those. A block of objects
+    says nothing: the objects may have changed.
+    """
     mine, its = live._mgr.blocks, old._mgr.blocks
     return (
         len(mine) == len(its)
-        and all(_buffers(a.values) == _buffers(b.values) for a, b in zip(mine, its, strict=True))
+        and all(a.dtype != object and _buffers(a.values) == _buffers(b.values) for a, b in zip(mine, its, strict=True))
         and all(np.array_equal(a.mgr_locs.as_array, b.mgr_locs.as_array) for a, b in zip(mine, its, strict=True))
         and all(a.identical(b) for a, b in zip(live.axes, old.axes, strict=True))
         and getattr(live, "name", None) == getattr(old, "name", None)
@@ -312,39 +321,19 @@ def _buffers(values: Any) -> tuple[Any, ...]:
     return (*found, values.dtype) if found else (id(values),)
 
 
-def _has_objects(table: Any) -> bool:
-    return any(block.dtype == object for block in table._mgr.blocks)
+def _size(copy: Any) -> int:
+    """Return roughly how much memory a copy takes, without what it holds."""
+    if isinstance(copy, np.ndarray):
+        return int(copy.nbytes)
+    if isinstance(copy, (pd.DataFrame, pd.Series)):
+        return int(np.sum(copy.memory_usage(deep=False)))
+    return sys.getsizeof(copy, 64)
 
 
-def _size(value: Any) -> int:
-    """Return roughly how much memory a copy takes."""
-    if isinstance(value, np.ndarray):
-        return int(value.nbytes)
-    if isinstance(value, (pd.DataFrame, pd.Series)):
-        used: Any = value.memory_usage(deep=False)
-        return int(used if isinstance(value, pd.Series) else used.sum())
-    total, stack, seen = 0, [value], 0
-    while stack and seen < _COUNTED_ITEMS:
-        item = stack.pop()
-        seen += 1
-        total += sys.getsizeof(item, 64)
-        if isinstance(item, (np.ndarray, pd.DataFrame, pd.Series)):
-            total += _size(item)
-        elif type(item) in (list, tuple, set, frozenset):
-            stack += item
-        elif type(item) is dict:
-            stack += [*item, *item.values()]
-        elif (held := _attributes(item)) is not None and not isinstance(item, type):
-            stack += held.values()
-    return total if not stack else total * (seen + len(stack)) // seen
-
-
-_RENEWERS: dict[type, Any] = {
-    list: Copier._list,
-    dict: Copier._dict,
-    tuple: Copier._tuple,
-    set: Copier._set,
-    frozenset: Copier._set,
-    deque: Copier._deque,
-    bytearray: Copier._bytearray,
+_COMPARERS: dict[type, Any] = {
+    list: _Comparison._items,
+    tuple: _Comparison._items,
+    dict: _Comparison._dict,
+    set: _Comparison._set,
+    frozenset: _Comparison._set,
 }

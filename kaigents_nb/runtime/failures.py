@@ -20,7 +20,7 @@ from temporalio.exceptions import TimeoutError as TemporalTimeout
 from kaigents_nb import errors
 from kaigents_nb.authoring.options import Retry
 from kaigents_nb.errors import ConversionError, Fatal, ForbiddenInStep, KaigentsError, StepFailed
-from kaigents_nb.values.brief import brief
+from kaigents_nb.values.brief import brief, without_middle
 from kaigents_nb.values.class_names import type_name
 from kaigents_nb.values.encoded import TypeResolver
 
@@ -34,7 +34,7 @@ _BUGS: tuple[type[BaseException], ...] = (
 _REFUSALS = frozenset({400, 401, 403, 404, 422})
 """HTTP answers that stay the same however often one asks."""
 
-_TRACEBACK_LIMIT = 2_500
+TRACEBACK_LIMIT = 2_500
 """The server keeps 4 KiB of a pending step's last failure."""
 _TEXT_LIMIT = 1_000
 _ITEMS_LIMIT = 20
@@ -109,12 +109,11 @@ def retry_after(error: BaseException) -> timedelta | None:
 
 
 def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
-    """Return text that the server takes: no lone surrogates, bounded, its end kept."""
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= limit else "…" + text[-limit:]
+    """Return text that the server takes: no lone surrogates, bounded, its beginning and end kept."""
+    return without_middle(text.encode("utf-8", "replace").decode(), limit)
 
 
-def to_failure(error: BaseException, traceback: str, kind: str, limit: int = _TRACEBACK_LIMIT) -> ApplicationError:
+def to_failure(error: BaseException, traceback: str, kind: str, limit: int = TRACEBACK_LIMIT) -> ApplicationError:
     """Return the wire form of an analyst's exception."""
     cls = type(error)
     try:
@@ -230,13 +229,10 @@ def _exception_class(module: str, qualname: str, resolve: TypeResolver) -> type[
 
 
 def _argument(item: object) -> object:
-    """Return an exception's argument as it travels: a text keeps its lines, and a long one its beginning."""
+    """Return an exception's argument as it travels: a text keeps its lines, and a long one its beginning and end."""
     if _plain(item):
         return item
-    if isinstance(item, str):
-        text = item.encode("utf-8", "replace").decode()
-        return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
-    return brief(item)
+    return clean(item) if isinstance(item, str) else brief(item)
 
 
 def _plain(item: object) -> bool:

@@ -49,8 +49,6 @@ META_NOTICE = "kaigents-notice"
 """Payload metadata of a step's result: a warning for the card."""
 
 # Failure types, as the server stores them.
-BUG = "kaigents.bug"
-"""First detail of a failure that parks the run; any other failure is raised in the agent."""
 ALREADY_DECIDED = "AlreadyDecided"
 NO_OPEN_GATE = "NoOpenGate"
 NO_DECISION = "NoDecision"

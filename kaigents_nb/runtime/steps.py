@@ -23,7 +23,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, held
-from kaigents_nb.runtime.failures import PARK, classify, to_failure
+from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
@@ -50,7 +50,6 @@ class Attempt:
     tracked: int = 0
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
-    changed: bool = False
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -61,7 +60,6 @@ class Attempt:
         }
         if tracked is not None:
             self.tracked = tracked
-        self.changed = True
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
@@ -171,7 +169,7 @@ class StepRunner:
                 self._steps[call.code, call.step] = loaded
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
-            raise to_failure(error, analyst_traceback(error, code.snapshot), PARK) from None
+            raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -193,7 +191,9 @@ class StepRunner:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             failure = to_failure(
-                error, analyst_traceback(error, code.snapshot), classify(error, loaded.step.options.retry)
+                error,
+                analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT),
+                classify(error, loaded.step.options.retry),
             )
             activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
             if attempt.output.text and isinstance(failure.details[0], dict):

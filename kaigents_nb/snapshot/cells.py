@@ -24,7 +24,6 @@ _OWN_WARNINGS: tuple[str, None, type[Warning], re.Pattern[str], int] = (
 
 PARSE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _SCOPES = (*DEFINITIONS, ast.Lambda)
 _MUTATORS = frozenset(
@@ -304,6 +303,15 @@ def first_line(node: ast.stmt) -> int:
     """Return the first line of a statement, its decorators included."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def dotted(node: ast.expr | None) -> list[str]:
+    """Return the parts of a name or dotted name, ``["np", "random"]``; none for any other expression."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
 
 
 def segment(text: str, node: ast.stmt) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from kaigents_nb.snapshot.cells import parse_once
+from kaigents_nb.snapshot.cells import dotted, parse_once
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.problems import refuse
 
@@ -161,19 +161,12 @@ class _Body:
                     yield argument.lineno, self._unordered(argument)
 
     def _dotted(self, node: ast.expr) -> str:
-        parts: list[str] = []
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name):
-            return ""
-        if node.id in self._imported:
-            base = self._imported[node.id]
-        elif node.id in self._hidden or parts:
+        first, *attributes = dotted(node) or [""]
+        if first in self._imported:
+            first = self._imported[first]
+        elif first in self._hidden or attributes:
             return ""  # something of the agent's own
-        else:
-            base = node.id
-        return ".".join([base, *reversed(parts)])
+        return ".".join([first, *attributes])
 
     def _is_set(self, node: ast.expr) -> bool:
         match node:

@@ -56,7 +56,6 @@ class LoadedCode:
 
     def __init__(self, snapshot: Snapshot, *, for_agent: bool, unwrap: Unwrap | None) -> None:
         self.snapshot = snapshot
-        self._for_agent = for_agent
         self._unwrap = unwrap
         self._lock = threading.RLock()
         self._definitions: dict[str, list[Definition]] = {}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import CodeType
 
-from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly, parse_once
+from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly, dotted, parse_once
 
 _MODULE_NAMES = frozenset(
     {"__name__", "__builtins__", "__doc__", "__package__", "__loader__", "__spec__", "__debug__", "__annotations__"}
@@ -86,7 +86,7 @@ def needs_of(text: str, flags: int = 0) -> Needs:
         modules=frozenset(
             m for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for m in _imported(node)
         ),
-        chains=frozenset(c for node in nodes if isinstance(node, ast.Attribute) and (c := _chain(node))),
+        chains=frozenset(c for node in nodes if isinstance(node, ast.Attribute) and (c := ".".join(dotted(node)))),
     )
 
 
@@ -161,12 +161,3 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
     elif node.module and not node.level:
         yield node.module
         yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
-
-
-def _chain(node: ast.Attribute) -> str:
-    parts: list[str] = []
-    base: ast.expr = node
-    while isinstance(base, ast.Attribute):
-        parts.append(base.attr)
-        base = base.value
-    return ".".join([base.id, *reversed(parts)]) if isinstance(base, ast.Name) else ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, first_line
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, dotted, first_line
 from kaigents_nb.snapshot.live import follow, function_in, functions_held
 
 _METHODS = (BuiltinMethodType, MethodType)
@@ -149,11 +149,7 @@ def assigned_alone(statement: Statement, name: str) -> ast.expr | None:
 
 def resolve(expression: ast.expr | None, namespace: Mapping[str, Any]) -> object:
     """Return what a name or dotted name stands for now; None for any other expression."""
-    attributes: list[str] = []
-    while isinstance(expression, ast.Attribute):
-        attributes.append(expression.attr)
-        expression = expression.value
-    if not isinstance(expression, ast.Name):
+    if not (parts := dotted(expression)):
         return None
-    name = expression.id
-    return follow(namespace[name] if name in namespace else vars(builtins).get(name), attributes[::-1])
+    name, *attributes = parts
+    return follow(namespace[name] if name in namespace else vars(builtins).get(name), attributes)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.values.brief import without_middle
 
 LIMIT_CHARS = 16_000
 """Longest traceback; from a longer one the middle is left out."""
 _MAX_FRAMES = 40
-_MAX_MESSAGE = 4_000
+_MAX_MESSAGE = 3_900
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _HIDDEN = (str(_PACKAGE), str(Path(asyncio.__file__).parent))
@@ -30,7 +31,7 @@ _ROOTS = tuple(
 )
 
 
-def analyst_traceback(exc: BaseException, snapshot: Snapshot) -> str:
+def analyst_traceback(exc: BaseException, snapshot: Snapshot, limit: int = LIMIT_CHARS) -> str:
     """Return a traceback with the frames of the analyst's code, and those of libraries that it called.
 
     Causes, contexts, notes and exception groups are kept; deep recursion is folded, and the text is bounded.
@@ -41,21 +42,17 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot) -> str:
         The exception.
     snapshot
         The code of the run, whose lines are shown as lines of cells.
+    limit
+        So many characters at the most. Those of one exception have its type and the beginning of its message.
     """
     whole = traceback.TracebackException.from_exception(exc, compact=True)
     linked = [whole]
     for one in linked:  # which grows meanwhile
         one.stack = _Frames(one.stack, snapshot)
         linked += filter(None, (one.__cause__, one.__context__, *(one.exceptions or ())))
-    text = "".join(_cut(part, _MAX_MESSAGE) for part in whole.format())
-    return _cut(text.encode("utf-8", "backslashreplace").decode(), LIMIT_CHARS).rstrip()
-
-
-def _cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    half = limit // 2 - 50
-    return f"{text[:half]}\n  … {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+    max_message = min(_MAX_MESSAGE, limit // 2 - 100)
+    text = "".join(without_middle(part, max_message) for part in whole.format())
+    return without_middle(text.encode("utf-8", "backslashreplace").decode().rstrip(), limit)
 
 
 class _Frames(traceback.StackSummary):

@@ -41,6 +41,23 @@ def brief(value: object, limit: int = 200) -> str:
     return _clean(_text(value, limit, _DEPTH), limit)
 
 
+def without_middle(text: str, limit: int) -> str:
+    """Return text of at most ``limit`` characters: of a longer one both ends, and how much is missing between.
+
+    Examples
+    --------
+    >>> without_middle("ValueError: " + "x" * 1000, limit=60)
+    'ValueError: xxx … 983 characters left out … xxxxxxxxxxxxxx'
+    """
+    if len(text) <= limit:
+        return text
+    space = "\n" if "\n" in text else " "
+    kept = limit - len(f"{space}… {len(text):,} characters left out …{space}")
+    tail = kept // 2
+    head = kept - tail
+    return f"{text[:head]}{space}… {len(text) - kept:,} characters left out …{space}{text[-tail:]}"
+
+
 def summary(encoded: Encoded) -> str:
     """Return a short text for a payload, without decoding a big one."""
     described = encoded.meta.get("summary")

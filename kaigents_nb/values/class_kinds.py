@@ -29,7 +29,7 @@ from kaigents_nb.values.class_names import (
 )
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside
-from kaigents_nb.values.standard_kinds import write_items, write_sequence, write_set
+from kaigents_nb.values.standard_kinds import write_each, write_items, write_set
 
 _MISSING = object()
 _ARGUMENTS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
@@ -259,7 +259,7 @@ def _write_subclass(value: Any, w: Writing) -> dict[str, Any]:
     if base is dict:
         content = write_items(dict.items(value), w)
     elif base in (list, tuple):
-        content = write_sequence(base.__iter__(value), w)
+        content = write_each(base.__iter__(value), w.json)
     elif base in (set, frozenset):
         content = write_set(base.__iter__(value), w)
     else:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from kaigents_nb.values.kinds import Reading, Writing
 from kaigents_nb.values.numpy_kinds import dtype_text, read_dtype
 from kaigents_nb.values.refusals import Refused
+from kaigents_nb.values.standard_kinds import write_each
 
 Spec = dict[str, Any]
 
@@ -155,19 +156,8 @@ def _write_object(values: Any, out: list[pa.Array], w: Writing) -> Spec:
     if kinds <= {dt.date, type(None)}:
         out.append(pa.array(cells, pa.date32()))
         return {"k": "date"}
-    out.append(pa.array(_texts(cells, w), pa.large_string()))
+    out.append(pa.array(write_each(cells, w.text), pa.large_string()))
     return {"k": "cells"}
-
-
-def _texts(cells: list[Any], w: Writing) -> list[str]:
-    texts = []
-    for number, cell in enumerate(cells):
-        try:
-            texts.append(w.text(cell))
-        except Refused as refusal:
-            refusal.path.append(f"[{number}]")
-            raise
-    return texts
 
 
 def _read_object(spec: Spec, array: pa.Array, r: Reading) -> Any:

@@ -1,4 +1,4 @@
-"""Copies for a recorder: what a value was, however it changes later."""
+"""The one way to copy a value: what it was, however it changes later."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pathlib
 import types
 import uuid
 import zoneinfo
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 from kaigents_nb.values.brief import brief
 from kaigents_nb.values.kinds import lazy
 
-_ATOMS = frozenset(
+ATOMS = frozenset(
     {
         type(None), bool, int, float, complex, str, bytes, range, slice, type(...), object,
         dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, zoneinfo.ZoneInfo,
@@ -30,49 +31,131 @@ _ATOMS = frozenset(
 """Classes whose instances can't change, or that are code."""
 
 
+class Copied(NamedTuple):
+    """A copy, and what is to be known of it."""
+
+    value: Any
+    whole: bool
+    """Whether nothing in it is a short text in place of something that can't be copied, such as a client."""
+    shares: bool
+    """Whether it holds one object in several places."""
+
+
+def frozen_copy(value: object, memo: dict[int, Any] | None = None) -> Copied:
+    """Return a copy that changing the original later doesn't change; sharing and cycles inside it are kept.
+
+    What can't change is given back as it is. In place of an object that can't be copied stands a short text.
+
+    Parameters
+    ----------
+    memo
+        By id, parts of the value that are not copied and what is taken instead; gets what is copied.
+
+    Examples
+    --------
+    >>> frozen_copy([1, [2]]).value
+    [1, [2]]
+    """
+    walk = _Walk({} if memo is None else memo)
+    try:
+        copied = walk.copy(value)
+    except Exception:  # noqa: BLE001 - too deep, or a container whose own code raises
+        return Copied(brief(value), False, False)
+    return Copied(copied, walk.whole, walk.shares)
+
+
 class _CannotCopy(Exception):
     pass
 
 
-def frozen_copy(value: object) -> tuple[object, bool]:
-    """Return ``(copy, True)``, or ``(short text, False)`` for what can't be copied, such as a client.
+class _Walk:
+    def __init__(self, memo: dict[int, Any]) -> None:
+        self.memo = memo
+        self.whole = True
+        self.shares = False
+        self._given = set(memo)
 
-    Changing the original later doesn't change the copy; sharing and cycles inside it are kept. What can't
-    change is given back as it is.
-
-    Examples
-    --------
-    >>> frozen_copy([1, [2]])
-    ([1, [2]], True)
-    """
-    if type(value) in _ATOMS:
-        return value, True
-    try:
-        return _copy(value, {}), True
-    except Exception:  # noqa: BLE001 - whatever a value's own code raises: it can't be copied
-        return brief(value), False
-
-
-def _copy(value: Any, memo: dict[int, Any]) -> Any:
-    cls = type(value)
-    if cls in _ATOMS:
-        return value
-    known = memo.get(id(value), memo)
-    if known is not memo:
-        return known
-    copier = _COPIERS.get(cls) or _copier_of(value, cls)
-    copied = copier(value, memo)
-    if copied is not value:
-        memo[id(value)] = copied
+    def copy(self, value: Any) -> Any:
+        cls = type(value)
+        if cls in ATOMS:
+            return value
+        key = id(value)
+        known = self.memo.get(key, self)
+        if known is not self:
+            if key in self._given:
+                self._given.remove(key)  # taken for the first time
+            else:
+                self.shares = True
+            return known
+        copier = _COPIERS.get(cls)
+        if copier is not None:
+            return copier(self, value)
+        try:
+            copied = self.memo[key] = _copier_of(value, cls)(value, self.memo)
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever a value's own code raises: it can't be copied
+            self.whole = False
+            return brief(value)
         # Ids are good only as long as the object lives; a computed one could make room for another.
-        memo.setdefault(id(memo), []).append(value)
-    return copied
+        self.memo.setdefault(id(self.memo), []).append(value)
+        return copied
+
+    def _items(self, items: Collection[Any]) -> Collection[Any]:
+        if ATOMS.issuperset(map(type, items)):
+            return items
+        return [item if type(item) in ATOMS else self.copy(item) for item in items]
+
+    def _list(self, value: list[Any]) -> list[Any]:
+        out: list[Any] = []
+        self.memo[id(value)] = out
+        out += self._items(value)
+        return out
+
+    def _dict(self, value: dict[Any, Any]) -> dict[Any, Any]:
+        out: dict[Any, Any] = {}
+        self.memo[id(value)] = out
+        for key, item in value.items():
+            out[key if type(key) in ATOMS else self.copy(key)] = item if type(item) in ATOMS else self.copy(item)
+        return out
+
+    def _tuple(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        items = self._items(value)
+        # One that holds itself through a list was copied on the way down.
+        known: tuple[Any, ...] | None = self.memo.get(id(value))
+        if known is not None:
+            return known
+        changed = any(new is not old for new, old in zip(items, value, strict=True))
+        out = self.memo[id(value)] = tuple(items) if changed else value
+        return out
+
+    def _set(self, value: set[Any]) -> set[Any]:
+        out = self.memo[id(value)] = set(self._items(value))
+        return out
+
+    def _frozenset(self, value: frozenset[Any]) -> frozenset[Any]:
+        before = list(value)
+        items = self._items(before)
+        changed = any(new is not old for new, old in zip(items, before, strict=True))
+        out = self.memo[id(value)] = frozenset(items) if changed else value
+        return out
+
+    def _deque(self, value: collections.deque[Any]) -> collections.deque[Any]:
+        out: collections.deque[Any] = collections.deque(maxlen=value.maxlen)
+        self.memo[id(value)] = out
+        out.extend(self._items(value))
+        return out
+
+    def _bytearray(self, value: bytearray) -> bytearray:
+        out = self.memo[id(value)] = bytearray(value)
+        return out
 
 
-def _copier_of(value: Any, cls: type) -> Any:
+def _copier_of(value: Any, cls: type) -> Callable[[Any, dict[int, Any]], Any]:
     library = cls.__module__.partition(".")[0]
     if library in ("pandas", "numpy"):
-        return lazy("table_copying").table_copier(cls) or copy.deepcopy
+        copier: Callable[[Any, dict[int, Any]], Any] | None = lazy("table_copying").table_copier(cls)
+        return copier or copy.deepcopy
     if library in ("matplotlib", "asyncio", "_asyncio") or isinstance(value, types.ModuleType):
         raise _CannotCopy
     if isinstance(value, (enum.Enum, type)) or "__wrapped__" in getattr(value, "__dict__", ()):
@@ -84,52 +167,12 @@ def _same(value: Any, memo: dict[int, Any]) -> Any:
     return value
 
 
-def _list(value: list[Any], memo: dict[int, Any]) -> list[Any]:
-    out: list[Any] = []
-    memo[id(value)] = out
-    out.extend([item if type(item) in _ATOMS else _copy(item, memo) for item in value])
-    return out
-
-
-def _dict(value: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
-    out: dict[Any, Any] = {}
-    memo[id(value)] = out
-    for key, item in value.items():
-        out[key if type(key) in _ATOMS else _copy(key, memo)] = item if type(item) in _ATOMS else _copy(item, memo)
-    return out
-
-
-def _tuple(value: tuple[Any, ...], memo: dict[int, Any]) -> tuple[Any, ...]:
-    items = [_copy(item, memo) for item in value]
-    # A tuple that holds itself through a list was copied on the way down.
-    known: tuple[Any, ...] | None = memo.get(id(value))
-    if known is not None:
-        return known
-    return value if all(new is old for new, old in zip(items, value, strict=True)) else tuple(items)
-
-
-def _set(value: set[Any], memo: dict[int, Any]) -> set[Any]:
-    return {_copy(item, memo) for item in value}
-
-
-def _frozenset(value: frozenset[Any], memo: dict[int, Any]) -> frozenset[Any]:
-    items = [(item, _copy(item, memo)) for item in value]
-    return value if all(new is old for old, new in items) else frozenset(new for _, new in items)
-
-
-def _deque(value: collections.deque[Any], memo: dict[int, Any]) -> collections.deque[Any]:
-    out: collections.deque[Any] = collections.deque(maxlen=value.maxlen)
-    memo[id(value)] = out
-    out.extend([_copy(item, memo) for item in value])
-    return out
-
-
-_COPIERS: dict[type, Any] = {
-    list: _list,
-    dict: _dict,
-    tuple: _tuple,
-    set: _set,
-    frozenset: _frozenset,
-    collections.deque: _deque,
-    bytearray: lambda value, memo: bytearray(value),
+_COPIERS: dict[type, Callable[[_Walk, Any], Any]] = {
+    list: _Walk._list,
+    dict: _Walk._dict,
+    tuple: _Walk._tuple,
+    set: _Walk._set,
+    frozenset: _Walk._frozenset,
+    collections.deque: _Walk._deque,
+    bytearray: _Walk._bytearray,
 }

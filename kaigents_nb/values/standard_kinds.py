@@ -13,11 +13,13 @@ import pathlib
 import types
 import uuid
 import zoneinfo
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside, key_step
+
+T = TypeVar("T")
 
 _FACTORIES: dict[str, type] = {
     cls.__name__: cls for cls in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
@@ -40,12 +42,12 @@ def write_items(items: Iterable[tuple[Any, Any]], w: Writing) -> list[list[Any]]
     return pairs
 
 
-def write_sequence(values: Iterable[Any], w: Writing) -> list[Any]:
-    """Return the JSON of a sequence."""
+def write_each(values: Iterable[Any], write: Callable[[Any], T]) -> list[T]:
+    """Return what ``write`` gives for each value; a refusal says which one it was."""
     out = []
     for number, value in enumerate(values):
         try:
-            out.append(w.json(value))
+            out.append(write(value))
         except Refused as refusal:
             refusal.path.append(f"[{number}]")
             raise
@@ -135,10 +137,10 @@ def _write_pytz(value: Any, w: Writing) -> dict[str, Any]:
 
 
 _WRITERS: dict[type, Writer] = {
-    tuple: lambda v, w: tagged("tuple", write_sequence(v, w)),
+    tuple: lambda v, w: tagged("tuple", write_each(v, w.json)),
     set: lambda v, w: tagged("set", write_set(v, w)),
     frozenset: lambda v, w: tagged("frozenset", write_set(v, w)),
-    collections.deque: lambda v, w: tagged("deque", write_sequence(v, w), max=v.maxlen),
+    collections.deque: lambda v, w: tagged("deque", write_each(v, w.json), max=v.maxlen),
     collections.OrderedDict: lambda v, w: tagged("OrderedDict", write_items(v.items(), w)),
     collections.Counter: lambda v, w: tagged("Counter", write_items(v.items(), w)),
     collections.defaultdict: _write_defaultdict,

@@ -9,8 +9,13 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -122,6 +127,65 @@ def test_values_are_those_of_the_moment():
     assert isinstance(errors[0], LookupError) and errors[1] is DELETED
     run.terminate()
     assert len(run.variables()) == len(changes)
+
+
+class Stage(Enum):
+    """An analyst's enum."""
+
+    OPEN = 1
+    DONE = 2
+
+
+class Bag(dict):
+    """An analyst's dict."""
+
+
+class Pair(NamedTuple):
+    """An analyst's tuple."""
+
+    name: str
+    tags: list[str]
+
+
+@dataclass
+class Rule:
+    """An analyst's class that holds code."""
+
+    check: Callable[[float], bool]
+    limits: list[float]
+
+
+@kg.agent
+async def keep_count():
+    """Each value is changed in place, once."""
+    zeros = defaultdict(lambda: 0)
+    bag = Bag(rows=[])
+    stages = Counter([Stage.OPEN])
+    place = SimpleNamespace(rows=[])
+    pair = Pair("a", [])
+    recent = deque([Rule(lambda x: x > 0, [])], maxlen=2)
+    zeros["a"] += 1
+    bag["rows"].append(1)
+    stages[Stage.DONE] += 1
+    place.rows.append(1)
+    pair.tags.append("b")
+    recent[0].limits.append(2.5)
+    return zeros["a"]
+
+
+def test_values_that_pickle_refuses_change_when_they_do():
+    """Values with lambdas and of the analyst's own containers have a row when bound and one when changed, no more."""
+    run = keep_count.start()
+    assert run.result(20) == 1
+    changes = run.variables()
+    assert changes.copied.all()
+    names = ["zeros", "bag", "stages", "place", "pair", "recent"]
+    assert changes.variable.tolist() == names * 2
+    first, last = (rows.value.tolist() for _, rows in changes.groupby(changes.index >= len(names)))
+    assert (first[0], first[1], last[0], last[1]) == ({}, {"rows": []}, {"a": 1}, {"rows": [1]})
+    assert [len(value) for value in (first[2], last[2])] == [1, 2]
+    assert (first[3].rows, last[3].rows, first[4].tags, last[4].tags) == ([], [1], [], ["b"])
+    assert (first[5][0].limits, last[5][0].limits) == ([], [2.5])
 
 
 def test_moments_by_every_address():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kaigents_nb.demo.ledger import noted, read_ledger
+from kaigents_nb.demo.lines import BadTable
 from kaigents_nb.demo.sourcing import (
     analyze_tariffs,
     check_inputs,
@@ -15,7 +16,7 @@ from kaigents_nb.demo.sourcing import (
     search_suppliers,
     sourcing_agent,
 )
-from kaigents_nb.demo.tables import BadTable, read_suppliers
+from kaigents_nb.demo.tables import read_suppliers
 
 
 def test_tariffs_change_the_ranking() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kaigents_nb.demo.columns import countries, table
+from kaigents_nb.demo.lines import BadTable
 from kaigents_nb.demo.tables import (
-    BadTable,
+    DATA,
+    countries,
     describe,
     duty_rates_for,
     quotes_for,
@@ -69,7 +70,7 @@ def test_every_shipped_figure_is_marked(read: Callable[[], pd.DataFrame]) -> Non
 def test_every_shipped_column_is_described(name: str) -> None:
     """The description has the file's columns, in the file's order, each with words."""
     described = describe(name)
-    assert list(described["column"]) == table(name).path.read_text("utf-8").splitlines()[0].split(",")
+    assert list(described["column"]) == (DATA / f"{name}.csv").read_text("utf-8").splitlines()[0].split(",")
     assert described[["expected", "about"]].map(bool).all(axis=None)
 
 

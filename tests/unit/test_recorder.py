@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import math
 import sys
 import textwrap
@@ -344,6 +345,50 @@ def _frame() -> pd.DataFrame:
     return pd.DataFrame({"n": [1, 2], "f": [1.0, math.nan], "s": ["a", None], "o": [[1], {}]})
 
 
+CELL: dict[str, Any] = {"__name__": "__main__"}
+"""Names of a cell: no import finds its classes and functions, so pickle takes none of them."""
+exec(
+    textwrap.dedent("""
+        import collections, enum, typing, types
+        from dataclasses import dataclass, field
+
+        class Bag(dict): pass
+        class Rows(list): pass
+        class Names(set): pass
+        class Recent(collections.deque): pass
+        class Stage(enum.Enum):
+            OPEN = 1
+            DONE = 2
+        class Pair(typing.NamedTuple):
+            name: str
+            tags: list
+        @dataclass
+        class Rule:
+            check: typing.Callable
+            limits: list = field(default_factory=list)
+        class Slotted:
+            __slots__ = ("check", "n")
+            def __repr__(self):
+                return f"Slotted({self.n})"
+            def __init__(self):
+                self.check, self.n = (lambda: 0), [1]
+        class Secretive:  # its copies are made without its cache
+            def __repr__(self):
+                return f"Secretive({self.n})"
+            def __init__(self):
+                self.n, self.cache = [1], (lambda: 0)
+            def __getstate__(self):
+                return {"n": self.n, "cache": None}
+    """),
+    CELL,
+)
+
+
+def _cell(source: str) -> Any:
+    """Return a maker of fresh values of the cell's classes."""
+    return lambda: eval(source, CELL)
+
+
 CHANGES: dict[str, tuple[Any, Any]] = {
     "list": (lambda: [1, 2], lambda v: v.append(3)),
     "nested": (lambda: {"a": {"b": [1]}}, lambda v: v["a"]["b"].append(2)),
@@ -368,6 +413,7 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     "frame names": (_frame, lambda v: setattr(v, "columns", list("abcd"))),
     "frame attrs": (_frame, lambda v: v.attrs.update(unit="EUR")),
     "series": (lambda: pd.Series([1, 2], name="s"), lambda v: v.__setitem__(0, 7)),
+    "exception": (lambda: ValueError([1]), lambda v: v.args[0].append(2)),
     "random": (lambda: __import__("random").Random(3), lambda v: v.random()),
 }
 
@@ -388,6 +434,53 @@ def test_keeper_sees_every_change_and_only_changes(name):
     assert copier.copy(live, second) is second
     assert same(first, make()) and same(second, live)
     assert not same(first, second)
+
+
+CELL_CHANGES: dict[str, tuple[Any, Any]] = {
+    "defaultdict": (_cell("collections.defaultdict(lambda: 0, a=1)"), lambda v: v["b"]),
+    "defaultdict item": (_cell("collections.defaultdict(lambda: [], a=[1])"), lambda v: v["a"].append(2)),
+    "dict subclass": (_cell("Bag(a=[1])"), lambda v: v["a"].append(2)),
+    "dict subclass attribute": (_cell("Bag(a=[1])"), lambda v: setattr(v, "note", "x")),
+    "list subclass": (_cell("Rows([[1], Rule(lambda: 0)])"), lambda v: v[1].limits.append(2)),
+    "set subclass": (_cell("Names({'a'})"), lambda v: v.add("b")),
+    "set subclass attribute": (_cell("Names({'a'})"), lambda v: setattr(v, "note", 1)),
+    "deque": (lambda: collections.deque([[1]], maxlen=3), lambda v: v[0].append(2)),
+    "deque subclass": (_cell("Recent([[1]], maxlen=3)"), lambda v: v[0].append(2)),
+    "deque subclass item": (_cell("Recent([[1]], maxlen=3)"), lambda v: v.append(2)),
+    "Counter of enum": (_cell("collections.Counter([Stage.OPEN])"), lambda v: v.subtract(list(v))),
+    "Counter of enum key": (_cell("collections.Counter([Stage.OPEN])"), lambda v: v.update([CELL["Stage"].DONE])),
+    "OrderedDict order": (lambda: collections.OrderedDict(a=1, b=2), lambda v: v.move_to_end("a")),
+    "namespace": (_cell("types.SimpleNamespace(check=lambda: 0, items=[1])"), lambda v: v.items.append(2)),
+    "named tuple": (_cell("Pair('a', [lambda: 0])"), lambda v: v.tags.append(2)),
+    "cell dataclass": (_cell("Rule(lambda: 0, [1])"), lambda v: v.limits.append(2)),
+    "cell dataclass lambda": (_cell("Rule(lambda: 0, [1])"), lambda v: setattr(v, "check", len)),
+    "cell dataclass in deque": (_cell("collections.deque([Rule(lambda: 0)])"), lambda v: v[0].limits.append(2)),
+    "cell dataclass in Counter": (_cell("Bag(a=Bag(b=(Rule(lambda: 0),)))"), lambda v: v["a"]["b"][0].limits.append(2)),
+    "slots": (_cell("Slotted()"), lambda v: v.n.append(2)),
+    "state of its own": (_cell("Secretive()"), lambda v: v.n.append(2)),
+    "exception note": (lambda: ValueError(1), lambda v: v.add_note("a")),
+    "table in namespace": (_cell("types.SimpleNamespace(f=lambda: 0)"), lambda v: setattr(v, "t", _frame())),
+}
+
+
+@pytest.mark.parametrize("name", CELL_CHANGES)
+def test_keeper_sees_changes_of_what_pickle_refuses(name):
+    """Values of a cell's own classes, and those that hold a lambda, show as changed when they are, and only then."""
+    make, change = CELL_CHANGES[name]
+    live, copier = make(), Copier()
+    held = [{"held": live}]
+    first = copier.copy(held)
+    text = repr(first)
+    assert copier.whole and text == repr(held)
+    for _ in range(2):
+        assert copier.copy(held, first) is first
+    change(live)
+    second = copier.copy(held, first)
+    assert second is not first and second[0]["held"] is not first[0]["held"]
+    assert copier.copy(held, second) is second
+    assert (repr(first), repr(second)) == (text, repr(held))
+    alone = copier.copy(live)
+    assert alone is not live and copier.copy(live, alone) is alone
 
 
 @pytest.mark.parametrize(
@@ -418,6 +511,10 @@ def test_keeper_takes_cycles_sharing_and_depth():
         assert copier.copy(value, copy) is copy or value is ring
     recorder, _ = record("""
         async def run(ring, shared, deep):
+            pair = (1,)
+            for _ in range(40):
+                pair = (pair, pair)
+            held, named = [pair], {"pair": pair}
             for _ in range(3):
                 shared = [shared, shared]
             return ring

@@ -21,14 +21,14 @@ def nb() -> Iterator[Notebook]:
         yield found
 
 
-def failure(nb: Notebook, *cells: str, args: tuple[Any, ...] = ()) -> str:
+def failure(nb: Notebook, *cells: str, args: tuple[Any, ...] = (), limit: int = LIMIT_CHARS) -> str:
     nb.cells(*cells)
     snapshot = nb.freeze()
     fn = load(snapshot, [snapshot.root], for_agent=False).get(snapshot.root)
     try:
         fn(*args)
     except BaseException as error:
-        return analyst_traceback(error, snapshot)
+        return analyst_traceback(error, snapshot, limit)
     raise AssertionError("it did not fail")
 
 
@@ -109,6 +109,10 @@ def test_odd_exceptions_do_no_harm(nb: Notebook) -> None:
     """A huge message is cut, lone surrogates are escaped, a broken __str__ and a cycle of causes are borne."""
     text = failure(nb, "def run():\n    raise ValueError('x' * 100_000)")
     assert len(text) < LIMIT_CHARS
+    assert "ValueError: xxx" in text and text.endswith("xxx")
+    text = failure(nb, "def run():\n    raise ValueError('first ' + 'x' * 100_000 + ' last')", limit=2_500)
+    assert len(text) <= 2_500 and text.startswith("Traceback (most recent call last):\n  In [")
+    assert "ValueError: first xxx" in text and text.endswith("xxx last")
     text = failure(nb, "def run():\n    raise ValueError('\\udc80')")
     assert text.encode().endswith(rb"ValueError: \udc80")
     text = failure(nb, "class Odd(Exception):\n    def __str__(self): raise RuntimeError\ndef run():\n    raise Odd")

@@ -20,7 +20,7 @@ from tests.unit.values_examples import FRAME, same
 
 
 def _copied(value: Any) -> Any:
-    copied, exact = frozen_copy(value)
+    copied, exact, _ = frozen_copy(value)
     assert exact
     return copied
 
@@ -141,13 +141,34 @@ def test_sharing_and_cycles_stay_inside_the_copy() -> None:
         (threading.Lock, "<unlocked _thread.lock object>"),
         (lambda: math, "<module 'math'"),
         (lambda: (i for i in []), "<generator object"),
-        (lambda: [threading.Lock()], "[<unlocked _thread.lock object>]"),
     ],
 )
 def test_what_cannot_be_copied_is_text(make: Any, text: str) -> None:
     """Live objects become a short text, and the answer says so."""
-    copied, exact = frozen_copy(make())
+    copied, exact, _ = frozen_copy(make())
     assert not exact and isinstance(copied, str) and copied.startswith(text) and " at 0x" not in copied
+
+
+def test_text_stands_where_the_object_stood() -> None:
+    """A container of live objects is copied; each of those is a text in the copy, and the answer says so."""
+    copied, exact, _ = frozen_copy({"a": [threading.Lock(), 1], "b": ({threading.Lock()},)})
+    text = "<unlocked _thread.lock object>"
+    assert (copied, exact) == ({"a": [text, 1], "b": ({text},)}, False)
+
+
+@pytest.mark.parametrize("make", [lambda x: [x, x], lambda x: (x, [x]), lambda x: {"a": x, "b": (x,)}])
+def test_sharing_is_told(make: Any) -> None:
+    """The answer says whether an object stands in several places."""
+    assert frozen_copy(make([])).shares and not frozen_copy(make(1)).shares
+
+
+def test_known_parts_are_taken() -> None:
+    """A part that is known is not copied, and what is copied becomes known."""
+    part, other = [1], [2]
+    memo: dict[int, Any] = {id(part): ["known"]}
+    copied, _, shares = frozen_copy([part, other], memo)
+    assert copied == [["known"], [2]] and copied[0] is memo[id(part)] and copied[1] is memo[id(other)]
+    assert not shares and frozen_copy([part, part], {id(part): []}).shares
 
 
 def test_copy_never_raises() -> None:
@@ -160,12 +181,12 @@ def test_copy_never_raises() -> None:
         def __repr__(self) -> str:
             raise RuntimeError("no")
 
-    copied, exact = frozen_copy(Bad())
+    copied, exact, _ = frozen_copy(Bad())
     assert (str(copied).endswith("Bad>"), exact) == (True, False)
     deep: Any = []
     for _ in range(5000):
         deep = [deep]
-    assert frozen_copy(deep)[1] is False
+    assert frozen_copy(deep).whole is False
 
 
 def test_frames_are_copied_only_when_changed() -> None:
