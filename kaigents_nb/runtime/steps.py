@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from temporalio import activity
 from temporalio.client import Client
@@ -35,6 +36,8 @@ from kaigents_nb.snapshot.tracebacks import analyst_traceback
 _HEARTBEAT_S = 1.0
 _MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _KEPT_RESULTS = 32
+_KEPT_RESULTS_BYTES = 256 * 2**20
+_KEPT_RESULTS_S = 300.0
 _HAND_OVER = timedelta(milliseconds=100)
 
 
@@ -90,9 +93,10 @@ class StepRunner:
         self._client = client
         self._step_loop = step_loop
         self._attempts = attempts
-        self._loaded: dict[str, LoadedCode] = {}
+        # As long as the code is in use: a run between two steps loses neither its classes nor its resources.
+        self._loaded: WeakKeyDictionary[Code, LoadedCode] = WeakKeyDictionary()
         self._loading = threading.Lock()
-        self._steps: dict[tuple[str, str], _Loaded] = {}
+        self._steps: WeakKeyDictionary[Code, dict[str, _Loaded]] = WeakKeyDictionary()
         self._executing: dict[Key, asyncio.Task[RawValue]] = {}
 
     @activity.defn(dynamic=True)
@@ -134,9 +138,18 @@ class StepRunner:
         if not succeeded or time.monotonic() - began < _MAY_BE_LATE_S:
             self._executing.pop(key, None)
             return
-        late = [known for known, other in self._executing.items() if other.done()]
-        for known in late[: -_KEPT_RESULTS + 1]:
-            del self._executing[known]
+        asyncio.get_running_loop().call_later(_KEPT_RESULTS_S, self._forget, key, task)
+        late = [(known, other) for known, other in self._executing.items() if other.done()]
+        size = sum(other.result().payload.ByteSize() for _, other in late)
+        for number, (known, other) in enumerate(late[:-1]):
+            if len(late) - number <= _KEPT_RESULTS and size <= _KEPT_RESULTS_BYTES:
+                break
+            size -= other.result().payload.ByteSize()
+            self._forget(known, other)
+
+    def _forget(self, key: Key, task: asyncio.Task[RawValue]) -> None:
+        if self._executing.get(key) is task:
+            del self._executing[key]
 
     async def _beat_for(self, key: Key) -> None:
         while True:
@@ -164,10 +177,11 @@ class StepRunner:
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
         try:
-            loaded = self._steps.get((call.code, call.step))
+            steps = self._steps.setdefault(code, {})
+            loaded = steps.get(call.step)
             if loaded is None:
                 loaded = await in_thread(lambda: self._load(code, call.step), f"kaigents load {call.step}")
-                self._steps[call.code, call.step] = loaded
+                steps[call.step] = loaded
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot), PARK) from None
@@ -215,9 +229,9 @@ class StepRunner:
         # One for all steps of the run, also those that begin at the same time: a resource is built once, and classes
         # are the same ones everywhere.
         with self._loading:
-            loaded = self._loaded.get(code.snapshot.digest)
+            loaded = self._loaded.get(code)
             if loaded is None:
-                loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [], for_agent=False)
+                loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
         step: Step[..., Any] = loaded.get(code.snapshot.step_global(name))
         assert step.fn is not None
         return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from temporalio.api.common.v1 import Payload
@@ -51,7 +51,32 @@ class FileStore(StorageDriver):
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
         """Read payloads back and check their content against their name."""
-        return list(await asyncio.gather(*(asyncio.to_thread(self._read, claim) for claim in claims)))
+        return list(await asyncio.gather(*(asyncio.to_thread(self.read, claim.claim_data) for claim in claims)))
+
+    def read(self, claim: Mapping[str, str]) -> Payload:
+        """Read one payload back and check its content against its name.
+
+        Raises
+        ------
+        ConversionError
+            When the file is missing or was altered.
+        """
+        described = dict(claim)
+        digest = described.pop("digest")
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise ConversionError(
+                f"A saved value is missing: {self.path(digest)}. Values over {THRESHOLD_BYTES // 1024} KiB are kept "
+                "in the data directory of the machine that made them; connect with that data directory, or restore "
+                "it from a backup."
+            ) from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ConversionError(f"A saved value was altered: {self.path(digest)}. Restore it from a backup.")
+        payload = Payload(data=data)
+        for key, text in described.items():
+            payload.metadata[key] = text.encode("utf-8", "replace")
+        return payload
 
     def path(self, digest: str) -> Path:
         """Return where a value lies."""
@@ -81,21 +106,3 @@ class FileStore(StorageDriver):
                 Path(temporary).unlink(missing_ok=True)
                 raise
         return StorageDriverClaim({"digest": digest, "encoding": encoding, **described})
-
-    def _read(self, claim: StorageDriverClaim) -> Payload:
-        described = dict(claim.claim_data)
-        digest = described.pop("digest")
-        try:
-            data = self.path(digest).read_bytes()
-        except FileNotFoundError:
-            raise ConversionError(
-                f"A saved value is missing: {self.path(digest)}. Values over {THRESHOLD_BYTES // 1024} KiB are kept "
-                "in the data directory of the machine that made them; connect with that data directory, or restore "
-                "it from a backup."
-            ) from None
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise ConversionError(f"A saved value was altered: {self.path(digest)}. Restore it from a backup.")
-        payload = Payload(data=data)
-        for key, text in described.items():
-            payload.metadata[key] = text.encode("utf-8", "replace")
-        return payload

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ast
-import functools
 import linecache
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
-from kaigents_nb.snapshot.cells import compile_quietly
 from kaigents_nb.snapshot.module import Definition, Snapshot
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
@@ -69,7 +67,7 @@ class LoadedCode:
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
         weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
-        _show_source(snapshot)
+        _show_source(self)
 
     def get(self, name: str) -> Any:
         """Return the object of a global name, or of a path such as ``"helpers.search"`` or ``"tools['buy']"``."""
@@ -178,12 +176,12 @@ class LoadedCode:
                 self.namespace[name] = Step(None, self.snapshot.options(step), step)
 
     def _run(self, definition: Definition) -> None:
-        snapshot, namespace = self.snapshot, self.namespace
+        namespace = self.namespace
         kept = {name: namespace[name] for name in definition.temporary if name in namespace}
         try:
             with self._real_modules(definition.real):
-                for part, line in zip(definition.parts, snapshot.lines_of(definition), strict=True):
-                    exec(_compiled(part.text, line, snapshot.filename, definition.flags), namespace)  # noqa: S102
+                for code in self.snapshot.compiled(definition):
+                    exec(code, namespace)  # noqa: S102
         except Exception as error:
             part = definition.parts[0]
             place = f" ({part.label}, line {part.line})" if part.label else ""
@@ -252,10 +250,18 @@ def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
         del sys.modules[name]
 
 
-def _show_source(snapshot: Snapshot) -> None:
-    """Let tracebacks and debuggers show the source; an entry without a time is never checked against a file."""
+_showing: dict[str, set[int]] = {}
+"""Who is loaded of each file name."""
+
+
+def _show_source(loaded: LoadedCode) -> None:
+    """Let tracebacks and debuggers show the source while it is loaded."""
+    snapshot = loaded.snapshot
+    _showing.setdefault(snapshot.filename, set()).add(id(loaded))
+    weakref.finalize(loaded, _hide_source, snapshot.filename, id(loaded)).atexit = False
     if snapshot.filename not in linecache.cache:
         source = snapshot.source
+        # An entry without a time is never checked against a file.
         linecache.cache[snapshot.filename] = (
             len(source),
             None,
@@ -264,9 +270,12 @@ def _show_source(snapshot: Snapshot) -> None:
         )
 
 
-@functools.lru_cache(maxsize=4096)
-def _compiled(text: str, line: int, filename: str, flags: int) -> CodeType:
-    return compile_quietly("\n" * (line - 1) + text, filename, flags)
+def _hide_source(filename: str, loaded: int) -> None:
+    others = _showing.get(filename, set())
+    others.discard(loaded)
+    if not others:
+        _showing.pop(filename, None)
+        linecache.cache.pop(filename, None)
 
 
 def _path(name: str) -> Iterator[ast.expr]:
