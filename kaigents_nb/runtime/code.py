@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import OrderedDict
@@ -41,11 +42,13 @@ class HeldCode:
     """Code by digest: all that is in use, and the last few that nobody uses now."""
 
     def __init__(self) -> None:
-        # Of a thread, for a collection of garbage in the middle of it may end a Code and so enter again.
+        # Reentrant: a collection of garbage in the middle of it may run an analyst's code, which may ask again.
         self._lock = threading.RLock()
         self._used: WeakValueDictionary[str, Code] = WeakValueDictionary()
         self._recent: OrderedDict[str, tuple[Code, float]] = OrderedDict()
         self._recent_bytes = 0
+        self._dropped = 0
+        """Since garbage was collected."""
 
     def get(self, digest: str) -> Code | None:
         """Return code that was added, unless nobody has used it for some time."""
@@ -60,7 +63,14 @@ class HeldCode:
         with self._lock:
             code = self._used.setdefault(snapshot.digest, Code(snapshot, packed))
             self._touch(code)
-            return code
+            collect = self._dropped >= _RECENT
+            if collect:
+                self._dropped = 0
+        if collect:
+            # Functions and their namespace refer to each other. By itself Python, which counts objects and not their
+            # size, would look for such among the old ones after hundreds of runs.
+            gc.collect()
+        return code
 
     def _touch(self, code: Code) -> None:
         digest = code.snapshot.digest
@@ -73,6 +83,7 @@ class HeldCode:
                 break
             del self._recent[oldest.snapshot.digest]
             self._recent_bytes -= oldest.snapshot.size_bytes
+            self._dropped += 1
 
 
 _held = HeldCode()

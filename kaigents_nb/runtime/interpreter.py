@@ -54,6 +54,7 @@ from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
+from kaigents_nb.values.decode import decode
 
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _RUN_TRACEBACK_LIMIT = 8_000
@@ -263,8 +264,9 @@ class AgentWorkflow:
 
     async def _replayed(self, seed: Seed) -> Any:
         if seed.result is not None:
+            assert self._loaded is not None
             assert self._store is not None
-            return self._decode(await recorded(seed.result, self._store))
+            return decode(await recorded(seed.result, self._store), resolve=self._loaded.resolve)
         failure = ApplicationError(
             seed.failure.get("message", ""), seed.failure.get("details", {}), type=seed.failure.get("type")
         )

@@ -18,8 +18,9 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
 
 from kaigents_nb.errors import ConversionError
-from kaigents_nb.runtime.payloads import plain, raw, reference
+from kaigents_nb.runtime.payloads import claimed, encoded, plain, raw, reference
 from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.values.encoded import Encoded
 
 SEEDS_ENCODING = "binary/kaigents-seeds"
 _FOLDER = "folder"
@@ -72,7 +73,7 @@ def store_of(payload: Payload) -> FileStore:
     return FileStore(Path(payload.metadata[_FOLDER].decode("utf-8", "surrogateescape")))
 
 
-async def recorded(result: Payload, store: FileStore) -> Payload:
+async def recorded(result: Payload, store: FileStore) -> Encoded:
     """Return a recorded result, in a workflow; one that lies in a file is read now.
 
     A file that can't be read stops the run where it stands, and the agent is not told: the task fails, with the
@@ -80,10 +81,10 @@ async def recorded(result: Payload, store: FileStore) -> Payload:
     """
     claim = reference(result)
     if claim is None:
-        return result
+        return encoded(result)
     try:
         with workflow.unsafe.sandbox_unrestricted():
-            return store.read(claim)
+            return claimed(claim, store.read(claim["digest"]))
     except (ConversionError, OSError) as error:
         unreadable = error
 

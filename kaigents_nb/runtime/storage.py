@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from temporalio.api.common.v1 import Payload
@@ -51,18 +51,16 @@ class FileStore(StorageDriver):
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
         """Read payloads back and check their content against their name."""
-        return list(await asyncio.gather(*(asyncio.to_thread(self.read, claim.claim_data) for claim in claims)))
+        return list(await asyncio.gather(*(asyncio.to_thread(self._retrieve, claim) for claim in claims)))
 
-    def read(self, claim: Mapping[str, str]) -> Payload:
-        """Read one payload back and check its content against its name.
+    def read(self, digest: str) -> bytes:
+        """Return a value's bytes, checked against their name.
 
         Raises
         ------
         ConversionError
             When the file is missing or was altered.
         """
-        described = dict(claim)
-        digest = described.pop("digest")
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
@@ -73,10 +71,7 @@ class FileStore(StorageDriver):
             ) from None
         if hashlib.sha256(data).hexdigest() != digest:
             raise ConversionError(f"A saved value was altered: {self.path(digest)}. Restore it from a backup.")
-        payload = Payload(data=data)
-        for key, text in described.items():
-            payload.metadata[key] = text.encode("utf-8", "replace")
-        return payload
+        return data
 
     def path(self, digest: str) -> Path:
         """Return where a value lies."""
@@ -106,3 +101,10 @@ class FileStore(StorageDriver):
                 Path(temporary).unlink(missing_ok=True)
                 raise
         return StorageDriverClaim({"digest": digest, "encoding": encoding, **described})
+
+    def _retrieve(self, claim: StorageDriverClaim) -> Payload:
+        described = dict(claim.claim_data)
+        payload = Payload(data=self.read(described.pop("digest")))
+        for key, text in described.items():
+            payload.metadata[key] = text.encode("utf-8", "replace")
+        return payload

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import linecache
 import sys
 import threading
 import weakref
@@ -12,13 +11,19 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from kaigents_nb.authoring.resource import Resource, let_go
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.snapshot.shown import hide, show
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
 Unwrap = Callable[[object], object]
+
+_MODULES = sys.modules
+"""Those of the process. In a thread that executes a workflow, where garbage may be collected too, ``sys.modules`` are
+others."""
 
 
 def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: Unwrap | None = None) -> LoadedCode:
@@ -66,8 +71,11 @@ class LoadedCode:
         self._done: set[int] = set()
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
-        weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
-        _show_source(self)
+        if unwrap is None:
+            # What a sandbox has registered ends with it.
+            weakref.finalize(self, _unload, self.module.__name__, weakref.ref(self.module)).atexit = False
+        show(snapshot, self)
+        weakref.finalize(self, hide, snapshot.filename, id(self)).atexit = False
 
     def get(self, name: str) -> Any:
         """Return the object of a global name, or of a path such as ``"helpers.search"`` or ``"tools['buy']"``."""
@@ -244,38 +252,15 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
     return module
 
 
-def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
-    # Each sandbox has module names of its own, and this may be called in another one, for its module of that name.
-    if name in sys.modules and sys.modules[name] is module():
-        del sys.modules[name]
-
-
-_showing: dict[str, set[int]] = {}
-"""Who is loaded of each file name."""
-
-
-def _show_source(loaded: LoadedCode) -> None:
-    """Let tracebacks and debuggers show the source while it is loaded."""
-    snapshot = loaded.snapshot
-    _showing.setdefault(snapshot.filename, set()).add(id(loaded))
-    weakref.finalize(loaded, _hide_source, snapshot.filename, id(loaded)).atexit = False
-    if snapshot.filename not in linecache.cache:
-        source = snapshot.source
-        # An entry without a time is never checked against a file.
-        linecache.cache[snapshot.filename] = (
-            len(source),
-            None,
-            [f"{line}\n" for line in source.split("\n")],
-            snapshot.filename,
-        )
-
-
-def _hide_source(filename: str, loaded: int) -> None:
-    others = _showing.get(filename, set())
-    others.discard(loaded)
-    if not others:
-        _showing.pop(filename, None)
-        linecache.cache.pop(filename, None)
+def _unload(name: str, module: weakref.ref[ModuleType]) -> None:
+    """Take a module out of the process; its classes still work where somebody has kept one."""
+    found = _MODULES.get(name)
+    if found is None or found is not module():
+        return
+    del _MODULES[name]
+    for value in vars(found).values():
+        if isinstance(value, Resource):
+            let_go(value)
 
 
 def _path(name: str) -> Iterator[ast.expr]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.shown import shown
 
 LIMIT_CHARS = 16_000
 """Longest traceback; from a longer one the middle is left out."""
@@ -46,7 +47,8 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot) -> str:
     snapshot
         The code of the run, whose lines are shown as lines of cells.
     """
-    blocks = list(_chain(exc, snapshot))
+    with shown(snapshot):
+        blocks = list(_chain(exc, snapshot))
     text = "\n".join(blocks).encode("utf-8", "backslashreplace").decode()
     if len(text) > LIMIT_CHARS:
         half = LIMIT_CHARS // 2 - 50
