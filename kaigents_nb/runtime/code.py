@@ -17,9 +17,9 @@ from kaigents_nb.snapshot.module import Snapshot
 
 _RECENT = 64
 _RECENT_BYTES = 64 * 2**20
-_ARRIVED_S = 20.0
-"""Twice the server's time-out for a workflow task: who was sent code and has not taken it by then has lost the task,
-and is sent it again."""
+_ARRIVED_S = 12.0
+"""Somewhat more than the server's time-out for a workflow task: who was sent code and has not taken it by then has lost
+the task, and is sent it again."""
 
 
 @dataclass(frozen=True, eq=False)
