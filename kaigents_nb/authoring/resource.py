@@ -1,4 +1,4 @@
-"""Live objects: built once by each worker, on first use, kept while runs of that code go on, and never saved."""
+"""Live objects: built once by each worker, on first use, and never saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ T = TypeVar("T")
 class Resource(Generic[T]):
     """A client, connection or model that each worker builds for itself. Call it to get the object.
 
-    Attributes of the object can also be used directly: ``client.models`` is ``client().models``.
+    Attributes of the object can also be used directly: ``client.models`` is ``client().models``. A worker keeps the
+    object as long as it has a run of the same code, and some time longer.
     """
 
     def __init__(self, factory: Callable[[], T]) -> None:
@@ -24,12 +25,11 @@ class Resource(Generic[T]):
 
     def __call__(self) -> T:
         """Return the object, building it the first time."""
-        built = self._built
-        if not built:
+        if not self._built:
             with self._lock:
-                if not built:
-                    built.append(self._factory())
-        return built[0]
+                if not self._built:
+                    self._built.append(self._factory())
+        return self._built[0]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -39,12 +39,6 @@ class Resource(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<resource {getattr(self._factory, '__name__', self._factory)}>"
-
-
-def let_go(resource: Resource[Any]) -> None:
-    """Forget the live object of code that nobody executes any more; asked again, it is built again."""
-    # Not a method: all other names are those of the object.
-    resource._built = []
 
 
 def resource(factory: Callable[[], T], /) -> Resource[T]:

@@ -35,6 +35,8 @@ from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
 _MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
+# Results of long attempts, for the next attempt of a server that had given up on them: it comes within two minutes
+# (heartbeat time-out, longest wait by default).
 _KEPT_RESULTS = 32
 _KEPT_RESULTS_BYTES = 256 * 2**20
 _KEPT_RESULTS_S = 300.0

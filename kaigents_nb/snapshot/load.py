@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from kaigents_nb.authoring.resource import Resource, let_go
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
@@ -73,7 +72,7 @@ class LoadedCode:
         self.namespace: dict[str, Any] = vars(self.module)
         if unwrap is None:
             # What a sandbox has registered ends with it.
-            weakref.finalize(self, _unload, self.module.__name__, weakref.ref(self.module)).atexit = False
+            weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
         show(snapshot, self)
         weakref.finalize(self, hide, snapshot.filename, id(self)).atexit = False
 
@@ -252,15 +251,11 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
     return module
 
 
-def _unload(name: str, module: weakref.ref[ModuleType]) -> None:
+def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
     """Take a module out of the process; its classes still work where somebody has kept one."""
-    found = _MODULES.get(name)
-    if found is None or found is not module():
-        return
-    del _MODULES[name]
-    for value in vars(found).values():
-        if isinstance(value, Resource):
-            let_go(value)
+    # Another one may have that name by now.
+    if name in _MODULES and _MODULES[name] is module():
+        del _MODULES[name]
 
 
 def _path(name: str) -> Iterator[ast.expr]:
