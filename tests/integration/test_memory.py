@@ -168,13 +168,12 @@ def content(number):
 
 
 @pytest.mark.parametrize("harm", ["missing", "altered"])
-def test_a_file_that_cannot_be_read_stops_a_fork_until_it_is_back(harm, data_dir):
+def test_a_file_that_cannot_be_read_stops_a_fork_until_it_is_back(harm, data_dir, tmp_path):
     """The card says which file and what to do; the agent is not told, and goes on with the file."""
     run = ended_over_files()
     [path] = [p for p in (data_dir / "blobs").rglob("*") if p.is_file() and p.read_bytes() == content(2)]
-    if harm == "missing":
-        path.unlink()
-    else:
+    kept = path.rename(tmp_path / "kept")
+    if harm == "altered":
         path.write_bytes(b"other")
     fork = run.fork(at=("first_byte", 1))
     fork.wait_for_gate(30)
@@ -182,7 +181,7 @@ def test_a_file_that_cannot_be_read_stops_a_fork_until_it_is_back(harm, data_dir
     view = eventually(lambda: (v := fork.view()).status == "stuck" and v, message="the card says so")
     assert f"A saved value {'is missing' if harm == 'missing' else 'was altered'}" in view.problem
     assert str(path) in view.problem
-    path.write_bytes(content(2))
+    kept.rename(path)
     assert fork.result(60) == [1, 2, 3, 2]
 
 
