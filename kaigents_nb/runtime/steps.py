@@ -8,11 +8,11 @@ import inspect
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from temporalio import activity
 from temporalio.client import Client
@@ -96,9 +96,9 @@ class StepRunner:
         self._step_loop = step_loop
         self._attempts = attempts
         # As long as the code is in use: a run between two steps loses neither its classes nor its resources.
-        self._loaded: WeakKeyDictionary[Code, LoadedCode] = WeakKeyDictionary()
+        self._loaded: weakref.WeakKeyDictionary[Code, LoadedCode] = weakref.WeakKeyDictionary()
         self._loading = threading.Lock()
-        self._steps: WeakKeyDictionary[Code, dict[str, _Loaded]] = WeakKeyDictionary()
+        self._steps: weakref.WeakKeyDictionary[Code, dict[str, _Loaded]] = weakref.WeakKeyDictionary()
         self._executing: dict[Key, asyncio.Task[RawValue]] = {}
 
     @activity.defn(dynamic=True)
@@ -140,17 +140,18 @@ class StepRunner:
         if not succeeded or time.monotonic() - began < _MAY_BE_LATE_S:
             self._executing.pop(key, None)
             return
-        asyncio.get_running_loop().call_later(_KEPT_RESULTS_S, self._forget, key, task)
+        asyncio.get_running_loop().call_later(_KEPT_RESULTS_S, self._forget, key, weakref.ref(task))
         late = [(known, other) for known, other in self._executing.items() if other.done()]
         size = sum(other.result().payload.ByteSize() for _, other in late)
         for number, (known, other) in enumerate(late[:-1]):
             if len(late) - number <= _KEPT_RESULTS and size <= _KEPT_RESULTS_BYTES:
                 break
             size -= other.result().payload.ByteSize()
-            self._forget(known, other)
+            del self._executing[known]
 
-    def _forget(self, key: Key, task: asyncio.Task[RawValue]) -> None:
-        if self._executing.get(key) is task:
+    def _forget(self, key: Key, late: weakref.ref[asyncio.Task[RawValue]]) -> None:
+        task = self._executing.get(key)
+        if task is not None and task is late():
             del self._executing[key]
 
     async def _beat_for(self, key: Key) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -78,11 +79,16 @@ async def late_results(sizes: list[int]) -> list[int]:
     async def result(size: int) -> RawValue:
         return RawValue(Payload(data=b"x" * size))
 
+    made = []
     for number, size in enumerate(sizes):
         task = asyncio.create_task(result(size))
         await task
         runner._executing["run", "1", str(number)] = task
         runner._settle(("run", "1", str(number)), time.monotonic() - 60, task)
+        made.append(weakref.ref(task))
+        del task
+    gc.collect()
+    assert sum(task() is not None for task in made) == len(runner._executing)
     return [len(task.result().payload.data) for task in runner._executing.values()]
 
 
