@@ -13,7 +13,8 @@ T = TypeVar("T")
 class Resource(Generic[T]):
     """A client, connection or model that each worker builds for itself. Call it to get the object.
 
-    Attributes of the object can also be used directly: ``client.models`` is ``client().models``.
+    Attributes of the object can also be used directly: ``client.models`` is ``client().models``. A worker keeps the
+    object as long as it has a run of the same code, and some time longer.
     """
 
     def __init__(self, factory: Callable[[], T]) -> None:

@@ -32,6 +32,7 @@ class Decoder:
     def __init__(self, connection: Connection, fold: RunFold) -> None:
         self._connection = connection
         self._fold = fold
+        self._code: Code | None = None
         self._loaded: LoadedCode | None = None
         self._parameters: dict[str, tuple[str, ...]] | None = None
 
@@ -48,12 +49,13 @@ class Decoder:
     async def code(self) -> Code | None:
         """Return the code the run carries, verified."""
         payload = self._fold.code_payload
-        if payload is None:
-            return None
-        digest = self._fold.launch.code
-        if held(digest) is None:
-            await self._connection.client.data_converter.decode([payload])
-        return held(digest)
+        if self._code is None and payload is not None:
+            digest = self._fold.launch.code
+            self._code = held(digest)
+            if self._code is None:
+                await self._connection.client.data_converter.decode([payload])
+                self._code = held(digest)
+        return self._code
 
     async def parameters(self, name: str) -> tuple[str, ...]:
         """Return the names that a step's or agent's positional arguments go to, ``()`` where they aren't known."""
@@ -67,7 +69,7 @@ class Decoder:
 
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of that name."""
-        code = held(self._fold.launch.code)
+        code = self._code
         home = code.snapshot.module if code is not None else "__main__"
         if module in ("__main__", home):
             mine: Any = sys.modules.get(home)

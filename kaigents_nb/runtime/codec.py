@@ -1,4 +1,4 @@
-"""The payload codec: only signed code gets in, imported before a run needs it; recorded calls are completed."""
+"""The payload codec: only signed code gets in, imported before a run needs it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import sys
 from collections.abc import Sequence
 
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec, StorageDriverClaim, StorageDriverRetrieveContext
+from temporalio.converter import PayloadCodec
 
 from kaigents_nb.runtime.code import held, hold
-from kaigents_nb.runtime.payloads import reference
 from kaigents_nb.runtime.protocol import CODE_ENCODING
-from kaigents_nb.runtime.seeds import SEEDS_ENCODING, results_of, with_results
+from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.snapshot.module import Snapshot
 
 
 class VerifyingCodec(PayloadCodec):
-    """Lets only signed code in, and completes the recorded calls of a fork.
+    """Lets only signed code in, and tells the recorded calls of a fork where their results lie.
 
     As a codec it sees payloads before the SDK hands them to a workflow. The signature of code is checked and the
     modules it imports are loaded here, outside the workflow, where a slow import would look like a deadlock; what goes
-    on to the workflow is the digest alone. Recorded results that lie in files are read here, for a workflow can't.
+    on to the workflow is the digest alone.
     """
 
     def __init__(self, key: bytes, store: FileStore) -> None:
@@ -35,7 +34,7 @@ class VerifyingCodec(PayloadCodec):
         return list(payloads)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
-        """Verify code and replace it by its digest, complete recorded calls; leave everything else as it is."""
+        """Verify code and replace it by its digest, locate recorded calls; leave everything else as it is."""
         return [await self._arrive(payload) for payload in payloads]
 
     async def _arrive(self, payload: Payload) -> Payload:
@@ -43,18 +42,8 @@ class VerifyingCodec(PayloadCodec):
         if encoding == CODE_ENCODING.encode():
             return await self._admit(payload)
         if encoding == SEEDS_ENCODING.encode():
-            return await self._complete(payload)
+            return located(payload, self._store)
         return payload
-
-    async def _complete(self, payload: Payload) -> Payload:
-        results = results_of(payload)
-        for number, result in enumerate(results):
-            claim = reference(result)
-            if claim is not None:
-                [results[number]] = await self._store.retrieve(
-                    StorageDriverRetrieveContext(), [StorageDriverClaim(claim)]
-                )
-        return with_results(payload, results)
 
     async def _admit(self, payload: Payload) -> Payload:
         snapshot = await asyncio.to_thread(self._verify, payload.data)

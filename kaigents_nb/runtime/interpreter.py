@@ -46,12 +46,14 @@ from kaigents_nb.runtime.protocol import (
     to_wire,
 )
 from kaigents_nb.runtime.sandbox import unwrap
-from kaigents_nb.runtime.seeds import Seed, unpack_seeds
+from kaigents_nb.runtime.seeds import Seed, recorded, store_of, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.runtime.step_calls import StepCalls
+from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
+from kaigents_nb.values.decode import decode
 
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _RUN_TRACEBACK_LIMIT = 8_000
@@ -71,6 +73,7 @@ class AgentWorkflow:
         self._gates = GateDesk(self._publish)
         self._steps = StepCalls(self._publish)
         self._seeds: dict[str, Seed] = {}  # recorded calls of the run this one was forked from
+        self._store: FileStore | None = None  # where their results lie
         self._parted: dict[str, str] = {}
         self._agents_budget = InFlightBudget()
         self._sleeps = 0
@@ -120,7 +123,9 @@ class AgentWorkflow:
         self._gates.begin(self._launch)
         rest = iter(payloads)
         if self._launch.seeded:
-            self._seeds = {seed.call: seed for seed in unpack_seeds(next(rest))}
+            payload = next(rest)
+            self._seeds = {seed.call: seed for seed in unpack_seeds(payload)}
+            self._store = store_of(payload)
         for steps in self._launch.mended:
             code = code_by_digest(plain(next(rest)))
             self._steps.mend(steps, code)
@@ -245,7 +250,9 @@ class AgentWorkflow:
 
     async def _replayed(self, seed: Seed) -> Any:
         if seed.result is not None:
-            return self._decode(seed.result)
+            assert self._loaded is not None
+            assert self._store is not None
+            return decode(await recorded(seed.result, self._store), resolve=self._loaded.resolve)
         failure = ApplicationError(
             seed.failure.get("message", ""), seed.failure.get("details", {}), type=seed.failure.get("type")
         )

@@ -50,6 +50,12 @@ def encoded(payload: Payload) -> Encoded:
     return Encoded(payload.metadata["encoding"].decode(), payload.data, meta)
 
 
+def claimed(claim: Mapping[str, str], data: bytes) -> Encoded:
+    """Return bytes from a file with the description that is in the history."""
+    meta = {key.removeprefix(_META): text for key, text in claim.items() if key.startswith(_META)}
+    return Encoded(claim["encoding"], data, meta)
+
+
 def plain(payload: Payload) -> Any:
     """Read one of our own JSON headers."""
     return json.loads(payload.data)

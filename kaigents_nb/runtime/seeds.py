@@ -1,7 +1,8 @@
 """Recorded calls that a forked run takes over: one payload, in which big results are references.
 
 ``Payloads`` of protobuf, compressed: the first is JSON that describes the calls, the others their results as they
-stand in the first run's history. A result in a file stays there; only its reference travels.
+stand in the first run's history. A result in a file stays there; only its reference travels. It is read in the
+workflow when the agent asks for that call: what a file named by its content's hash holds can't differ in a replay.
 """
 
 from __future__ import annotations
@@ -9,15 +10,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from temporalio import workflow
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
 
 from kaigents_nb.errors import ConversionError
-from kaigents_nb.runtime.payloads import plain, raw
+from kaigents_nb.runtime.payloads import claimed, encoded, plain, raw, reference
+from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.values.encoded import Encoded
 
 SEEDS_ENCODING = "binary/kaigents-seeds"
+_FOLDER = "folder"
 _LIMIT_BYTES = 2**30
 
 
@@ -54,17 +60,39 @@ def unpack_seeds(payload: Payload) -> list[Seed]:
     ]
 
 
-def results_of(payload: Payload) -> list[Payload]:
-    """Return the results among the seeds, in order."""
-    return _parts(payload)[1]
+def located(payload: Payload, store: FileStore) -> Payload:
+    """Return recorded calls that know where their results lie on this machine."""
+    return Payload(
+        data=payload.data,
+        metadata={"encoding": SEEDS_ENCODING.encode(), _FOLDER: str(store.folder).encode("utf-8", "surrogateescape")},
+    )
 
 
-def with_results(payload: Payload, results: Sequence[Payload]) -> Payload:
-    """Return the seeds with other results, in the same order: those read from their files."""
-    described = Payloads.FromString(_inflate(payload.data)).payloads[0]
-    parts = Payloads(payloads=[described, *results])
-    # Level 0: what leaves here is read at once in this process.
-    return Payload(data=zlib.compress(parts.SerializeToString(), 0), metadata={"encoding": SEEDS_ENCODING.encode()})
+def store_of(payload: Payload) -> FileStore:
+    """Return where the results of :func:`located` calls lie."""
+    return FileStore(Path(payload.metadata[_FOLDER].decode("utf-8", "surrogateescape")))
+
+
+async def recorded(result: Payload, store: FileStore) -> Encoded:
+    """Return a recorded result, in a workflow; one that lies in a file is read now.
+
+    A file that can't be read stops the run where it stands, and the agent is not told: the task fails, with the
+    reason on the card, and is tried again until the file is back.
+    """
+    claim = reference(result)
+    if claim is None:
+        return encoded(result)
+    try:
+        with workflow.unsafe.sandbox_unrestricted():
+            return claimed(claim, store.read(claim["digest"]))
+    except (ConversionError, OSError) as error:
+        unreadable = error
+
+    def fail_the_task() -> bool:
+        raise unreadable
+
+    await workflow.wait_condition(fail_the_task)
+    raise unreadable  # not reached: a condition that raises ends the task
 
 
 def _parts(payload: Payload) -> tuple[list[dict[str, Any]], list[Payload]]:

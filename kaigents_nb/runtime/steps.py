@@ -8,6 +8,7 @@ import inspect
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,7 +36,11 @@ from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
 _MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
+# Results of long attempts, for the next attempt of a server that had given up on them: it comes within two minutes
+# (heartbeat time-out, longest wait by default).
 _KEPT_RESULTS = 32
+_KEPT_RESULTS_BYTES = 256 * 2**20
+_KEPT_RESULTS_S = 300.0
 _HAND_OVER = timedelta(milliseconds=100)
 
 
@@ -89,9 +94,10 @@ class StepRunner:
         self._client = client
         self._step_loop = step_loop
         self._attempts = attempts
-        self._loaded: dict[str, LoadedCode] = {}
+        # As long as the code is in use: a run between two steps loses neither its classes nor its resources.
+        self._loaded: weakref.WeakKeyDictionary[Code, LoadedCode] = weakref.WeakKeyDictionary()
         self._loading = threading.Lock()
-        self._steps: dict[tuple[str, str], _Loaded] = {}
+        self._steps: weakref.WeakKeyDictionary[Code, dict[str, _Loaded]] = weakref.WeakKeyDictionary()
         self._executing: dict[Key, asyncio.Task[RawValue]] = {}
 
     @activity.defn(dynamic=True)
@@ -133,9 +139,19 @@ class StepRunner:
         if not succeeded or time.monotonic() - began < _MAY_BE_LATE_S:
             self._executing.pop(key, None)
             return
-        late = [known for known, other in self._executing.items() if other.done()]
-        for known in late[: -_KEPT_RESULTS + 1]:
+        asyncio.get_running_loop().call_later(_KEPT_RESULTS_S, self._forget, key, weakref.ref(task))
+        late = [(known, other) for known, other in self._executing.items() if other.done()]
+        size = sum(other.result().payload.ByteSize() for _, other in late)
+        for number, (known, other) in enumerate(late[:-1]):
+            if len(late) - number <= _KEPT_RESULTS and size <= _KEPT_RESULTS_BYTES:
+                break
+            size -= other.result().payload.ByteSize()
             del self._executing[known]
+
+    def _forget(self, key: Key, late: weakref.ref[asyncio.Task[RawValue]]) -> None:
+        task = self._executing.get(key)
+        if task is not None and task is late():
+            del self._executing[key]
 
     async def _beat_for(self, key: Key) -> None:
         while True:
@@ -163,10 +179,11 @@ class StepRunner:
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
         try:
-            loaded = self._steps.get((call.code, call.step))
+            steps = self._steps.setdefault(code, {})
+            loaded = steps.get(call.step)
             if loaded is None:
                 loaded = await in_thread(lambda: self._load(code, call), f"kaigents load {call.step}")
-                self._steps[call.code, call.step] = loaded
+                steps[call.step] = loaded
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
@@ -216,9 +233,9 @@ class StepRunner:
         # One for all steps of the run, also those that begin at the same time: a resource is built once, and classes
         # are the same ones everywhere.
         with self._loading:
-            loaded = self._loaded.get(code.snapshot.digest)
+            loaded = self._loaded.get(code)
             if loaded is None:
-                loaded = self._loaded[code.snapshot.digest] = load(code.snapshot, [], for_agent=False)
+                loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
         step: Step[..., Any] = named(call.step) if call.library else loaded.get(code.snapshot.step_global(call.step))
         assert step.fn is not None
         return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))

@@ -50,7 +50,27 @@ class FileStore(StorageDriver):
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
         """Read payloads back and check their content against their name."""
-        return list(await asyncio.gather(*(asyncio.to_thread(self._read, claim) for claim in claims)))
+        return list(await asyncio.gather(*(asyncio.to_thread(self._retrieve, claim) for claim in claims)))
+
+    def read(self, digest: str) -> bytes:
+        """Return a value's bytes, checked against their name.
+
+        Raises
+        ------
+        ConversionError
+            When the file is missing or was altered.
+        """
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise ConversionError(
+                f"A saved value is missing: {self.path(digest)}. Values over {THRESHOLD_BYTES // 1024} KiB are kept "
+                "in the data directory of the machine that made them; connect with that data directory, or restore "
+                "it from a backup."
+            ) from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ConversionError(f"A saved value was altered: {self.path(digest)}. Restore it from a backup.")
+        return data
 
     def path(self, digest: str) -> Path:
         """Return where a value lies."""
@@ -71,20 +91,9 @@ class FileStore(StorageDriver):
             private_files.write(target, payload.data)
         return StorageDriverClaim({"digest": digest, "encoding": encoding, **described})
 
-    def _read(self, claim: StorageDriverClaim) -> Payload:
+    def _retrieve(self, claim: StorageDriverClaim) -> Payload:
         described = dict(claim.claim_data)
-        digest = described.pop("digest")
-        try:
-            data = self.path(digest).read_bytes()
-        except FileNotFoundError:
-            raise ConversionError(
-                f"A saved value is missing: {self.path(digest)}. Values over {THRESHOLD_BYTES // 1024} KiB are kept "
-                "in the data directory of the machine that made them; connect with that data directory, or restore "
-                "it from a backup."
-            ) from None
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise ConversionError(f"A saved value was altered: {self.path(digest)}. Restore it from a backup.")
-        payload = Payload(data=data)
+        payload = Payload(data=self.read(described.pop("digest")))
         for key, text in described.items():
             payload.metadata[key] = text.encode("utf-8", "replace")
         return payload

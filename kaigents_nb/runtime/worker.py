@@ -19,6 +19,9 @@ from kaigents_nb.runtime.steps import StepRunner
 # After a worker died, the server keeps its workflow tasks for the dead one this long before it asks others.
 _STICKY_TIMEOUT = timedelta(seconds=1)
 _HEARTBEAT_THROTTLE = timedelta(seconds=1)
+_DEADLOCK_S = 8
+"""An agent that has not yielded by then hangs. Not the SDK's 2 s: a fork reads and decodes big results it takes over
+in one go, as fast as its agent asks for them. Less than the 10 s of the server, so that the card says what is wrong."""
 
 
 def identity() -> str:
@@ -58,6 +61,10 @@ class QueueWorker:
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
         )
+        workflows = self._worker._workflow_worker  # the SDK has no option for it
+        assert workflows is not None
+        if workflows._deadlock_timeout_seconds is not None:  # it is off under TEMPORAL_DEBUG
+            workflows._deadlock_timeout_seconds = _DEADLOCK_S
         self._serving = asyncio.create_task(self._serve())
 
     async def _serve(self) -> None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import ast
-import functools
-import linecache
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
-from kaigents_nb.snapshot.cells import compile_quietly
 from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.snapshot.shown import hide, show
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
 Unwrap = Callable[[object], object]
+
+_MODULES = sys.modules
+"""Those of the process. In a thread that executes a workflow, where garbage may be collected too, ``sys.modules`` are
+others."""
 
 
 def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: Unwrap | None = None) -> LoadedCode:
@@ -67,8 +69,11 @@ class LoadedCode:
         self._done: set[int] = set()
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
-        weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
-        _show_source(snapshot)
+        if unwrap is None:
+            # What a sandbox has registered ends with it.
+            weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
+        show(snapshot, self)
+        weakref.finalize(self, hide, snapshot.filename, id(self)).atexit = False
 
     def get(self, name: str) -> Any:
         """Return the object of a global name, or of a path such as ``"helpers.search"`` or ``"tools['buy']"``."""
@@ -177,12 +182,12 @@ class LoadedCode:
                 self.namespace[name] = Step(None, self.snapshot.options(step), step)
 
     def _run(self, definition: Definition) -> None:
-        snapshot, namespace = self.snapshot, self.namespace
+        namespace = self.namespace
         kept = {name: namespace[name] for name in definition.temporary if name in namespace}
         try:
             with self._real_modules(definition.real):
-                for part, line in zip(definition.parts, snapshot.lines_of(definition), strict=True):
-                    exec(_compiled(part.text, line, snapshot.filename, definition.flags), namespace)  # noqa: S102
+                for code in self.snapshot.compiled(definition):
+                    exec(code, namespace)  # noqa: S102
         except Exception as error:
             part = definition.parts[0]
             place = f" ({part.label}, line {part.line})" if part.label else ""
@@ -246,26 +251,10 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
 
 
 def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
-    # Each sandbox has module names of its own, and this may be called in another one, for its module of that name.
-    if name in sys.modules and sys.modules[name] is module():
-        del sys.modules[name]
-
-
-def _show_source(snapshot: Snapshot) -> None:
-    """Let tracebacks and debuggers show the source; an entry without a time is never checked against a file."""
-    if snapshot.filename not in linecache.cache:
-        source = snapshot.source
-        linecache.cache[snapshot.filename] = (
-            len(source),
-            None,
-            [f"{line}\n" for line in source.split("\n")],
-            snapshot.filename,
-        )
-
-
-@functools.lru_cache(maxsize=4096)
-def _compiled(text: str, line: int, filename: str, flags: int) -> CodeType:
-    return compile_quietly("\n" * (line - 1) + text, filename, flags)
+    """Take a module out of the process; its classes still work where somebody has kept one."""
+    # Another one may have that name by now.
+    if name in _MODULES and _MODULES[name] is module():
+        del _MODULES[name]
 
 
 def _path(name: str) -> Iterator[ast.expr]:

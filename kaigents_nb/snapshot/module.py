@@ -9,11 +9,12 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 from kaigents_nb.authoring.options import Retry, StepOptions
 from kaigents_nb.errors import SnapshotError, UntrustedCode
-from kaigents_nb.snapshot.cells import OWN_FILES
+from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly
 from kaigents_nb.snapshot.packages import LOCAL, installed_version
 from kaigents_nb.snapshot.signing import sign, verify
 from kaigents_nb.values.encoded import Encoded
@@ -123,6 +124,11 @@ class Snapshot:
         return hashlib.sha256(self._content).hexdigest()
 
     @property
+    def size_bytes(self) -> int:
+        """Size of the content, not compressed."""
+        return len(self._content)
+
+    @property
     def filename(self) -> str:
         """The file name that compiled code carries."""
         return f"{OWN_FILES}{self.digest[:12]}>"
@@ -144,6 +150,20 @@ class Snapshot:
     def lines_of(self, definition: Definition) -> tuple[int, ...]:
         """Return the line of ``source`` at which each part of a definition starts."""
         return self._layout[1][self._index[id(definition)]]
+
+    def compiled(self, definition: Definition) -> tuple[CodeType, ...]:
+        """Return the code of each part of a definition, compiled once for all who load it. Raises SyntaxError."""
+        number = self._index[id(definition)]
+        if number not in self._compiled:
+            self._compiled[number] = tuple(
+                compile_quietly("\n" * (line - 1) + part.text, self.filename, definition.flags)
+                for part, line in zip(definition.parts, self.lines_of(definition), strict=True)
+            )
+        return self._compiled[number]
+
+    @functools.cached_property
+    def _compiled(self) -> dict[int, tuple[CodeType, ...]]:
+        return {}
 
     @functools.cached_property
     def _index(self) -> dict[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.shown import shown
 from kaigents_nb.values.brief import without_middle
 
 LIMIT_CHARS = 16_000
@@ -45,13 +46,14 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot, limit: int = LIMIT
     limit
         So many characters at the most. Those of one exception have its type and the beginning of its message.
     """
-    whole = traceback.TracebackException.from_exception(exc, compact=True)
+    whole = traceback.TracebackException.from_exception(exc, compact=True, lookup_lines=False)
     linked = [whole]
     for one in linked:  # which grows meanwhile
         one.stack = _Frames(one.stack, snapshot)
         linked += filter(None, (one.__cause__, one.__context__, *(one.exceptions or ())))
     max_message = min(_MAX_MESSAGE, limit // 2 - 100)
-    text = "".join(without_middle(part, max_message) for part in whole.format())
+    with shown(snapshot):
+        text = "".join(without_middle(part, max_message) for part in whole.format())
     return without_middle(text.encode("utf-8", "backslashreplace").decode().rstrip(), limit)
 
 

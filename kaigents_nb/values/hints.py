@@ -78,7 +78,7 @@ def _adapter(hint: Any) -> pydantic.TypeAdapter[Any] | None:
     return _cached(hint)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=16)  # few: a class of a run keeps all its code in memory
 def _cached(hint: Any) -> pydantic.TypeAdapter[Any] | None:
     return _build(hint)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import gates, history, imports, memory, notebooks, servers, starting, steps, values
+from tests.benchmarks import forks, gates, history, imports, memory, notebooks, servers, starting, steps, values
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row, table
 
@@ -20,6 +20,7 @@ TOPICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "steps": steps.measure,
     "starting": starting.measure,
     "gates": gates.measure,
+    "forks": forks.measure,
     "memory": memory.measure,
     "imports": imports.measure,
     "notebooks": notebooks.measure,

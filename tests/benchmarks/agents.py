@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
 
 import kaigents_nb as kg
 
@@ -65,3 +69,48 @@ def same(table):
 @kg.agent
 async def hands_on(table):
     return await rows_of(await same(table))
+
+
+EDITION = 0
+"""Frozen as a value: another number is other code."""
+
+
+@dataclass
+class Stamp:
+    edition: int
+    at: float
+
+
+@kg.resource
+def connection():
+    return bytearray(100_000)
+
+
+def stamp():
+    return Stamp(EDITION, time.time() + len(connection()))
+
+
+@kg.step
+async def stamped() -> Stamp:
+    return stamp()
+
+
+@kg.agent
+async def of_an_edition():
+    return (await stamped()).edition
+
+
+@kg.step
+def column(number, rows):
+    return pd.DataFrame({"x": np.random.default_rng(number).random(rows)})
+
+
+@kg.step
+def began(frame):
+    return time.time(), len(frame)
+
+
+@kg.agent
+async def over_columns(count, rows):
+    frames = [await column(number, rows) for number in range(count)]
+    return await began(frames[-1])

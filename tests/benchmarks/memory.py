@@ -1,4 +1,4 @@
-"""What a suspended run costs in the worker's memory."""
+"""What a suspended run costs in the worker's memory, and what one that has ended leaves there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from temporalio.client import WorkflowHandle
@@ -18,6 +18,8 @@ from tests.benchmarks.rows import Row
 
 _WARM = 30
 _SETTLE_S = 2.0
+_EVERY = 50
+_AIM_KEPT_KB = 10.0
 
 
 def measure(bench: Bench) -> Iterator[Row]:
@@ -26,6 +28,47 @@ def measure(bench: Bench) -> Iterator[Row]:
     yield Row(
         "memory per suspended run", "KB", ours, plain, ours / plain, at_most=150, note=f"{count} runs in one worker"
     )
+    yield from _editions(bench, 150 if bench.quick else 500)
+
+
+def _editions(bench: Bench, count: int) -> Iterator[Row]:
+    """Runs of different code, one after the other, through one worker: what does it keep of each?"""
+    with _environment(JPY_SESSION_NAME=f"memory-{uuid.uuid4().hex[:8]}.ipynb", KAIGENTS_WORKER="off"):
+
+        def run_ours(number: int) -> None:
+            agents.EDITION = number
+            assert agents.of_an_edition.start().result(60) == number
+
+        ours = _resident_while(bench, "ours", task_queue(), run_ours, count)
+    queue = f"raw-memory-{uuid.uuid4().hex[:8]}"
+
+    def run_raw(number: int) -> None:
+        async def one() -> None:
+            handle = await bench.start_raw(raw.RawClocked.run, id=f"raw-{uuid.uuid4()}", queue=queue)
+            await handle.result()
+
+        bench.raw(one())
+
+    plain = _resident_while(bench, "raw", queue, run_raw, count)
+    for runs, resident in ours.items():
+        note = "each of other code" if runs == _EVERY else ""
+        yield Row(f"worker after {runs} runs", "MB", resident / 1024, plain[runs] / 1024, note=note)
+    middle = count // _EVERY // 2 * _EVERY
+    each = [(sides[count] - sides[middle]) / (count - middle) for sides in (ours, plain)]
+    yield Row(
+        "kept of each run", "KB", *each, at_most=_AIM_KEPT_KB, note=f"from {middle} to {count}; raw: the same workflow"
+    )
+
+
+def _resident_while(bench: Bench, side: str, queue: str, run: Callable[[int], None], count: int) -> dict[int, int]:
+    """Resident KB of one worker, by how many runs have gone through it."""
+    found = {}
+    with python("-m", "tests.benchmarks.waiting_worker", side, queue, bench.connection.address) as worker:
+        for number in range(1, count + 1):
+            run(number)
+            if number % _EVERY == 0:
+                found[number] = _resident_kb(worker.pid)
+    return found
 
 
 def _ours(bench: Bench, count: int) -> float:

@@ -3,23 +3,32 @@
 # ruff: noqa: E501 - a cell or program is one line of text here
 from __future__ import annotations
 
+import copy
+import dataclasses
 import gc
 import linecache
 import sys
 import textwrap
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ipykernel.compiler import XCachingCompiler
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
+from temporalio.worker.workflow_sandbox._importer import Importer
+from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.snapshot.freeze import freeze
 from kaigents_nb.snapshot.load import load
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.tracebacks import analyst_traceback
+from kaigents_nb.values.decode import decode
+from kaigents_nb.values.encode import encode
 from tests.unit.snapshot_cells import KEY, Notebook, notebook
 
 CELLS = [
@@ -370,3 +379,57 @@ def test_end_of_one_load_leaves_the_module_of_another(nb):
     del second
     gc.collect()
     assert name not in sys.modules
+
+
+def test_a_class_outlasts_its_code(nb: Notebook) -> None:
+    """What somebody has kept of code that is gone still works, with its resource; a traceback then has no source."""
+    nb.cells(
+        "import itertools\nfrom dataclasses import dataclass\nNUMBERS = [0]\n@kg.resource\ndef made():\n    NUMBERS[0] += 1\n    return NUMBERS[0]",
+        "@dataclass\nclass Quote:\n    n: int\n    def tax(self): return self.n * rate() + made()\n    def fails(self): return 1 / 0",
+        "def rate(): return 2\ndef run(n): return Quote(n)",
+    )
+    loaded = nb.load("run")
+    quote = loaded.get("run")(3)
+    assert (quote.tax(), quote.tax()) == (7, 7)
+    name, filename = loaded.module.__name__, loaded.snapshot.filename
+    assert linecache.getline(filename, 1)
+    del loaded
+    gc.collect()
+    assert name not in sys.modules
+    assert not linecache.getline(filename, 1)
+    assert quote.tax() == 7
+    assert dataclasses.replace(quote, n=4) == copy.deepcopy(dataclasses.replace(quote, n=4))
+    assert dataclasses.asdict(quote) == {"n": 3}
+    again = decode(encode(quote), resolve=lambda module, qualname: type(quote))
+    assert again == quote
+    with pytest.raises(ZeroDivisionError) as caught:
+        quote.fails()
+    assert "in fails" in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_module_ends_wherever_garbage_is_collected(nb: Notebook) -> None:
+    """Also in the thread of a workflow, whose sys.modules are its own."""
+    nb.cells(*CELLS)
+    loaded = nb.load("search")
+    name = loaded.module.__name__
+    assert name in sys.modules
+    with Importer(SandboxRestrictions.default.with_passthrough_all_modules(), RestrictionContext()).applied():
+        del loaded
+        gc.collect()
+    assert name not in sys.modules
+
+
+def test_source_is_shown_as_long_as_one_needs_it(nb: Notebook) -> None:
+    """Two loads of one code show one source; it goes with the last of them."""
+    nb.cells(*CELLS)
+    snapshot = nb.freeze("search")
+    one, two = load(snapshot, ["search"], for_agent=False), load(snapshot, ["search"], for_agent=True)
+    with pytest.raises(KeyError) as caught:
+        one.get("rate")("nowhere")
+    assert "return RATES[country]" in analyst_traceback(caught.value, snapshot)
+    del one, caught
+    gc.collect()
+    assert linecache.getline(snapshot.filename, 1)
+    del two
+    gc.collect()
+    assert not linecache.getline(snapshot.filename, 1)

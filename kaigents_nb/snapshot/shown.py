@@ -1,0 +1,46 @@
+"""The source of frozen code in ``linecache``, where tracebacks and debuggers look, as long as somebody needs it."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kaigents_nb.snapshot.module import Snapshot
+
+_showing: dict[str, set[int]] = {}
+"""By file name, the ids of those for whom it is shown."""
+
+
+def show(snapshot: Snapshot, owner: object) -> None:
+    """Show the source of a snapshot until it was hidden for each of its owners."""
+    _showing.setdefault(snapshot.filename, set()).add(id(owner))
+    if snapshot.filename not in linecache.cache:
+        source = snapshot.source
+        # An entry without a time is never checked against a file.
+        linecache.cache[snapshot.filename] = (
+            len(source),
+            None,
+            [f"{line}\n" for line in source.split("\n")],
+            snapshot.filename,
+        )
+
+
+def hide(filename: str, owner_id: int) -> None:
+    """End what :func:`show` did for an owner."""
+    others = _showing.get(filename, set())
+    others.discard(owner_id)
+    if not others:
+        _showing.pop(filename, None)
+        linecache.cache.pop(filename, None)
+
+
+@contextmanager
+def shown(snapshot: Snapshot) -> Iterator[None]:
+    """Show the source of a snapshot meanwhile."""
+    owner = object()
+    show(snapshot, owner)
+    try:
+        yield
+    finally:
+        hide(snapshot.filename, id(owner))
