@@ -17,10 +17,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from kaigents_nb.authoring.gate import APPROVE, REJECT, Decision
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.history.memo import OpenGate
-from kaigents_nb.history.observe import Observer, queue_is_served
+from kaigents_nb.history.observers import observed
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, to_decision
+from kaigents_nb.runtime.served import queue_is_served
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
 
@@ -128,8 +129,7 @@ def _call(gate: OpenGate, run_id: str) -> str:
 
 async def taken_decision(connection: Connection, run_id: str, gate: str | None) -> dict[str, Any] | None:
     """The decision that a run's history has for a gate (the last one, where none is named)."""
-    observer = Observer(connection, run_id)
-    await observer.catch_up()
+    observer = await observed(connection, run_id)
     found = [
         dict(item.decision)
         for item in observer.fold.gates.values()

@@ -69,6 +69,7 @@ class Connection:
         self._step_loop: LoopThread | None = None
         self._workers: dict[str, QueueWorker] = {}
         self._lock = threading.Lock()
+        self._instances: dict[type, Any] = {}
         self._store = FileStore(data_dir / "blobs")
         converter = data_converter(self.key, self._store)
         self.address = client_config["target_host"]
@@ -158,6 +159,13 @@ class Connection:
                 "run again: kg.run(id)."
             )
 
+    def instance(self, kind: type[T]) -> T:
+        """Return the one object of a kind that belongs to this connection: what an upper room knows of its runs."""
+        if kind not in self._instances:
+            self._instances.setdefault(kind, kind())  # atomic, for any thread may ask
+        found: T = self._instances[kind]
+        return found
+
     async def fetch(self, payload: Payload) -> Payload:
         """Return a payload itself, read from its file where a history has only the reference."""
         claim = reference(payload)
@@ -206,6 +214,7 @@ class Connection:
             if self._step_loop is not None:
                 self._step_loop.stop()
             self._loop.stop()
+            self._instances.clear()
 
     async def _stop_workers(self) -> None:
         workers, self._workers = list(self._workers.values()), {}
