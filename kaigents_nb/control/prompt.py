@@ -8,10 +8,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kaigents_nb.errors import GateError, ServerNotReady
+from kaigents_nb.errors import GateError
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.memo import OpenGate
 from kaigents_nb.history.observers import observed_with_called
@@ -49,7 +48,7 @@ class Prompter:
     async def _open_gates(self) -> list[OpenGate]:
         """The first time ask the server, from then on the run itself says what happens."""
         if self._following is None or self._following.error is not None:
-            await self._stop()
+            self.close()
             observer = await observed_with_called(self._run._connection, self._run.id)
             if self._awaiting:
                 return observer.open_gates()
@@ -59,12 +58,8 @@ class Prompter:
 
     def close(self) -> None:
         """Look no longer."""
-        with suppress(ServerNotReady):  # the connection was closed, and with it all that followed a run
-            self._run._connection.post(self._stop())
-
-    async def _stop(self) -> None:
         if self._following is not None:
-            self._following.stop()
+            self._run._connection.soon(self._following.stop)
 
     def _tell(self, gate: OpenGate) -> None:
         choices = f" Options: {', '.join(gate.options)}." if gate.options else ""

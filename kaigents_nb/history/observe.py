@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -68,8 +69,7 @@ class Observer:
         """Called agents that are or were at a gate while this run was looked at."""
         self._token = b""
         """Where the next page begins."""
-        self._page: asyncio.Task[None] | None = None
-        self._waiting = 0
+        self._page: _Page | None = None
 
     async def take(self, description: DescribeWorkflowExecutionResponse) -> None:
         """Read what the server had when it described the run."""
@@ -102,23 +102,18 @@ class Observer:
 
     async def _next_page(self) -> None:
         """Read on: one request, whose answer the server holds back until there is one, for all who wait for it."""
-        if self._page is None:
-            self._page = asyncio.create_task(self._read())
-            self._page.add_done_callback(self._over)
         page = self._page
-        self._waiting += 1
+        if page is None or page.request.done():
+            page = self._page = _Page(asyncio.create_task(self._read()))
+        page.waiting += 1
         try:
-            await asyncio.shield(page)
+            await asyncio.shield(page.request)
         finally:
-            self._waiting -= 1
-            if not self._waiting:
-                # Nobody waits any more. Whoever comes next makes a request of their own.
-                page.cancel()
-                self._over(page)
-
-    def _over(self, page: asyncio.Task[None]) -> None:
-        if self._page is page:
-            self._page = None
+            page.waiting -= 1
+            if not page.waiting and not page.request.done():
+                # Nobody waits for it any more. Whoever comes next makes a request of their own.
+                page.request.cancel()
+                self._page = None
 
     async def _read(self) -> None:
         handle = self.connection.client.get_workflow_handle(self.run_id, run_id=self.execution)
@@ -148,6 +143,12 @@ class Observer:
         if self.fold.seeds_payload is not None:
             payload = await self.decoder.fetched(self.fold.seeds_payload)
             self.fold.take_seeds(unpack_seeds(payload))
+
+
+@dataclass
+class _Page:
+    request: asyncio.Task[None]
+    waiting: int = 0
 
 
 def _transient(event: HistoryEvent) -> bool:

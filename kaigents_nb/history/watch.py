@@ -11,7 +11,7 @@ from functools import partial
 
 from temporalio.service import RPCError
 
-from kaigents_nb.errors import KaigentsError, RunNotFound, ServerNotReady
+from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.memo import OpenGate
@@ -46,15 +46,14 @@ def subscribe(connection: Connection, run_id: str, callback: Callback) -> Callab
             watches[run_id] = _Watch(connection, run_id)
         watches[run_id].add(listener)
 
-    async def remove() -> None:
+    def remove() -> None:
         watch = connection.instance(_Watches).get(run_id)
         if watch is not None and listener in watch.listeners:
             watch.remove(listener)
 
     def unsubscribe() -> None:
         listener.listens = False
-        with suppress(ServerNotReady):  # the connection was closed, and with it all watches
-            connection.post(remove())
+        connection.soon(remove)
 
     connection.post(add())
     return unsubscribe

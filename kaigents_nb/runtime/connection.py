@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -151,6 +152,11 @@ class Connection:
             work.close()
             raise
         return self._loop.post(work)
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call a function on the library's loop, to let go of something; a closed connection has let go of all."""
+        with suppress(RuntimeError):
+            self._loop.loop.call_soon_threadsafe(function)
 
     def _check_open(self) -> None:
         if self._loop.loop.is_closed():
