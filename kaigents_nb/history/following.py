@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from types import TracebackType
@@ -72,11 +73,8 @@ class Following:
             grows = await observer.grown(seen)
 
     async def _follow_called(self, run_id: str, *callers: Observer) -> None:
-        try:
-            called = await observed(self.observer.connection, run_id)
-        except RunNotFound:
-            return  # asked for, but not started yet: the caller's history will go on when it is
-        await self._follow(called, *callers)
+        with suppress(RunNotFound):  # asked for, but not started yet: the caller's history will go on when it is
+            await self._follow(await observed(self.observer.connection, run_id), *callers)
 
     def _begin(self, run_id: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[run_id] = asyncio.create_task(work)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import gates, history, imports, memory, notebooks, servers, starting, steps, values
+from tests.benchmarks import gates, history, imports, memory, notebooks, servers, starting, steps, values, watching
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row, table
 
@@ -26,6 +26,7 @@ TOPICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "servers": servers.measure,
     "values": values.measure,
     "history": history.measure,
+    "watching": watching.measure,
 }
 
 

@@ -17,9 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest, RespondWorkflowTaskFailedRequest
+from temporalio.api.workflowservice.v1 import (
+    PollWorkflowTaskQueueRequest,
+    ResetWorkflowExecutionRequest,
+    RespondWorkflowTaskFailedRequest,
+)
 
 import kaigents_nb as kg
 from kaigents_nb.history.observers import Observers
@@ -31,6 +36,7 @@ from tests.support import eventually
 pytestmark = pytest.mark.usefixtures("server")
 
 _SIGNALS = 1_500
+_TASK_COMPLETED = "workflow_task_completed_event_attributes"
 _PAGE = 256
 """So many batches of events the server gives at a time."""
 
@@ -288,6 +294,35 @@ def test_tasks_under_way_are_not_taken_for_events(monkeypatch):
     run.terminate("enough")
     assert run.status == "terminated"
     assert run.view().ended is not None
+
+
+def test_a_run_that_was_reset_is_seen_anew():
+    """Reset, as in Temporal's web UI, gives a run another history: old and new handles show that one."""
+    run = asking.start(1)
+    stop = run.watch(lambda view: None)
+    run.wait_for_gate(20)
+    before = kg.run(run.id).view()
+    connection = current()
+
+    async def reset() -> None:
+        handle = connection.client.get_workflow_handle(run.id)
+        first = next(e.event_id for e in (await handle.fetch_history()).events if e.HasField(_TASK_COMPLETED))
+        await connection.client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=connection.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=run.id),
+                workflow_task_finish_event_id=first,
+                request_id=run.id,
+            )
+        )
+
+    connection.run(reset)
+    assert run.wait_for_gate(20).opened > before.open_gates[0].opened
+    assert run.status == kg.run(run.id).status == "waiting"
+    run.approve(by="ann")
+    assert run.result(20) == (2, "ann")
+    assert len(run.decisions()) == 1
+    stop()
 
 
 def test_a_server_that_goes_away_and_comes_back(data_dir: Path):
