@@ -325,24 +325,37 @@ def test_a_run_that_was_reset_is_seen_anew():
     stop()
 
 
-def test_a_server_that_goes_away_and_comes_back(data_dir: Path):
-    """A listener of a waiting run hears that the server went away, and then how it goes on; so do those who wait."""
-    run = asking.start(1)
-    views = []
-    stop = run.watch(views.append)
-    result, outcome = in_thread(lambda: run.result(60))
-    run.wait_for_gate(20)
-    eventually(lambda: views and views[-1].open_gates)
+def kill_server(data_dir: Path) -> None:
     info = embedded.find_server(data_dir)
     assert info is not None
     os.kill(info.pid, signal.SIGKILL)
-    eventually(lambda: "went away" in views[-1].problem, timeout_s=30)
-    eventually(lambda: views[-1].status == "waiting", timeout_s=30)
+    eventually(lambda: embedded.find_server(data_dir) is None)
+
+
+def test_a_listener_hears_that_the_server_went_away(data_dir: Path):
+    """Who listens to a run that only waits hears of it, has the server back without asking, and hears the rest."""
+    run = asking.start(1)
+    views = []
+    stop = run.watch(views.append)
+    eventually(lambda: views and views[-1].open_gates)
+    kill_server(data_dir)
+    eventually(lambda: "went away" in views[-1].problem, timeout_s=40)
+    eventually(lambda: views[-1].status == "waiting", timeout_s=40)
     run.approve(by="ann")
-    result.join()
-    assert outcome == [(2, "ann")]
+    assert run.result(20) == (2, "ann")
     eventually(lambda: views[-1].closed)
     stop()
+
+
+def test_waiting_goes_on_when_the_server_is_back(data_dir: Path):
+    """Who waits for a gate has the server back without asking, and gets the gate."""
+    run = asking_later.start()
+    eventually(lambda: run.view().sleeps)
+    wait, outcome = in_thread(lambda: run.wait_for_gate(60).question)
+    kill_server(data_dir)
+    wait.join()
+    assert outcome == ["At last?"]
+    run.terminate()
 
 
 def test_a_listener_that_breaks_or_is_slow_holds_up_nobody(caplog):
