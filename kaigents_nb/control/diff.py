@@ -13,7 +13,9 @@ from temporalio.api.common.v1 import Payload
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.history.calls import Call, failure_text
-from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.decoding import Decoder
+from kaigents_nb.history.fold import RunFold
+from kaigents_nb.history.observers import observed
 from kaigents_nb.history.tables import frame, read
 from kaigents_nb.replay.copies import same
 from kaigents_nb.replay.records import Change
@@ -71,10 +73,15 @@ def diff(a: Run | str, b: Run | str) -> pd.DataFrame:
     return table
 
 
+async def _read(connection: Connection, run_id: str) -> tuple[RunFold, Decoder]:
+    observer = await observed(connection, run_id)
+    return observer.fold.snapshot(), observer.decoder
+
+
 class _Side:
     def __init__(self, connection: Connection, run_id: str) -> None:
         self.trace = trace_of(connection, run_id)
-        self.observer = Observer(connection, run_id)
+        self.fold, self.decoder = connection.run(lambda: _read(connection, run_id))
 
     def moment(self, call: str, kinds: tuple[str, ...]) -> int | None:
         return next((known.row for known in self.trace.calls if known.call == call and known.kind in kinds), None)
@@ -159,16 +166,14 @@ def _made(trace: Trace, number: int) -> dict[str, Change]:
 
 
 async def _records(a: _Side, b: _Side) -> list[dict[str, Any]]:
-    await a.observer.catch_up()
-    await b.observer.catch_up()
     found = []
-    for number, mine in a.observer.fold.calls.items():
-        its = b.observer.fold.calls.get(number)
+    for number, mine in a.fold.calls.items():
+        its = b.fold.calls.get(number)
         if its is not None and its.view.name == mine.view.name:
             found += await _call(a, mine, b, its)
     found += _decisions(a, b)
     if not _same_end(a, b):
-        ends = [(await _end(side), side.observer.fold.last_event, _last(side)) for side in (a, b)]
+        ends = [(await _end(side), side.fold.last_event, _last(side)) for side in (a, b)]
         found.append(_difference("result", "the run", ends[0], ends[1]))
     return found
 
@@ -205,8 +210,8 @@ def _error(call: Call) -> str:
 
 def _decisions(a: _Side, b: _Side) -> list[dict[str, Any]]:
     found = []
-    for number, gate in a.observer.fold.gates.items():
-        other = b.observer.fold.gates.get(number)
+    for number, gate in a.fold.gates.items():
+        other = b.fold.gates.get(number)
         if other is None or other.question != gate.question:
             continue
         shown = [_ABSENT if g.answer is None else _said(g.answer) for g in (gate, other)]
@@ -229,7 +234,7 @@ def _said(answer: Answer) -> dict[str, Any]:
 
 
 def _decision_event(side: _Side, gate: str) -> int | None:
-    events = [d.event_id for d in side.observer.fold.decisions if d.answer.gate == gate and d.counted]
+    events = [d.event_id for d in side.fold.decisions if d.answer.gate == gate and d.counted]
     return events[0] if events else None
 
 
@@ -240,17 +245,17 @@ def _same_payload(a: Payload | None, b: Payload | None) -> bool:
 
 
 async def _value(side: _Side, payload: Payload | None) -> Any:
-    return _ABSENT if payload is None else await read(side.observer, payload, full=False)
+    return _ABSENT if payload is None else await read(side.decoder, payload, full=False)
 
 
 def _same_end(a: _Side, b: _Side) -> bool:
-    one, two = a.observer.fold, b.observer.fold
+    one, two = a.fold, b.fold
     failures = [None if f is None else f.message for f in (one.failure, two.failure)]
     return one.closed == two.closed and _same_payload(one.result, two.result) and failures[0] == failures[1]
 
 
 async def _end(side: _Side) -> Any:
-    fold = side.observer.fold
+    fold = side.fold
     if fold.result is not None:
         return await _value(side, fold.result)
     return f"{fold.closed or 'open'}{': ' + fold.failure.message if fold.failure is not None else ''}"

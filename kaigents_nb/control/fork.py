@@ -17,7 +17,7 @@ from kaigents_nb.control.submit import submit
 from kaigents_nb.errors import NoSuchMoment, RunError
 from kaigents_nb.history.calls import Call, failure_details, failure_text
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.observers import observed
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import raw
@@ -64,13 +64,12 @@ def fork(
     if decisions not in ("ask", "keep"):
         raise ValueError(f"decisions is 'ask' or 'keep', not {decisions!r}.")
 
-    async def look() -> tuple[Observer, Code | None]:
-        observer = Observer(connection, run_id)
-        await observer.catch_up()
-        return observer, await observer.decoder.code()
+    async def look() -> tuple[RunFold, Code | None]:
+        observer = await observed(connection, run_id)
+        carried = await observer.decoder.code()
+        return observer.fold.snapshot(), carried
 
-    observer, carried = connection.run(look)
-    fold = observer.fold
+    fold, carried = connection.run(look)
     if carried is None:
         raise RunError(f"Run {run_id!r} carries no code of ours, so it can't be forked.", run_id=run_id)
     chosen = carried if code == "same" else current_code(connection, Agent, fold.agent, run_id)

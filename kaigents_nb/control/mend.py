@@ -7,7 +7,8 @@ from typing import Any
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.control.notebook_code import current_code
 from kaigents_nb.errors import RunError
-from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.assemble import view_of
+from kaigents_nb.history.observers import observed_with_called
 from kaigents_nb.history.view import StepView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import MEND_SIGNAL, RETRY_SIGNAL
@@ -38,11 +39,10 @@ async def retry_now(connection: Connection, run_id: str) -> list[str]:
 
 
 async def _failing(connection: Connection, run_id: str) -> list[StepView]:
-    observer = Observer(connection, run_id)
-    await observer.catch_up()
+    observer = await observed_with_called(connection, run_id)
     # Refused here where this process has another key: the run's worker could not read what we would send.
     await observer.decoder.code()
-    view = await observer.view()
+    view = await view_of(observer)
     failing = [step for step in view.steps if step.status in ("parked", "retrying")]
     if not failing or view.closed:
         advice = (

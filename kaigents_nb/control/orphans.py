@@ -5,8 +5,9 @@ from __future__ import annotations
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.history import memo
-from kaigents_nb.history.observe import not_found, queue_is_served
+from kaigents_nb.history.observe import not_found
 from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.served import queue_is_served
 
 
 async def orphaned_queue(connection: Connection, run_id: str) -> str:

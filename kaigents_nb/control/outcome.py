@@ -12,6 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import ConversionError, RunCancelled, RunFailed
 from kaigents_nb.history.observe import Observer, not_found
+from kaigents_nb.history.observers import observed
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.failures import details, headline, rebuild
 from kaigents_nb.runtime.payloads import value
@@ -23,8 +24,7 @@ async def outcome(connection: Connection, run_id: str) -> Any:
     try:
         result = await handle.result()
     except WorkflowFailureError as error:
-        observer = Observer(connection, run_id)
-        await observer.catch_up()
+        observer = await observed(connection, run_id)
         await observer.decoder.code()
         own = rebuild(error.cause, observer.decoder.resolve)
         own.__cause__ = None  # its traceback is part of our message; once is enough
@@ -45,8 +45,7 @@ async def outcome(connection: Connection, run_id: str) -> Any:
         if not strange:
             return found
     # Only where the result has classes of the run's own code does that code have to be fetched.
-    observer = Observer(connection, run_id)
-    await observer.catch_up()
+    observer = await observed(connection, run_id)
     return await observer.decoder.value(payload)
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.errors import GateError
 from kaigents_nb.gates.question import Question
-from kaigents_nb.people.decide import taken_answer
-from kaigents_nb.people.open_gates import open_gates
+from kaigents_nb.history.following import Following
+from kaigents_nb.history.observers import observed_with_called
 
 if TYPE_CHECKING:
     from kaigents_nb.control.run import Run
@@ -32,6 +31,7 @@ class Prompter:
         self._awaiting = awaiting
         self._next_look = time.monotonic() + _LOOK_EVERY_S
         self._told: set[tuple[str, str]] = set()
+        self._following: Following | None = None
 
     def tick(self, *, force: bool = False) -> None:
         """Look, if it is time; tell once per gate; ask where an answer can be given."""
@@ -40,13 +40,26 @@ class Prompter:
         self._next_look = time.monotonic() + _LOOK_EVERY_S
         if self._awaiting and not _in_old_kernel():
             return
-        connection, run_id = self._run._connection, self._run.id
-        for gate in connection.run(lambda: open_gates(connection, run_id)):
+        for gate in self._run._connection.run(self._open_gates):
             if (gate.run_id, gate.gate) not in self._told:
                 self._told.add((gate.run_id, gate.gate))
-                # The server may keep a decision that no worker has taken up yet.
-                if connection.run(partial(taken_answer, connection, gate.run_id, gate.gate)) is None:
-                    self._tell(gate)
+                self._tell(gate)
+
+    async def _open_gates(self) -> list[Question]:
+        """The first time ask the server, from then on the run itself says what happens."""
+        if self._following is None or self._following.error is not None:
+            self.close()
+            observer = await observed_with_called(self._run._connection, self._run.id)
+            if self._awaiting:
+                return observer.open_gates()
+            self._following = Following(observer)
+            self._following.start()
+        return self._following.observer.open_gates()
+
+    def close(self) -> None:
+        """Look no longer."""
+        if self._following is not None:
+            self._run._connection.soon(self._following.stop)
 
     def _tell(self, gate: Question) -> None:
         choices = f" Options: {', '.join(gate.options)}." if gate.options else ""

@@ -24,9 +24,12 @@ from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import tables
+from kaigents_nb.history.assemble import view_of
+from kaigents_nb.history.following import Following
 from kaigents_nb.history.observe import Observer, not_found
+from kaigents_nb.history.observers import look_at_called, observed, observed_with_called
 from kaigents_nb.history.view import RunView
-from kaigents_nb.history.watch import Watch
+from kaigents_nb.history.watch import settle, subscribe
 from kaigents_nb.people.decide import decide, find_question
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connecting import current
@@ -50,8 +53,8 @@ class Run(LookingBack):
 
     def __init__(self, connection: Connection, run_id: str) -> None:
         self._connection = connection
-        self._watch: Watch | None = None
-        self._observer = Observer(connection, run_id)
+        self._observer: Observer | None = None
+        """What was seen of the run, after the first look; of an ended one for good."""
         self._seen: list[Question] = []
         """Open gates that this handle has shown since the last decision."""
         self.id = run_id
@@ -83,9 +86,9 @@ class Run(LookingBack):
         """
 
         async def look() -> RunView:
-            if not self._observer.fold.closed:
-                await self._observer.catch_up()
-            return await self._observer.view()
+            observer = await self._caught_up()
+            await look_at_called(observer)
+            return await view_of(observer)
 
         return self._connection.run(look)
 
@@ -94,9 +97,7 @@ class Run(LookingBack):
 
         The callback runs on a background thread. Returns a function that stops it.
         """
-        if self._watch is None:
-            self._watch = Watch(self._connection, self.id)
-        return self._watch.subscribe(callback)
+        return subscribe(self._connection, self.id, callback)
 
     # Its result.
 
@@ -141,6 +142,7 @@ class Run(LookingBack):
                 prompter.tick()
         finally:
             waited.cancel()
+            prompter.close()
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a cell or coroutine: ``value = await run``."""
@@ -151,15 +153,11 @@ class Run(LookingBack):
         try:
             value = await outcome(self._connection, self.id)
         except KaigentsError:
-            await self._shown()
+            await settle(self._connection, self.id)
             raise
-        await self._shown()
+        # The cards show the end first: what executes a notebook saves what arrived before the cell ended.
+        await settle(self._connection, self.id)
         return value
-
-    async def _shown(self) -> None:
-        """Let the cards show the end first: what executes a notebook saves what arrived before the cell ended."""
-        if self._watch is not None:
-            await self._watch.settle()
 
     # Deciding.
 
@@ -176,22 +174,14 @@ class Run(LookingBack):
         limit_s = None if timeout is None else seconds(timeout)
 
         async def wait() -> Question:
-            observer = Observer(self._connection, self.id)
-            follower = observer.follow()
-            grown = True
-            while grown:
-                if gates := await open_gates(self._connection, self.id):
-                    self._seen = gates
-                    return gates[0]
-                try:
-                    # A gate of a called agent shows in that one's history, so look now and then.
-                    await asyncio.wait_for(anext(follower), 1.0) if not observer.fold.closed else None
-                except TimeoutError:
-                    follower = observer.follow()
-                except StopAsyncIteration:
-                    grown = False
-                grown = grown and not observer.fold.closed
-            raise NoOpenGate(f"Run {self.id!r} ended ({observer.fold.closed}) without waiting at a gate.")
+            observer = await observed_with_called(self._connection, self.id)
+            async with Following(observer) as following:
+                while not (gates := observer.open_gates()):
+                    if observer.ended:
+                        raise NoOpenGate(f"Run {self.id!r} ended ({observer.fold.closed}) without waiting at a gate.")
+                    await following.change()
+            self._seen = gates
+            return gates[0]
 
         async def bounded() -> Question:
             return await asyncio.wait_for(wait(), limit_s)
@@ -493,8 +483,8 @@ class Run(LookingBack):
         return self._connection.run(read)
 
     async def _caught_up(self) -> Observer:
-        if not self._observer.fold.closed:
-            await self._observer.catch_up()
+        if self._observer is None or not self._observer.fold.closed:
+            self._observer = await observed(self._connection, self.id)
         return self._observer
 
     # Display.

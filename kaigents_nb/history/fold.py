@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -81,6 +82,8 @@ class RunFold:
         self.result: Payload | None = None
         self.failure: Failure | None = None
         self.task_failure = ""
+        self.task_pending = False
+        """Whether a worker has, or is to get, the agent to execute."""
         self.worked = False
         self.last_event = 0
         self._by_event: dict[int, Call] = {}
@@ -137,6 +140,9 @@ class RunFold:
             self.calls.setdefault(seed.call, Call(view, result=seed.result, code=self.launch.code, seed=seed))
         self.seeds_payload = None
 
+    def _on_task_scheduled(self, event: HistoryEvent) -> None:
+        self.task_pending = True
+
     def _on_task_started(self, event: HistoryEvent) -> None:
         self._task_worker = event.workflow_task_started_event_attributes.identity
 
@@ -146,7 +152,8 @@ class RunFold:
         self.losses.append(LossView(utc(event.event_time), self._task_worker, told))
 
     def _on_task_completed(self, event: HistoryEvent) -> None:
-        self.worked, self.task_failure = True, ""
+        # Only now: one that failed or timed out is handed out again, without a trace in the history.
+        self.worked, self.task_failure, self.task_pending = True, "", False
 
     def _on_task_failed(self, event: HistoryEvent) -> None:
         self.task_failure = event.workflow_task_failed_event_attributes.failure.message
@@ -312,7 +319,9 @@ class RunFold:
             if payload.data:
                 self.details[number] = payload
             if asked:
-                self._on_asked(Question.from_wire(json.loads(asked), run_id=self.run_id, agent=self.agent))
+                self._on_asked(
+                    Question.from_wire(json.loads(asked), run_id=self.run_id, agent=self.agent, queue=self.queue)
+                )
             elif not payload.data and number not in {question.gate for question in listed}:
                 self._on_closed(number, event)
 
@@ -373,6 +382,27 @@ class RunFold:
             self.decisions.append(taken)
 
     @property
+    def at_work(self) -> bool:
+        """Whether the agent or a step is executed, or is to be: what becomes of that is not in the history yet."""
+        return not self.closed and (
+            self.task_pending or any(call.activity_id and not call.closed_event for call in self.calls.values())
+        )
+
+    @property
+    def running_called(self) -> list[str]:
+        """The run ids of called agents that have not ended."""
+        if self.closed:
+            return []
+        return [call.view.child_run for call in self.calls.values() if call.view.child_run and not call.closed_event]
+
+    def snapshot(self) -> RunFold:
+        """Return the state as it is now, for whoever is in another thread or waits in between."""
+        taken = copy(self)
+        vars(taken).update({name: copy(part) for name, part in vars(self).items() if isinstance(part, (dict, list))})
+        taken.calls = {number: copy(call) for number, call in self.calls.items()}
+        return taken
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """Warnings that steps left, each once, and where a fork left its origin."""
         texts = [metadata(call.result, META_NOTICE) for call in self.calls.values() if call.result is not None]
@@ -386,6 +416,7 @@ class RunFold:
 
 _HANDLERS = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: RunFold._on_started,
+    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: RunFold._on_task_scheduled,
     EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: RunFold._on_task_started,
     EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: RunFold._on_task_timed_out,
     EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: RunFold._on_task_completed,

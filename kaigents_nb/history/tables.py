@@ -14,7 +14,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError
 from kaigents_nb.gates.question import Question
+from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.calls import Call, failure_text, utc
+from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.runtime.connection import Connection
@@ -93,10 +95,11 @@ def _dtype(kind: str) -> Any:
 
 async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.DataFrame:
     """See :meth:`Run.steps`."""
-    view = await observer.view()
+    view = await view_of(observer)
+    calls = observer.fold.snapshot().calls  # as the view was made: reading values, the run may go on
     rows = []
     for step in view.steps:
-        call = observer.fold.calls[step.call]
+        call = calls[step.call]
         ended, scheduled = step.ended, step.scheduled
         rows.append(
             {
@@ -108,8 +111,8 @@ async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.Data
                 "started": step.started,
                 "ended": ended,
                 "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
-                "inputs": await _inputs(observer, call, full=full),
-                "result": None if call.result is None else await read(observer, call.result, full=full),
+                "inputs": await _inputs(observer.decoder, call, full=full),
+                "result": None if call.result is None else await read(observer.decoder, call.result, full=full),
                 "error": step.error,
                 "output": step.output,
                 "worker": step.worker,
@@ -119,9 +122,9 @@ async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.Data
     return frame(rows, STEP_COLUMNS, run_id)
 
 
-async def _inputs(observer: Observer, call: Call, *, full: bool) -> dict[str, Any]:
-    values = [await read(observer, payload, full=full) for payload in call.arguments]
-    names = await observer.decoder.parameters(call.view.name)
+async def _inputs(decoder: Decoder, call: Call, *, full: bool) -> dict[str, Any]:
+    values = [await read(decoder, payload, full=full) for payload in call.arguments]
+    names = await decoder.parameters(call.view.name)
     positional = values[: call.positional]
     # More values than names: the function takes *args, which are numbered.
     names += tuple(str(number) for number in range(len(names) + 1, len(positional) + 1))
@@ -129,12 +132,12 @@ async def _inputs(observer: Observer, call: Call, *, full: bool) -> dict[str, An
     return {**named, **dict(zip(call.keywords, values[call.positional :], strict=False))}
 
 
-async def read(observer: Observer, payload: Payload, *, full: bool) -> Any:
+async def read(decoder: Decoder, payload: Payload, *, full: bool) -> Any:
     """Return a recorded value; one that lies in a file, or can't be read here, as short text."""
     if reference(payload) is not None and not full:
         return shown(payload)
     try:
-        return await observer.decoder.value(payload)
+        return await decoder.value(payload)
     except KaigentsError as error:
         return f"<{shown(payload)}: {error}>"
 

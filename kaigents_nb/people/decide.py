@@ -17,10 +17,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.gates.question import Question
-from kaigents_nb.history.observe import Observer, queue_is_served
+from kaigents_nb.history.observers import observed
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, NO_DECISION
+from kaigents_nb.runtime.served import queue_is_served
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
 
@@ -121,8 +122,7 @@ def _call(gate: Question, run_id: str) -> str:
 
 async def taken_answer(connection: Connection, run_id: str, gate: str | None) -> Answer | None:
     """Return the answer that counts in a run's history for a gate (the last one, where none is named)."""
-    observer = Observer(connection, run_id)
-    await observer.catch_up()
+    observer = await observed(connection, run_id)
     found = [
         item.answer
         for item in observer.fold.gates.values()

@@ -11,7 +11,7 @@ import pandas as pd
 from kaigents_nb.errors import RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
-from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.observers import observed
 from kaigents_nb.history.runs_table import runs
 from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
 from kaigents_nb.runtime.connecting import current
@@ -74,9 +74,8 @@ def decisions(limit: int = 100) -> pd.DataFrame:
     async def collect() -> list[pd.DataFrame]:
         tables = []
         for run_id in known:
-            observer = Observer(connection, run_id)
             try:
-                await observer.catch_up()
+                observer = await observed(connection, run_id)
             except RunNotFound:
                 continue  # deleted by retention between the two questions
             tables.append(decisions_frame(observer.fold))

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,7 @@ class Connection:
         self._step_loop: LoopThread | None = None
         self._workers: dict[str, QueueWorker] = {}
         self._lock = threading.Lock()
+        self._instances: dict[type, Any] = {}
         self._store = FileStore(data_dir / "blobs")
         converter = data_converter(self.key, self._store)
         self.address = client_config["target_host"]
@@ -151,12 +153,24 @@ class Connection:
             raise
         return self._loop.post(work)
 
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call a function on the library's loop, to let go of something; a closed connection has let go of all."""
+        with suppress(RuntimeError):
+            self._loop.loop.call_soon_threadsafe(function)
+
     def _check_open(self) -> None:
         if self._loop.loop.is_closed():
             raise ServerNotReady(
                 f"The connection to {self.address} was closed by kg.disconnect() or by connecting elsewhere. Get the "
                 "run again: kg.run(id)."
             )
+
+    def instance(self, kind: type[T]) -> T:
+        """Return the one object of a kind that belongs to this connection: what an upper room knows of its runs."""
+        if kind not in self._instances:
+            self._instances.setdefault(kind, kind())  # atomic, for any thread may ask
+        found: T = self._instances[kind]
+        return found
 
     async def fetch(self, payload: Payload) -> Payload:
         """Return a payload itself, read from its file where a history has only the reference."""
@@ -206,6 +220,7 @@ class Connection:
             if self._step_loop is not None:
                 self._step_loop.stop()
             self._loop.stop()
+            self._instances.clear()
 
     async def _stop_workers(self) -> None:
         workers, self._workers = list(self._workers.values()), {}

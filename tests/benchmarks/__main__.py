@@ -12,7 +12,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import forks, gates, history, imports, memory, notebooks, servers, starting, steps, values
+from tests.benchmarks import (
+    forks,
+    gates,
+    history,
+    imports,
+    memory,
+    notebooks,
+    servers,
+    starting,
+    steps,
+    values,
+    watching,
+)
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row, table
 
@@ -27,6 +39,7 @@ TOPICS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "servers": servers.measure,
     "values": values.measure,
     "history": history.measure,
+    "watching": watching.measure,
 }
 
 

@@ -1,0 +1,195 @@
+"""The view of a run: its folded history, and what only the server and this process know of the present."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+
+from kaigents_nb.errors import KaigentsError
+from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, utc
+from kaigents_nb.history.fold import RunFold
+from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.observers import CALLED_ASKED
+from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
+from kaigents_nb.runtime.payloads import plain, shown
+from kaigents_nb.runtime.served import queue_is_served
+
+_NO_WORKER_AFTER_S = 3.0
+
+
+async def view_of(observer: Observer) -> RunView:
+    """Return the state of a run, as of the observer's last look and of what it has read since."""
+    problem = "" if observer.fold.closed else await _problem(observer)
+    await _read_details(observer)
+    # From here on nothing is awaited: the fold would go on meanwhile, and the parts would not fit each other.
+    fold = observer.fold
+    steps = _steps(observer)
+    gates = _gates(observer)
+    return RunView(
+        run_id=observer.run_id,
+        agent=fold.agent,
+        status=_closed_status(fold) or _open_status(fold, steps, gates, problem),
+        started=fold.started,
+        ended=fold.ended,
+        steps=steps,
+        gates=gates,
+        sleeps=tuple(fold.sleeps.values()),
+        losses=tuple(fold.losses),
+        result=shown(fold.result) if fold.result is not None else "",
+        error=failure_text(fold.failure) if fold.failure is not None else "",
+        problem="" if fold.closed else problem,
+        notices=fold.notices + _unasked(fold),
+        url=_url(observer),
+        arguments=_arguments(fold),
+        lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
+    )
+
+
+def _closed_status(fold: RunFold) -> Status | None:
+    return fold.closed or None  # type: ignore[return-value]
+
+
+def _open_status(fold: RunFold, steps: tuple[StepView, ...], gates: tuple[GateView, ...], problem: str) -> Status:
+    states = {step.status for step in steps}
+    if fold.task_failure or problem:
+        return "stuck"
+    if any(gate.is_open for gate in gates):
+        return "waiting"
+    if "parked" in states:
+        return "parked"
+    if "retrying" in states:
+        return "retrying"
+    return "running" if fold.worked else "starting"
+
+
+def _steps(observer: Observer) -> tuple[StepView, ...]:
+    steps = {call.view.call: call.view for call in observer.fold.calls.values()}
+    for call, pending in _pending(observer):
+        steps[call.view.call] = _attempted(call, pending)
+    if not observer.fold.closed:
+        for attempt in observer.connection.attempts.of_run(observer.run_id).values():
+            if attempt.call in steps and steps[attempt.call].status in ("scheduled", "running", "retrying"):
+                steps[attempt.call] = _beating(steps[attempt.call], attempt.heartbeat())
+    return tuple(sorted(steps.values(), key=lambda step: int(step.call)))
+
+
+def _pending(observer: Observer) -> list[tuple[Call, PendingActivityInfo]]:
+    """Return what was pending at the last look and has not ended since."""
+    asked = [
+        (observer.fold.calls.get(pending.activity_id.partition(".")[0]), pending)
+        for pending in observer.description.pending_activities
+    ]
+    return [
+        (call, pending)
+        for call, pending in asked
+        if call is not None and call.activity_id == pending.activity_id and not call.closed_event
+    ]
+
+
+def _attempted(call: Call, pending: PendingActivityInfo) -> StepView:
+    """A step that has not ended: only the server's description knows its attempt and last error."""
+    number, ended = call.earlier_attempts + pending.attempt, utc(pending.last_attempt_complete_time)
+    earlier = earlier_attempts(call, pending.attempt, ended, pending.last_failure)
+    view = replace(call.view, attempt=number, attempts=call.view.attempts + earlier)
+    if pending.HasField("last_failure"):
+        view = replace(view, error=failure_text(pending.last_failure))
+    if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
+        view = replace(
+            view,
+            status="running",
+            started=utc(pending.last_started_time),
+            worker=pending.last_worker_identity,
+        )
+        if view.attempts:
+            now = AttemptView(number, number, "running", view.started, worker=view.worker)
+            view = replace(view, attempts=(*view.attempts, now))
+        if pending.HasField("heartbeat_details") and pending.heartbeat_details.payloads:
+            view = _beating(view, plain(pending.heartbeat_details.payloads[0]))
+    elif pending.attempt > 1:
+        view = replace(view, status="retrying", next_retry=utc(pending.scheduled_time))
+    return view
+
+
+def _gates(observer: Observer) -> tuple[GateView, ...]:
+    """Return the gates of a run, and of called agents those that were open when it was looked at."""
+    gates = [replace(gate, details=observer.details.get(gate.gate)) for gate in observer.fold.gates.values()]
+    for run_id, called in observer.called.items():
+        gates += [replace(gate, run_id=gate.run_id or run_id) for gate in _gates(called)]
+    return tuple(gates)
+
+
+async def _read_details(observer: Observer) -> None:
+    """Decode what the gates ask about, each once."""
+    while missing := (observer.fold.gates.keys() & observer.fold.details) - observer.details.keys():
+        gate = missing.pop()
+        try:
+            observer.details[gate] = await observer.decoder.value(observer.fold.details[gate])
+        except KaigentsError as error:
+            observer.details[gate] = f"The details can't be shown here: {error}"
+    for called in list(observer.called.values()):
+        await _read_details(called)
+
+
+def _unasked(fold: RunFold) -> tuple[str, ...]:
+    running = len(fold.running_called)
+    if running <= CALLED_ASKED:
+        return ()
+    return (f"{running} called agents are running; the gates of {CALLED_ASKED} are shown here, kg.inbox() has all.",)
+
+
+async def _problem(observer: Observer) -> str:
+    """What keeps the run from going on, and what to do."""
+    fold, connection = observer.fold, observer.connection
+    if fold.task_failure:
+        return f"No worker could execute the agent: {fold.task_failure}. It is tried again by itself; nothing is lost."
+    mine = connection.worker_problem(fold.queue)
+    if mine and fold.queue not in connection.queues:
+        return mine
+    task = observer.description.pending_workflow_task
+    waiting = (
+        fold.task_pending
+        and task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
+        and _older(utc(task.scheduled_time))
+    )
+    waiting = waiting or any(
+        pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED and _older(utc(pending.scheduled_time))
+        for _, pending in _pending(observer)
+    )
+    if waiting and not await queue_is_served(connection, fold.queue):
+        return (
+            f"No worker serves the queue of this run, {fold.queue!r}. Open the run in a notebook with "
+            f"kg.run({observer.run_id!r}), or start `kaigents-nb worker --queue {fold.queue}`."
+        )
+    return ""
+
+
+def _url(observer: Observer) -> str:
+    ui = observer.connection.ui_url
+    return f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else ""
+
+
+def _arguments(fold: RunFold) -> str:
+    texts = [shown(payload) for payload in fold.arguments]
+    named = zip(fold.launch.keywords, texts[fold.launch.positional :], strict=False)
+    return ", ".join(texts[: fold.launch.positional] + [f"{name}={text}" for name, text in named])
+
+
+def _older(moment: datetime | None) -> bool:
+    return moment is not None and datetime.now(UTC) - moment > timedelta(seconds=_NO_WORKER_AFTER_S)
+
+
+def _beating(view: StepView, beat: Any) -> StepView:
+    """A running step with the progress and output of its last heartbeat."""
+    if not isinstance(beat, dict):
+        return view
+    progress = beat.get("progress")
+    return replace(
+        view,
+        status="running",
+        output=beat.get("output", view.output),
+        progress=Progress(**progress) if progress else view.progress,
+    )
