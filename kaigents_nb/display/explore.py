@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
-from kaigents_nb.display import markup
-from kaigents_nb.display.kernel import close_tree, has_widgets, widget_bundle
-from kaigents_nb.display.moment import code_html, head_html, moment_html, variables_html
+from kaigents_nb.display.blocks import Picture
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.kernel import close_tree, framed, has_widgets, widget_bundle
+from kaigents_nb.display.moment import code_blocks, head_blocks, moment_blocks, variables_blocks
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.replay.moment import Moment
@@ -73,13 +74,10 @@ class Explorer:
             [self._code, self._variables],
             layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start", grid_gap="10px 24px"),
         )
-        picture = [self._cursor, widgets.HTML(f'<div style="line-height: 1">{timeline.picture()}</div>')]
+        picture = [self._cursor, widgets.HTML(root(Picture(timeline.picture())))]
         for part in picture:
             part.layout = widgets.Layout(margin="0")
-        self.widget = widgets.VBox(
-            [self._slider, controls, self._head, beside, *picture],
-            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="1100px"),
-        )
+        self.widget = framed([self._slider, controls, self._head, beside, *picture], 1100)
         self._show(moment)
 
     def close(self) -> None:
@@ -88,9 +86,9 @@ class Explorer:
             close_tree(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        gap = '<div style="height: 10px"></div>'
-        page, text = moment_html(self._opened) + gap + self._timeline._repr_html_(), repr(self._opened)
-        return widget_bundle(self.widget, page, text) if has_widgets() else {"text/html": page, "text/plain": text}
+        page = root(moment_blocks(self._opened), self._timeline.blocks())
+        static = {"text/html": str(page), "text/plain": repr(self._opened)}
+        return widget_bundle(self.widget, static) if has_widgets() else static
 
     def _button(self, label: str, tooltip: str, go: Callable[[], Moment]) -> widgets.Button:
         button = widgets.Button(description=label, tooltip=tooltip, layout=widgets.Layout(width="auto"))
@@ -122,9 +120,9 @@ class Explorer:
 
     def _show(self, moment: Moment) -> None:
         self.moment = moment
-        self._head.value, self._code.value = head_html(moment), code_html(moment)
-        self._variables.value = variables_html(moment)
-        self._cursor.value = f'<div style="line-height: 1">{self._timeline.cursor(moment.time)}</div>'
+        self._head.value, self._code.value = root(*head_blocks(moment)), root(*code_blocks(moment))
+        self._variables.value = root(*variables_blocks(moment))
+        self._cursor.value = root(Picture(self._timeline.cursor(moment.time)))
         self._slider.value = moment.number
         self._prev.disabled = moment.number == 0
         self._next.disabled = moment.number >= len(moment.trace) - 1

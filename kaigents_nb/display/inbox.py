@@ -11,11 +11,14 @@ import ipywidgets as widgets
 import pandas as pd
 
 from kaigents_nb.control.run import Run
-from kaigents_nb.display import html, markup, words
+from kaigents_nb.display import words
+from kaigents_nb.display.blocks import Line, Strong, say
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, widget_bundle
+from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, widget_bundle
 from kaigents_nb.display.protocols import Done
-from kaigents_nb.display.text import pending_text
+from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
 from kaigents_nb.history.view import GateView, RunView
 from kaigents_nb.people.pending import pending, post_pending
 from kaigents_nb.runtime.connecting import current
@@ -85,10 +88,7 @@ class Inbox:
             description="Refresh", tooltip="Look for new gates", layout=widgets.Layout(width="auto")
         )
         self._refresh.on_click(self._ask)
-        self.widget = widgets.VBox(
-            [widgets.HBox([self._title, self._refresh]), self._message, self._list],
-            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="900px"),
-        )
+        self.widget = framed([widgets.HBox([self._title, self._refresh]), self._message, self._list])
         self._show(pending)
 
     def close(self) -> None:
@@ -100,9 +100,9 @@ class Inbox:
             close_tree(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        rows = _rows(self.pending)
-        page, text = html.pending_html(rows), pending_text(rows)
-        return widget_bundle(self.widget, page, text) if has_widgets() else {"text/html": page, "text/plain": text}
+        found = pending_blocks(_rows(self.pending))
+        static = {"text/html": str(root(found)), "text/plain": text(found)}
+        return widget_bundle(self.widget, static) if has_widgets() else static
 
     def _ask(self, _button: widgets.Button) -> None:
         with self._lock:
@@ -118,7 +118,7 @@ class Inbox:
             if not is_open(self.widget):
                 return
             self._refresh.disabled = False
-            self._message.value = html.message_html(str(error) or type(error).__name__, bad=True) if error else ""
+            self._message.value = root(*message_blocks(str(error) or type(error).__name__ if error else "", bad=True))
             if pending is not None:
                 self.pending = pending
                 self._show(pending)
@@ -131,7 +131,7 @@ class Inbox:
                 if key not in self._forms:
                     self._forms[key] = self._form(row)
             self._list.children = tuple(self._forms[key].widget for key in rows)
-            self._title.value = html.inbox_title_html(len(pending), len(rows))
+            self._title.value = root(_title(len(pending), len(rows)))
             for form in gone:
                 form.close()
             runs = {run_id for run_id, _ in rows}
@@ -159,6 +159,13 @@ class Inbox:
     def _unwatch(self, runs: set[str]) -> None:
         for run_id in runs:
             self._watched.pop(run_id)()
+
+
+def _title(count: int, shown: int) -> Line:
+    """How many decisions wait."""
+    waiting = {0: "No decision is waiting", 1: "One decision is waiting"}.get(count, f"{count:,} decisions are waiting")
+    more = f"; the longest waiting {shown} are shown" if shown < count else ""
+    return say(Strong(f"{waiting}{more}"), " \N{NO-BREAK SPACE}")
 
 
 def _rows(pending: pd.DataFrame) -> list[dict[str, Any]]:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Final
 
 from kaigents_nb.display import words
 from kaigents_nb.display.timeline_bars import Bar, Kind
+from kaigents_nb.display.timeline_looks import LASTS, LOOKS, SIGNS, LookName, legend
 from kaigents_nb.display.timeline_scale import Scale
 
 PIECES: Final = 400
@@ -20,31 +21,25 @@ _HAIRLINE = 0.003
 _ROWS = 24
 """Calls of one name at the same time that have a row each."""
 
-Look = Literal[
-    "queued", "reused", "sleep", "work", "child", "approved", "withdrawn", "rejected", "open", "running",
-    "child running", "stopped", "retried", "parked", "failed",
-]  # fmt: skip
-"""How a piece is drawn; later ones matter more and are drawn on top."""
-_STEP_LOOKS: Final[dict[str, Look]] = {
-    "scheduled": "queued",
-    "running": "running",
-    "completed": "work",
+_STEP_LOOKS: Final[dict[str, LookName]] = {
+    "scheduled": "waiting",
     "failed": "failed",
     "parked": "failed",
-    "retrying": "queued",
+    "retrying": "waiting",
     "cancelled": "stopped",
 }
+_GATE_SIGNS: Final = {"approved": "✓", "rejected": "✕", "withdrawn": "–", "open": LASTS}
 
 
 @dataclass(frozen=True)
 class Piece:
     """Something to draw from ``x0`` to ``x1``; ``count`` bars that were too close to each other are one piece."""
 
-    look: Look
+    look: LookName
     x0: float
     x1: float
     told: str
-    lasts: bool = False
+    sign: str = ""
     count: int = 1
 
 
@@ -69,6 +64,12 @@ class Layout:
     """Workers that had the run itself."""
     note: str
     """What is not drawn one by one."""
+
+    @property
+    def looks(self) -> list[tuple[LookName, str]]:
+        """The looks and signs that are drawn, what matters least first."""
+        used = {(piece.look, piece.sign) for lane in self.lanes for row in lane.rows for piece in row}
+        return [(look, sign) for look in LOOKS for sign in ("", *SIGNS) if (look, sign) in used]
 
 
 def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -> Layout:
@@ -135,7 +136,7 @@ def _lane(key: tuple[str, str], groups: list[list[Bar]], scale: Scale, now: date
                 row = _ROWS - 1
         free[row] = max(free[row], end)
         pieces = _pieces(group, scale, now)
-        rows[row] += [piece for piece in pieces if piece.look != "queued" or piece.x1 - piece.x0 > hairline]
+        rows[row] += [piece for piece in pieces if piece.look != "waiting" or piece.x1 - piece.x0 > hairline]
         deaths += [(scale.x(bar.start), bar.detail) for bar in group if bar.kind == "worker death"]
     kind, name = key
     return Lane(kind, name or "others", _note(groups, now), rows, deaths)  # type: ignore[arg-type]
@@ -144,35 +145,36 @@ def _lane(key: tuple[str, str], groups: list[list[Bar]], scale: Scale, now: date
 def _pieces(group: list[Bar], scale: Scale, now: datetime) -> list[Piece]:
     head, *parts = group
 
-    def piece(look: Look, begin: datetime, end: datetime | None, told: str) -> Piece:
+    def piece(look: LookName, begin: datetime, end: datetime | None, told: str, sign: str = "") -> Piece:
         lasted = words.duration(((end or now) - begin).total_seconds())
-        return Piece(look, scale.x(begin), scale.x(end or now), f"{head.name}: {told}, {lasted}", end is None)
+        shown = f"{head.name}: {told}, {lasted}"
+        return Piece(look, scale.x(begin), scale.x(end or now), shown, sign or ("" if end else LASTS))
 
     if head.kind == "sleep":
-        return [piece("sleep", head.start, head.end, "asleep")]
+        return [piece("asleep", head.start, head.end, "asleep")]
     if head.kind == "wait at gate":
-        look: Look = head.status  # type: ignore[assignment]
-        return [piece(look, head.start, head.end, head.detail or "waiting for a decision")]
+        told = head.detail or "waiting for a decision"
+        return [piece("person", head.start, head.end, told, _GATE_SIGNS[head.status])]
     if head.kind == "child agent":
-        look = "failed" if head.status == "failed" else "child" if head.end else "child running"
+        look: LookName = "failed" if head.status == "failed" else "called agent"
         return [piece(look, head.start, head.end, f"called agent {head.detail}, {_state(head)}")]
     if head.reused:
-        return [piece("reused", head.start, head.end, head.detail)]
+        return [piece("taken over", head.start, head.end, head.detail)]
     found: list[Piece] = []
     tried = [part for part in parts if part.kind in ("attempt", "parked")]
     if not tried:
         if head.began is None:
-            return [piece("queued", head.start, head.end, "waiting for a worker")]
+            return [piece("waiting", head.start, head.end, "waiting for a worker")]
         tried = [head]
     at = head.start
     for bar in tried:
         began = bar.began or bar.start
         if began > at:
-            found.append(piece("queued", at, began, "waiting for a worker"))
+            found.append(piece("waiting", at, began, "waiting for a worker"))
         if bar.kind == "parked":
-            found.append(piece("parked", bar.start, bar.end, "parked"))
+            found.append(piece("person", bar.start, bar.end, "parked"))
         else:
-            look = "retried" if bar.status in ("failed", "parked") else _STEP_LOOKS.get(bar.status, "work")
+            look = "failed attempts" if bar.status in ("failed", "parked") else _STEP_LOOKS.get(bar.status, "step")
             if bar is tried[-1] and head.status == "failed":
                 look = "failed"
             number = f"attempt {bar.attempt}, " if bar is not head else ""
@@ -180,7 +182,7 @@ def _pieces(group: list[Bar], scale: Scale, now: datetime) -> list[Piece]:
             found.append(piece(look, began, bar.end, bar.detail if bar.several else f"{number}{_state(bar)}{why}"))
         at = bar.end or now
     if (head.end or now) > at:
-        found.append(piece("queued", at, head.end, "waiting for the next attempt"))
+        found.append(piece("waiting", at, head.end, "waiting for the next attempt"))
     return found
 
 
@@ -225,13 +227,13 @@ def _thin_out(lanes: list[Lane], width: float) -> None:
 
 def _merged(row: list[Piece], apart: float, name: str) -> list[Piece]:
     """Pieces of a row, merged with the one before of the same look; what matters more comes last, so on top."""
-    merged: dict[Look, list[Piece]] = {look: [] for look in get_args(Look)}
+    merged: dict[tuple[LookName, str], list[Piece]] = {(look, sign): [] for look in LOOKS for sign in ("", *SIGNS)}
     for piece in row:
-        alike = merged[piece.look]
+        alike = merged[piece.look, piece.sign]
         if not alike or piece.x0 - alike[-1].x1 > apart:
             alike.append(piece)
             continue
         last, count = alike[-1], alike[-1].count + piece.count
-        told = f"{name}: {count:,} × {piece.look}"
-        alike[-1] = Piece(piece.look, last.x0, max(last.x1, piece.x1), told, last.lasts or piece.lasts, count)
+        told = f"{name}: {count:,} × {legend(piece.look, piece.sign)}"
+        alike[-1] = Piece(piece.look, last.x0, max(last.x1, piece.x1), told, piece.sign, count)
     return [piece for alike in merged.values() for piece in alike]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,13 +17,18 @@ import pytest
 from comm.base_comm import BaseComm
 
 from kaigents_nb.display import card as card_module
+from kaigents_nb.display.blocks import Blocks, Strong, say
 from kaigents_nb.display.card import Card, show
+from kaigents_nb.display.explore import Explorer
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.inbox import MAX_SHOWN, Inbox
 from kaigents_nb.display.kernel import WIDGET_VIEW
+from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, ServerError
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
+from kaigents_nb.replay.moment import Moment
 from tests.support import eventually
+from tests.unit.moments import a_trace
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
 DECISION = {"approved": True, "choice": "approve", "by": "anna", "at": "2026-11-23T15:10:00+00:00", "comment": ""}
@@ -230,7 +236,7 @@ def test_called_agents_ask_on_the_card_too() -> None:
     run, card = a_card(replace(VIEW, status="waiting", gates=below))
     first_form, second_form = card.widget.children[1].children
     assert "asked by the called agent run-1-2" in said(second_form)
-    assert "kg.run(&#x27;run-1-2&#x27;).approve(&#x27;1&#x27;)" in said(second_form)
+    assert "kg.run(&#39;run-1-2&#39;).approve(&#39;1&#39;)" in said(second_form)
     buttons(second_form)["Approve"].click()
     assert run.sent == [("1", True, None, "", "run-1-2")]
     run.become(replace(VIEW, status="waiting", gates=(below[0], replace(below[1], decision=DECISION))))
@@ -330,20 +336,24 @@ def test_a_failed_run_shows_the_moment_of_failure(
     shown: list[tuple[str, dict[str, Any], bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The card is there at once; the replay's moment follows in the same place, closed until it is clicked."""
-    monkeypatch.setattr(card_module, "failure_html", lambda run: f"<b>{run.id} at its failure</b>")
+    monkeypatch.setattr(card_module, "failure_blocks", lambda run: (say(Strong(f"{run.id} at its failure")),))
     run = FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'"))
     show(run)
     assert [update for _, _, update in shown] == [False, True]
     assert len({display_id for display_id, _, _ in shown}) == 1
-    assert "failure</b>" not in shown[0][1]["text/html"]
+    assert "failure</strong>" not in shown[0][1]["text/html"]
     page = shown[1][1]["text/html"]
-    assert "<summary" in page and "Look at the moment of failure" in page and "<b>run-1 at its failure</b>" in page
+    assert (
+        "<summary" in page
+        and "Look at the moment of failure" in page
+        and "<strong>run-1 at its failure</strong>" in page
+    )
     shown.clear()
     live = FakeRun(VIEW)
     show(live)
     live.become(run.now)
     assert [WIDGET_VIEW in bundle for _, bundle, _ in shown] == [True, False, False]
-    assert "<b>run-1 at its failure</b>" in shown[-1][1]["text/html"]
+    assert "<strong>run-1 at its failure</strong>" in shown[-1][1]["text/html"]
 
 
 def test_a_long_failed_run_is_not_replayed_unasked(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
@@ -357,7 +367,7 @@ def test_a_long_failed_run_is_not_replayed_unasked(shown: list[tuple[str, dict[s
 def test_a_replay_that_fails_leaves_the_card(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
     """Why the moment can't be shown is said, escaped, where it would be."""
     show(FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'")))
-    assert "can&#x27;t be shown: No moment &#x27;failure&#x27;: &lt;none&gt;." in shown[-1][1]["text/html"]
+    assert "can&#39;t be shown: No moment &#39;failure&#39;: &lt;none&gt;." in shown[-1][1]["text/html"]
 
 
 @pytest.mark.usefixtures("messages")
@@ -365,21 +375,21 @@ def test_a_parked_run_is_looked_at_with_one_click(monkeypatch: pytest.MonkeyPatc
     """The replay runs beside the kernel, and what it shows goes when the run goes on."""
     asked, may_answer = threading.Event(), threading.Event()
 
-    def replayed(run: Any) -> str:
+    def replayed(run: Any) -> Blocks:
         asked.set()
         may_answer.wait(10)
-        return "<b>the moment</b>"
+        return (say(Strong("the moment")),)
 
-    monkeypatch.setattr("kaigents_nb.display.actions.failure_html", replayed)
+    monkeypatch.setattr("kaigents_nb.display.actions.failure_blocks", replayed)
     run, card = a_card(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
-    assert "run.fork(at=&quot;failed&quot;, code=&quot;current&quot;)" in said(card.widget)
+    assert "run.fork(at=&#34;failed&#34;, code=&#34;current&#34;)" in said(card.widget)
     look = buttons(card.widget)["Look at the moment of failure"]
     look.click()
     assert asked.wait(10) and look.disabled and "Replaying the run" in said(card.widget)
     may_answer.set()
-    eventually(lambda: "<b>the moment</b>" in said(card.widget) and not look.disabled)
+    eventually(lambda: "<strong>the moment</strong>" in said(card.widget) and not look.disabled)
     run.become(VIEW)
-    assert "<b>the moment</b>" not in said(card.widget)
+    assert "<strong>the moment</strong>" not in said(card.widget)
 
 
 def test_without_widgets_the_state_is_shown(
@@ -515,9 +525,38 @@ def test_the_inbox_has_a_static_form() -> None:
     inbox = Inbox(FakeDesk(waiting("run-1")), table("run-1"))
     bundle = inbox._repr_mimebundle_()
     assert sorted(bundle) == ["text/html", "text/plain"]
-    assert "kg.run(&#x27;run-1&#x27;)" in bundle["text/html"]
+    assert "kg.run(&#39;run-1&#39;)" in bundle["text/html"]
     assert "kg.run('run-1').approve()" in bundle["text/plain"]
     assert "No decision is waiting" in Inbox(FakeDesk(), table())._repr_mimebundle_()["text/plain"]
+
+
+def test_prices_are_not_typeset_as_formulas(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """JupyterLab would show ``$61.50 to $68.90`` as TeX: every element that we show tells it not to."""
+    gate = replace(GATE, question="From $61.50 to $68.90?", details={"budget": "$1 to $2"})
+    step = replace(STEP, status="parked", error="E: $1 $2", output="$1 $2")
+    view = replace(VIEW, status="waiting", gates=(gate,), steps=(step,), problem="$1 $2", url="http://x", result="$")
+    run, card = a_card(view)
+    buttons(card.widget)["Retry now"].click()
+    buttons(card.widget)["Look at the moment of failure"].click()
+    eventually(lambda: "can&#39;t be shown" in said(card.widget))
+    buttons(card.widget)["Approve"].click()
+    inbox = Inbox(FakeDesk(waiting("run-1")), table("run-1"))
+    moment = Moment(a_trace([(8, {"price": "$1 $2"}), (9, {})]), 1)
+    explorer = Explorer(moment, Timeline(view))
+    show(run)
+    pages = [
+        part.value for root in (card, inbox, explorer) for part in parts(root.widget) if isinstance(part, widgets.HTML)
+    ]
+    pages += [
+        shown[-1][1]["text/html"],
+        inbox._repr_mimebundle_()["text/html"],
+        explorer._repr_mimebundle_()["text/html"],
+    ]
+    pages += [moment._repr_html_(), Timeline(view)._repr_html_()]
+    assert len([page for page in pages if page]) > 15
+    assert [
+        page for page in pages if not re.match(r'(<(div|section) class="mathjax_ignore tex2jax_ignore"|$)', page)
+    ] == []
 
 
 @pytest.mark.usefixtures("messages")

@@ -13,11 +13,13 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 
 from kaigents_nb.display import words
-from kaigents_nb.display.html import message_html, output_html, pending_html, run_html
-from kaigents_nb.display.markup import details_html
-from kaigents_nb.display.text import details_lines, pending_text, run_text
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.blocks_text import lines, text
+from kaigents_nb.display.details import details_blocks
+from kaigents_nb.display.run_blocks import message_blocks, pending_blocks, run_blocks, run_parts
 from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
@@ -44,6 +46,22 @@ def at(seconds: float) -> datetime:
 def a_view(status: Status = "running", **changes: Any) -> RunView:
     view = RunView("run-1", "sourcing_agent", status, started=START, url="http://127.0.0.1:8233/x", arguments="'solar'")
     return replace(view, **changes)
+
+
+def run_html(view: RunView) -> str:
+    return str(root(run_blocks(view)))
+
+
+def run_text(view: RunView) -> str:
+    return text(run_blocks(view))
+
+
+def details_html(value: Any) -> str:
+    return str(root(*details_blocks(value)))
+
+
+def details_lines(value: Any) -> list[str]:
+    return lines(*details_blocks(value))
 
 
 class Reader(html.parser.HTMLParser):
@@ -75,45 +93,75 @@ class Reader(html.parser.HTMLParser):
 def safe(page: str) -> Reader:
     """Read a page and check that nothing in it can act or be fetched, and that any protocol can carry it."""
     page.encode("utf-8")
-    read = Reader(page)
+    read = Reader(str(page))
     assert not set(read.tags) & {"script", "img", "iframe", "style", "link", "h1", "svg", "form", "input"}
     assert not [name for name, _ in read.attributes if name.startswith("on")]
     assert all(value.startswith(("http://", "https://")) for name, value in read.attributes if name == "href")
     return read
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_shown_and_never_acts(text: str) -> None:
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_is_shown_and_never_acts(hostile: str) -> None:
     """Text of models, steps, errors and people is escaped wherever the card shows it."""
-    names = pd.Index([text], dtype=object)
+    names = pd.Index([hostile], dtype=object)
     frame = pd.DataFrame(
-        [[text], [text]], columns=names, index=pd.Index([text, "b"], dtype=object, name=text), dtype=object
+        [[hostile], [hostile]], columns=names, index=pd.Index([hostile, "b"], dtype=object, name=hostile), dtype=object
     )
-    step = StepView(text, text, "running", 2, START, START, progress=Progress(1, 2, text), output=text, error=text)
-    details = {text: text, "frame": frame, "rows": [{text: text}], "list": [text]}
-    decision = {"approved": True, "choice": text, "comment": text, "by": text, "at": text, "values": {text: text}}
+    step = StepView(
+        hostile, hostile, "running", 2, START, START, progress=Progress(1, 2, hostile), output=hostile, error=hostile
+    )
+    details = {hostile: hostile, "frame": frame, "rows": [{hostile: hostile}], "list": [hostile]}
+    decision = {
+        "approved": True,
+        "choice": hostile,
+        "comment": hostile,
+        "by": hostile,
+        "at": hostile,
+        "values": {hostile: hostile},
+    }
     view = RunView(
-        run_id=text,
-        agent=text,
+        run_id=hostile,
+        agent=hostile,
         status="waiting",
-        steps=(step, replace(step, call="2", status="parked", child_run=text)),
-        gates=(GateView("g", text, (text,), details), GateView("h", text, (), None, None, decision)),
-        result=text,
-        error=text,
-        problem=text,
-        notices=(text,),
-        url=text,
-        arguments=text,
-        lineage={text: text},
+        steps=(step, replace(step, call="2", status="parked", child_run=hostile)),
+        gates=(GateView("g", hostile, (hostile,), details), GateView("h", hostile, (), None, None, decision)),
+        result=hostile,
+        error=hostile,
+        problem=hostile,
+        notices=(hostile,),
+        url=hostile,
+        arguments=hostile,
+        lineage={hostile: hostile},
     )
     read = safe(run_html(view))
-    assert words.clean(text) in read.text
+    assert words.clean(hostile) in read.text
     run_text(view).encode("utf-8")
     assert not re.search("[\x00\x07\x1b\u202e]", run_html(view) + run_text(view))
-    row = {"run_id": text, "agent": text, "gate": text, "question": text, "options": [text], "opened": text}
-    safe(pending_html([row]))
-    safe(message_html(text, bad=True))
-    pending_text([row]).encode("utf-8")
+    row = {
+        "run_id": hostile,
+        "agent": hostile,
+        "gate": hostile,
+        "question": hostile,
+        "options": [hostile],
+        "opened": hostile,
+    }
+    safe(root(pending_blocks([row])))
+    safe(root(*message_blocks(hostile, bad=True)))
+    text(pending_blocks([row])).encode("utf-8")
+
+
+def test_text_that_claims_to_be_html_is_text() -> None:
+    """What a template engine made, or any class with ``__html__``, is escaped like every other text of a user."""
+
+    class Claims(str):
+        def __html__(self) -> str:
+            return "<script>alert(1)</script>"
+
+    for claimed in (Markup("<script>alert(1)</script>"), Claims("<img src=x>")):
+        gate = GateView("1", claimed, (claimed,), {claimed: claimed, "rows": [{claimed: claimed}], "items": [claimed]})
+        view = a_view("waiting", agent=claimed, run_id=claimed, gates=(gate,), result=claimed, problem=claimed)
+        assert str(claimed) in safe(run_html(view)).text
+        safe(root(pending_blocks([{"run_id": claimed, "agent": claimed, "question": claimed, "opened": claimed}])))
 
 
 def test_only_web_addresses_become_links() -> None:
@@ -201,6 +249,7 @@ run run-1 · started 2026-11-23 15:06:02 UTC
 arguments: 'solar'
 
 ? Contact?
+  asked 2026-11-23 15:06:02 UTC
   budget: 1500
   note: duty included
   Decide: run.approve() or .reject(comment="…")
@@ -247,7 +296,8 @@ def test_huge_texts_are_bounded() -> None:
 
 def test_bounds_keep_the_end_of_output() -> None:
     """Of a long output the latest is shown, and how much is left out."""
-    page = output_html(StepView("1", "quote", "running", output="a" * 50_000 + "the end"))
+    step = StepView("1", "quote", "running", output="a" * 50_000 + "the end")
+    page = root(*run_parts(a_view(steps=(step,))).printed["1"])
     assert "the end" in page
     assert "38,007 characters before this" in page
 
@@ -336,7 +386,7 @@ def test_a_value_that_cannot_be_printed_does_not_break_the_card() -> None:
 def test_the_static_forms_are_light() -> None:
     """A terminal that shows a run waits for neither pandas nor widgets."""
     code = (
-        "import sys, kaigents_nb.display.html, kaigents_nb.display.text\n"
+        "import sys, kaigents_nb.display.blocks_html, kaigents_nb.display.blocks_text, kaigents_nb.display.run_blocks\n"
         "print(sorted({'pandas', 'ipywidgets', 'IPython', 'temporalio'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

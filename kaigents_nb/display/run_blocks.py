@@ -1,0 +1,205 @@
+"""A run, its gates and what waits for a decision, as blocks: what the card, a saved notebook and the CLI show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kaigents_nb.display import blocks as b
+from kaigents_nb.display import words
+from kaigents_nb.display.details import details_blocks
+from kaigents_nb.history.view import GateView, RunView, StepView
+
+_OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """The parts of a run that the card renews one by one; its open gates it shows as forms."""
+
+    head: b.Blocks
+    end: b.Blocks
+    decided: b.Blocks
+    steps: b.Blocks
+    printed: Mapping[str, tuple[b.Fold, ...]]
+    """By call: the last error and what was printed, of the steps that have any."""
+    foot: b.Blocks
+
+
+def run_parts(view: RunView) -> RunParts:
+    """Return the parts of a run."""
+    return RunParts(
+        _head(view),
+        _end(view),
+        tuple(map(_decided, words.past_gates(view))),
+        _steps(view, {}),
+        _printed(view),
+        (b.say(b.Link("Temporal UI", view.url.strip()), quiet=True),) if view.url.strip() else (),
+    )
+
+
+def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
+    """Return the whole card of a run; ``failure`` is the moment at which it failed."""
+    parts = run_parts(view)
+    several = len(view.open_gates) > 1
+    gates = [
+        gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
+        for gate in words.open_gates(view)
+    ]
+    looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
+    return b.Section(
+        f"Run {view.run_id} of {view.agent}: {words.state(view)}",
+        (
+            parts.head,
+            *gates,
+            parts.end,
+            looked,
+            *((gate,) for gate in parts.decided),
+            _steps(view, parts.printed),
+            parts.foot,
+        ),
+        b.tone_of(view.status),
+    )
+
+
+def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = False) -> b.Blocks:
+    """Return an open gate's question and details; ``how`` says how to decide it in code.
+
+    ``options`` lists them too, where no buttons do.
+    """
+    about = [heading] if heading else []
+    about += [f"asked {words.clock(gate.opened, date=True)}"] if gate.opened else []
+    parts: list[b.Block] = [b.say(b.Strong(gate.question))]
+    parts += [b.say(" · ".join(about), quiet=True)] if about else []
+    parts += details_blocks(gate.details) if gate.details is not None else ()
+    if options and gate.options:
+        parts.append(b.say("Options: ", ", ".join(words.line(name) for name in gate.options)))
+    parts.append(b.say("Decide: ", b.Code(how), quiet=True))
+    return (b.Aside(tuple(parts), "asks", "? "),)
+
+
+def pending_blocks(rows: Iterable[Mapping[str, Any]]) -> b.Section:
+    """Return the open gates of all runs; ``rows`` are those of ``kg.pending()``."""
+    cells = tuple(
+        (
+            words.line(row["agent"]),
+            words.line(row["question"]),
+            words.moment(row["opened"]),
+            b.Code(f"kg.run({str(row['run_id'])!r}).approve() or .reject()"),
+        )
+        for row in rows
+    )
+    if not cells:
+        return b.Section("Open decisions", ((b.say("No decision is waiting."),),))
+    caption = f"{len(cells)} {'decision' if len(cells) == 1 else 'decisions'} open"
+    columns = ("Agent", "Question", "Asked", "In a cell")
+    numeric = (False, False, True, False)
+    return b.Section("Open decisions", ((b.Table(columns, cells, numeric, caption=caption, listed=True),),))
+
+
+def message_blocks(said: str, *, bad: bool = False) -> b.Blocks:
+    """Return one sentence about a click: sent, taken or refused."""
+    if not said:
+        return ()
+    return (b.callout(said, "bad", "alert") if bad else b.callout(said, "calm", "status"),)
+
+
+def _head(view: RunView) -> b.Blocks:
+    about: list[b.Inline] = ["run ", b.Code(view.run_id)]
+    if view.started:
+        about.append(f" · started {words.clock(view.started, date=True)}")
+    if view.started and view.ended:
+        about.append(f" · took {words.span(view.started, view.ended)}")
+    tone = b.tone_of(view.status)
+    parts: list[b.Block] = [
+        b.Heading(view.agent, (b.State(words.state(view), tone),)),
+        b.say(*about, quiet=True),
+    ]
+    if view.arguments:
+        parts.append(b.say("arguments: ", b.Code(words.line(view.arguments)), quiet=True))
+    if origins := words.lineage(view):
+        said = [(" · ", f"{words.line(name)} ", b.Code(words.line(origin))) for name, origin in origins]
+        parts.append(b.say(*[part for origin in said for part in origin][1:], quiet=True))
+    parts += (b.callout(todo, tone) for todo in words.next_steps(view))
+    parts += (b.say(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])
+    return tuple(parts)
+
+
+def _end(view: RunView) -> b.Blocks:
+    """The result, or why the run failed."""
+    if view.error:
+        title = words.last_line(view.error)
+        return (b.Fold((title,), (b.Pre(view.error, lines=_ERROR_LINES),), opened=True, tone="bad"),)
+    return (b.say(b.Strong("Result")), b.Pre(view.result, tail=False)) if view.result else ()
+
+
+def _decided(gate: GateView) -> b.Aside:
+    """The decision taken at a gate: what, who and when, with comment and values."""
+    decision = gate.decision or {}
+    parts: list[b.Block] = [b.say(words.line(gate.question))]
+    parts += [b.say(words.asked_by(gate), quiet=True)] if gate.run_id else []
+    parts.append(b.say(b.Strong(words.verdict(gate.decision))))
+    if comment := decision.get("comment"):
+        parts.append(b.say("“", words.clean(comment), "”"))
+    if extra := words.values(decision):
+        parts += details_blocks(extra)
+    return b.Aside(tuple(parts), "calm" if gate.decision is None else "good" if decision.get("approved") else "bad")
+
+
+def _steps(view: RunView, printed: Mapping[str, tuple[b.Fold, ...]]) -> b.Blocks:
+    """The steps: state, time and what each is at, and what each has printed."""
+    steps, hidden = words.shown_steps(view)
+    if not steps:
+        return ()
+    notes = [tuple(_notes(step)) for step in steps]
+    rows = [
+        (words.line(step.name), b.State(words.step_state(step), b.tone_of(step.status)), words.step_time(step), noted)
+        for step, noted in zip(steps, notes, strict=True)
+    ]
+    wide = 4 if any(notes) else 3
+    table = b.Table(
+        ("Step", "State", "Time", "Note")[:wide],
+        tuple(row[:wide] for row in rows),
+        (False, False, True, False)[:wide],
+        f"{hidden:,} earlier steps are done and not shown; run.steps() has them all" if hidden else "",
+        f"Steps ({len(view.steps):,})",
+        under=tuple(printed.get(step.call, ()) for step in steps),
+    )
+    return (table,)
+
+
+def _notes(step: StepView) -> Iterable[b.Inline]:
+    if step.attempt > 1:
+        yield f"attempt {step.attempt}"
+    if step.progress is not None and step.ended is None:
+        said = words.progress(step.progress)
+        yield b.Meter(words.share(step.progress), said) if step.progress.total else said
+        if step.progress.note:
+            yield words.line(step.progress.note)
+    if step.status == "retrying" and step.next_retry:
+        yield f"next try at {words.clock(step.next_retry)}"
+    if step.child_run:
+        yield b.Code(f"kg.run({step.child_run!r})")
+
+
+def _printed(view: RunView) -> Mapping[str, tuple[b.Fold, ...]]:
+    """The last error of a step and what it printed; open where somebody has to act or may want to watch."""
+    steps = words.shown_steps(view)[0]
+    failing = [step for step in steps if step.status in ("retrying", "parked")]
+    error_lines = {step.call: 1 for step in failing} | {step.call: _ERROR_LINES for step in failing[-3:]}
+    found: dict[str, tuple[b.Fold, ...]] = {}
+    for step in steps:
+        name, folds = words.line(step.name), []
+        if step.error.strip():
+            title, error = (
+                f"{name}: {words.last_line(step.error)}",
+                b.Pre(step.error, lines=error_lines.get(step.call, 0)),
+            )
+            folds.append(b.Fold((title,), (error,), step.status == "parked", "bad"))
+        if step.output.strip():
+            output = b.Pre(step.output, lines=_OUTPUT_LINES)
+            folds.append(b.Fold((f"Printed by {name}",), (output,), step.status == "running", "rule"))
+        if folds:
+            found[step.call] = tuple(folds)
+    return found

@@ -1,0 +1,59 @@
+"""How what happened is drawn, in the picture and in the text alike: one row per look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from kaigents_nb.display.blocks import Tone
+
+LookName = Literal[
+    "waiting", "asleep", "taken over", "step", "called agent", "person", "stopped", "failed attempts", "failed"
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """A bar is a box, or a line; shapes and signs say what its colour says."""
+
+    word: str
+    """In the legend."""
+    letter: str
+    """The text form repeats it."""
+    tone: Tone
+    opacity: float = 0.85
+    sign: str = ""
+    """At its end in the picture."""
+    hatch: int | None = None
+    """Lines at this angle in the box."""
+    dashes: str = ""
+    """Of a line; a box has none."""
+
+
+LOOKS: Final[Mapping[LookName, Look]] = {
+    "waiting": Look("waiting for a worker or the next attempt", "·", "calm", dashes="1.5 2.5"),
+    "asleep": Look("asleep", "~", "calm", dashes="none"),
+    "taken over": Look("taken over from the first run", "◇", "calm", 0),
+    "step": Look("step", "█", "busy"),
+    "called agent": Look("called agent", "▓", "called", hatch=90),
+    "person": Look("waiting for a person", "░", "asks", 0.14),
+    "stopped": Look("stopped", "■", "calm", 0.4, "■"),
+    "failed attempts": Look("failed attempts", "x", "bad", sign="×", hatch=45),
+    "failed": Look("failed for good", "X", "bad", sign="×"),
+}
+"""Later ones matter more and are drawn on top."""
+
+LASTS: Final = "▸"
+SIGNS: Final[Mapping[str, tuple[str, Tone | None]]] = {
+    "✓": ("approved", "good"),
+    "✕": ("rejected", "bad"),
+    "–": ("not decided", "calm"),
+    LASTS: ("not over yet", None),
+}
+"""What a bar's own sign means, with its tone where it isn't the bar's."""
+
+
+def legend(look: LookName, sign: str) -> str:
+    """Return what a look means, with a sign or none."""
+    return f"{LOOKS[look].word}, {SIGNS[sign][0]}" if sign else LOOKS[look].word
