@@ -156,18 +156,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Names and values, one below the other; ``more`` were left out."""
+    """Names and values, one below the other."""
 
     pairs: tuple[Pair, ...]
-    more: int = 0
 
 
 @dataclass(frozen=True)
 class Items:
-    """A list; ``more`` were left out."""
+    """A list."""
 
     items: tuple[str, ...]
-    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -189,10 +187,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing that is HTML already, and what it shows in words."""
+    """A drawing that is HTML already; the text form has none."""
 
     drawn: Markup
-    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,10 +210,13 @@ class Section:
     width: int = 900
 
 
-Block: TypeAlias = (
-    Heading | Line | Aside | Pre | Fold | Table | Pairs | Items | Listing | Picture | Beside | Section
-)  # fmt: skip
+Block: TypeAlias = Heading | Line | Aside | Pre | Fold | Table | Pairs | Items | Listing | Picture | Beside | Section
 Blocks: TypeAlias = tuple[Block, ...]
+
+
+def more(count: int, of: str = "") -> Blocks:
+    """Return a line about what is left out; none where nothing is."""
+    return (say(f"… {count:,} more{of}", quiet=True),) if count > 0 else ()
 
 
 def say(*parts: Inline, quiet: bool = False) -> Line:

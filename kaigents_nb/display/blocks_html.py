@@ -73,11 +73,10 @@ def _block(block: b.Block) -> Markup:
         case b.Table():
             return joined(_table(block), *(_block(fold) for folds in block.under for fold in folds))
         case b.Pairs():
-            rows = element("tbody", *map(_pair, block.pairs))
-            return joined(element("table", rows, style=_TABLE), _more("div", block.more))
+            return element("table", element("tbody", *map(_pair, block.pairs)), style=_TABLE)
         case b.Items():
             items = (element("li", text(item)) for item in block.items)
-            return element("ul", *items, _more("li", block.more), style="margin: 0; padding-left: 1.4em")
+            return element("ul", *items, style="margin: 0; padding-left: 1.4em")
         case b.Listing():
             return _listing(block)
         case b.Picture():
@@ -121,10 +120,6 @@ def _edge(block: b.Aside | b.Fold) -> str | None:
     if block.tone is None:
         return None
     return f"border-left: 2px solid {COLOURS[block.tone]}; padding: 0 10px; margin: 4px 0"
-
-
-def _more(tag: str, count: int) -> Markup:
-    return element(tag, f"{count:,} more", style=_QUIET) if count else Markup("")
 
 
 def _table(table: b.Table) -> Markup:

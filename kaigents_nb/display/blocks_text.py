@@ -37,14 +37,14 @@ def _lines(block: b.Block) -> list[str]:
         case b.Table():
             return _table(block)
         case b.Pairs():
-            return [*(line for pair in block.pairs for line in _pair(pair)), *_more(block.more)]
+            return [line for pair in block.pairs for line in _pair(pair)]
         case b.Items():
-            return [*(f"- {words.clean(item)}" for item in block.items), *_more(block.more)]
+            return [f"- {words.clean(item)}" for item in block.items]
         case b.Listing():
             gutter = max((len(line.number) for line in block.lines), default=1)
             return [words.line(block.title), *(_code(line, gutter) for line in block.lines)]
         case b.Picture():
-            return words.clean(block.said).splitlines()
+            return []
         case b.Beside():
             return lines(*block.first, *block.second)
         case b.Section():
@@ -66,10 +66,6 @@ def _inline(part: b.Inline) -> str:
 
 def _indented(found: Iterable[str]) -> list[str]:
     return [f"  {line}" for line in found]
-
-
-def _more(count: int) -> list[str]:
-    return [f"… {count:,} more"] if count else []
 
 
 def _printed(block: b.Pre) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Final
 
-from kaigents_nb.display.blocks import Blocks, Items, Pair, Pairs, Table, say
+from kaigents_nb.display.blocks import Blocks, Items, Pair, Pairs, Table, more, say
 from kaigents_nb.display.words import line
 
 ROWS, COLUMNS, ITEMS = 20, 12, 40
@@ -23,9 +23,9 @@ def details_blocks(value: Any, depth: int = 0) -> Blocks:
         return (table,)
     if (pairs := as_pairs(value)) is not None and depth < 2:
         shown = tuple(Pair(name, details_blocks(item, depth + 1)) for name, item in pairs[:ITEMS])
-        return (Pairs(shown, max(len(pairs) - ITEMS, 0)),)
+        return Pairs(shown), *more(len(pairs) - ITEMS)
     if isinstance(value, list | tuple | set | frozenset) and value:
-        return (Items(tuple(map(cell, list(value)[:ROWS])), max(len(value) - ROWS, 0)),)
+        return Items(tuple(map(cell, list(value)[:ROWS]))), *more(len(value) - ROWS)
     return (say(cell(value)),)
 
 

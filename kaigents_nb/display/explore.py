@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
@@ -16,20 +16,11 @@ from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.replay.moment import Moment
 
-
-class PastRun(Protocol):
-    """The part of ``Run`` that exploring it needs."""
-
-    def at(self, moment: int | str | None = None) -> Moment:
-        """Return a moment."""
-        ...
-
-    def timeline(self) -> Timeline:
-        """Return the timeline."""
-        ...
+if TYPE_CHECKING:
+    from kaigents_nb.control.run import Run
 
 
-def explore(run: PastRun, at: int | str | Moment | None = None) -> Explorer:
+def explore(run: Run, at: int | str | Moment | None = None) -> Explorer:
     """See :meth:`Run.explore`."""
     if at is not None:
         return Explorer(at if isinstance(at, Moment) else run.at(at), run.timeline())
@@ -62,9 +53,9 @@ class Explorer:
             disabled=last < 1,
             layout=widgets.Layout(width="100%", max_width="720px"),
         )
-        self._prev = self._button("◀ Previous", "Go to the line executed before", self._go_prev)
-        self._next = self._button("Next ▶", "Go to the line executed next", self._go_next)
-        self._step = self._button("Next step ▶▶", "Go to the next call of a step, agent or gate", self._go_step)
+        self._prev = self._button("◀ Previous", "Go to the line executed before", Moment.prev)
+        self._next = self._button("Next ▶", "Go to the line executed next", Moment.next)
+        self._step = self._button("Next step ▶▶", "Go to the next call of a step, agent or gate", Moment.next_step)
         self._slider.observe(self._slid, names="value")
         self._head, self._code, self._variables, self._cursor = (widgets.HTML() for _ in range(4))
         self._code.layout = widgets.Layout(flex="3 1 380px", min_width="0", margin="0", overflow="auto")
@@ -90,27 +81,18 @@ class Explorer:
         static = {"text/html": str(page), "text/plain": repr(self._opened)}
         return widget_bundle(self.widget, static) if has_widgets() else static
 
-    def _button(self, label: str, tooltip: str, go: Callable[[], Moment]) -> widgets.Button:
+    def _button(self, label: str, tooltip: str, go: Callable[[Moment], Moment]) -> widgets.Button:
         button = widgets.Button(description=label, tooltip=tooltip, layout=widgets.Layout(width="auto"))
 
         def click(_button: widgets.Button) -> None:
             with self._lock:
                 try:
-                    self._show(go())
+                    self._show(go(self.moment))
                 except NoSuchMoment:
                     button.disabled = True  # the last one, which the buttons already say
 
         button.on_click(click)
         return button
-
-    def _go_prev(self) -> Moment:
-        return self.moment.prev()
-
-    def _go_next(self) -> Moment:
-        return self.moment.next()
-
-    def _go_step(self) -> Moment:
-        return self.moment.next_step()
 
     def _slid(self, change: dict[str, Any]) -> None:
         with self._lock:

@@ -33,14 +33,20 @@ def text(value: object, limit: int = words.PARAGRAPH, *, tail: bool = False) -> 
 def element(tag: str, *inner: str, **attributes: object) -> Markup:
     """Return an element: what is in it is text where it is no ``Markup``, and so is each attribute.
 
-    Attributes that are None or False are left out; of a name like ``text_anchor`` the underscore is a hyphen.
+    Attributes that are None or False are left out, floats have one decimal place; of a name like ``text_anchor`` the
+    underscore is a hyphen.
     """
-    given = Markup("").join(
-        Markup(" {}").format(key) if value is True else Markup(' {}="{}"').format(key, text(value))
+    given = "".join(
+        f" {key}" if value is True else f' {key}="{_value(value)}"'
         for name, value in attributes.items()
         if value is not None and value is not False and (key := name.strip("_").replace("_", "-"))
     )
-    return Markup("<{0}{1}>{2}</{0}>").format(tag, given, joined(*inner))
+    # The one place that calls a string HTML (``Markup.format`` takes three times as long): all in it is escaped.
+    return Markup(f"<{tag}{given}>{joined(*inner)}</{tag}>")  # noqa: S704 - tags and names are written by us
+
+
+def _value(value: object) -> Markup:
+    return text(f"{value:.1f}" if isinstance(value, float) else value)
 
 
 def joined(*parts: str, between: str = "") -> Markup:

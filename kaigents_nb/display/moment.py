@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import blocks_html, words
 from kaigents_nb.display.details import as_table
+from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.replay.moment import Moment, StackFrame
 from kaigents_nb.values.brief import brief
 
@@ -36,15 +37,7 @@ def moment_blocks(moment: Moment, *, said: str = "") -> b.Section:
     return b.Section(label, (head_blocks(moment), (beside,), (foot,)), width=1100)
 
 
-class Rewindable(Protocol):
-    """A run that can be looked back at."""
-
-    def at(self, moment: str) -> Moment:
-        """Return a moment."""
-        ...
-
-
-def failure_blocks(run: Rewindable) -> b.Blocks:
+def failure_blocks(run: LiveRun) -> b.Blocks:
     """Return the moment at which a run failed, is parked or retries, or why it can't be shown."""
     try:
         return (moment_blocks(run.at("failure"), said='In a cell: m = run.at("failure"), then m.variables, m.prev()'),)
@@ -68,7 +61,7 @@ def head_blocks(moment: Moment) -> b.Blocks:
         words.clock(moment.time, date=True),
         f"event {moment.event_id:,}",
     ]
-    called: tuple[b.Inline, ...] = ("calls", b.Code(moment.step)) if moment.step else ()
+    called = (f"calls {words.line(moment.step)}",) if moment.step else ()
     parts: list[b.Block] = [b.Heading(f"{moment.function}()", called), b.say(" · ".join(about), quiet=True)]
     if moment.raised is not None:
         raised = moment.raised
@@ -108,8 +101,7 @@ def variables_blocks(moment: Moment) -> b.Blocks:
         b.Fold((b.Code(f"{frame.function}()"), f" called it, {_at(frame)}"), _variables(frame, changed))
         for frame in outer[:20]
     )
-    more = (b.say(f"and {len(outer) - 20:,} more functions", quiet=True),) if len(outer) > 20 else ()
-    return (*_variables(inner, changed), *callers, *more)
+    return *_variables(inner, changed), *callers, *b.more(len(outer) - 20, " functions")
 
 
 def _variables(frame: StackFrame, changes: Mapping[str, Any]) -> b.Blocks:
@@ -122,9 +114,7 @@ def _variables(frame: StackFrame, changes: Mapping[str, Any]) -> b.Blocks:
     if len(names) > VARIABLES:
         names = sorted(names, key=lambda name: name not in changed)[:VARIABLES]
     pairs = tuple(b.Pair(b.Code(name), _value(frame, name), name in changed) for name in names)
-    hidden = len(frame.variables) - len(names)
-    more = (b.say(f"{hidden:,} more in m.variables", quiet=True),) if hidden else ()
-    return (title, b.Pairs(pairs), *more)
+    return title, b.Pairs(pairs), *b.more(len(frame.variables) - len(names), " in m.variables")
 
 
 def _value(frame: StackFrame, name: str) -> b.Blocks:

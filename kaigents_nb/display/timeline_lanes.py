@@ -17,6 +17,8 @@ PIECES: Final = 400
 """More bars than this are not drawn one by one."""
 LANES: Final = 40
 _TOLD: Final = ("running", "retrying", "parked", "failed", "cancelled", "open", "rejected", "withdrawn")
+_OTHERS: Final[tuple[Kind, str]] = ("step", "")
+"""The lane of all names beyond these."""
 _HAIRLINE = 0.003
 _ROWS = 24
 """Calls of one name at the same time that have a row each."""
@@ -76,7 +78,7 @@ def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -
     """Place the bars of a run on an axis of ``width`` units; ``now`` is its end."""
     groups = _grouped(bars)
     scale = Scale(start, now, _busy(groups, now), width)
-    named: dict[tuple[str, str], list[list[Bar]]] = {}
+    named: dict[tuple[Kind, str], list[list[Bar]]] = {}
     deaths = []
     for group in groups:
         head = group[0]
@@ -84,17 +86,16 @@ def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -
             deaths.append((scale.x(head.start), f"{head.worker or 'A worker'} {head.detail}"))
             continue
         key = (head.kind, head.name)
-        if key not in named and len(named) >= LANES - 1:
-            key = ("step", "")
-        named.setdefault(key, []).append(group)
+        full = key not in named and len(named) >= LANES - 1
+        named.setdefault(_OTHERS if full else key, []).append(group)
     lanes = [_lane(key, found, scale, now) for key, found in named.items()]
     pieces = sum(len(row) for lane in lanes for row in lane.rows)
     if pieces > PIECES:
         _thin_out(lanes, width)
     drawn = sum(len(row) for lane in lanes for row in lane.rows)
     note = f"{pieces:,} bars are drawn as {drawn:,}: close neighbours as one. " if drawn < pieces else ""
-    if ("step", "") in named:
-        other = len({(group[0].kind, group[0].name) for group in named["step", ""]})
+    if _OTHERS in named:
+        other = len({(group[0].kind, group[0].name) for group in named[_OTHERS]})
         note += f"The lane 'others' holds {other:,} more names. "
     return Layout(lanes, scale, deaths, note.strip())
 
@@ -120,69 +121,63 @@ def _busy(groups: Iterable[Sequence[Bar]], now: datetime) -> Iterable[tuple[date
                 yield bar.began, bar.end or now
 
 
-def _lane(key: tuple[str, str], groups: list[list[Bar]], scale: Scale, now: datetime) -> Lane:
-    hairline = scale.width * _HAIRLINE
+def _lane(key: tuple[Kind, str], groups: list[list[Bar]], scale: Scale, now: datetime) -> Lane:
     free: list[datetime] = []
     rows: list[list[Piece]] = []
-    deaths: list[tuple[float, str]] = []
     for group in groups:
         begin, end = group[0].start, group[0].end or now
-        row = next((number for number, until in enumerate(free) if until <= begin), len(free))
+        row = next((number for number, until in enumerate(free) if until <= begin), min(len(free), _ROWS - 1))
         if row == len(free):
-            if row < _ROWS:
-                free.append(end)
-                rows.append([])
-            else:
-                row = _ROWS - 1
+            free.append(end)
+            rows.append([])
         free[row] = max(free[row], end)
-        pieces = _pieces(group, scale, now)
-        rows[row] += [piece for piece in pieces if piece.look != "waiting" or piece.x1 - piece.x0 > hairline]
-        deaths += [(scale.x(bar.start), bar.detail) for bar in group if bar.kind == "worker death"]
+        for piece in _pieces(group, scale, now):
+            if piece.look != "waiting" or piece.x1 - piece.x0 > scale.width * _HAIRLINE:
+                rows[row].append(piece)
+    deaths = [(scale.x(bar.start), bar.detail) for group in groups for bar in group if bar.kind == "worker death"]
     kind, name = key
-    return Lane(kind, name or "others", _note(groups, now), rows, deaths)  # type: ignore[arg-type]
+    return Lane(kind, name or "others", _note(groups, now), rows, deaths)
 
 
 def _pieces(group: list[Bar], scale: Scale, now: datetime) -> list[Piece]:
     head, *parts = group
+    found: list[Piece] = []
 
-    def piece(look: LookName, begin: datetime, end: datetime | None, told: str, sign: str = "") -> Piece:
+    def draw(look: LookName, begin: datetime, end: datetime | None, told: str, sign: str = "") -> None:
         lasted = words.duration(((end or now) - begin).total_seconds())
-        shown = f"{head.name}: {told}, {lasted}"
-        return Piece(look, scale.x(begin), scale.x(end or now), shown, sign or ("" if end else LASTS))
+        sign = sign or ("" if end else LASTS)
+        found.append(Piece(look, scale.x(begin), scale.x(end or now), f"{head.name}: {told}, {lasted}", sign))
 
     if head.kind == "sleep":
-        return [piece("asleep", head.start, head.end, "asleep")]
-    if head.kind == "wait at gate":
+        draw("asleep", head.start, head.end, "asleep")
+    elif head.kind == "wait at gate":
         told = head.detail or "waiting for a decision"
-        return [piece("person", head.start, head.end, told, _GATE_SIGNS[head.status])]
-    if head.kind == "child agent":
+        draw("person", head.start, head.end, told, _GATE_SIGNS[head.status])
+    elif head.kind == "child agent":
         look: LookName = "failed" if head.status == "failed" else "called agent"
-        return [piece(look, head.start, head.end, f"called agent {head.detail}, {_state(head)}")]
-    if head.reused:
-        return [piece("taken over", head.start, head.end, head.detail)]
-    found: list[Piece] = []
-    tried = [part for part in parts if part.kind in ("attempt", "parked")]
-    if not tried:
-        if head.began is None:
-            return [piece("waiting", head.start, head.end, "waiting for a worker")]
-        tried = [head]
+        draw(look, head.start, head.end, f"called agent {head.detail}, {_state(head)}")
+    elif head.reused:
+        draw("taken over", head.start, head.end, head.detail)
+    if found:
+        return found
+    tried = [part for part in parts if part.kind != "worker death"] or ([head] if head.began else [])
     at = head.start
     for bar in tried:
         began = bar.began or bar.start
         if began > at:
-            found.append(piece("waiting", at, began, "waiting for a worker"))
+            draw("waiting", at, began, "waiting for a worker")
         if bar.kind == "parked":
-            found.append(piece("person", bar.start, bar.end, "parked"))
+            draw("person", bar.start, bar.end, "parked")
         else:
             look = "failed attempts" if bar.status in ("failed", "parked") else _STEP_LOOKS.get(bar.status, "step")
             if bar is tried[-1] and head.status == "failed":
                 look = "failed"
             number = f"attempt {bar.attempt}, " if bar is not head else ""
             why = f" ({bar.detail})" if bar.detail else ""
-            found.append(piece(look, began, bar.end, bar.detail if bar.several else f"{number}{_state(bar)}{why}"))
+            draw(look, began, bar.end, bar.detail if bar.several else f"{number}{_state(bar)}{why}")
         at = bar.end or now
     if (head.end or now) > at:
-        found.append(piece("waiting", at, head.end, "waiting for the next attempt"))
+        draw("waiting", at, head.end, f"waiting for {'the next attempt' if tried else 'a worker'}")
     return found
 
 

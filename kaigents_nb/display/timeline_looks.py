@@ -15,31 +15,31 @@ LookName = Literal[
 
 @dataclass(frozen=True)
 class Look:
-    """A bar is a box, or a line; shapes and signs say what its colour says."""
+    """A bar is a box, a line or both; shapes and signs say what its colour says."""
 
     word: str
     """In the legend."""
     letter: str
     """The text form repeats it."""
     tone: Tone
-    opacity: float = 0.85
+    opacity: float | None = 0.85
+    """Of the box; None for a line only."""
     sign: str = ""
     """At its end in the picture."""
-    hatch: int | None = None
-    """Lines at this angle in the box."""
     dashes: str = ""
-    """Of a line; a box has none."""
+    """Of the line; ``none`` for one without gaps."""
+    thick: float = 1.5
 
 
 LOOKS: Final[Mapping[LookName, Look]] = {
-    "waiting": Look("waiting for a worker or the next attempt", "·", "calm", dashes="1.5 2.5"),
-    "asleep": Look("asleep", "~", "calm", dashes="none"),
+    "waiting": Look("waiting for a worker or the next attempt", "·", "calm", None, dashes="1.5 2.5"),
+    "asleep": Look("asleep", "~", "calm", None, dashes="none"),
     "taken over": Look("taken over from the first run", "◇", "calm", 0),
     "step": Look("step", "█", "busy"),
-    "called agent": Look("called agent", "▓", "called", hatch=90),
+    "called agent": Look("called agent", "▓", "called", 0.18, dashes="none"),
     "person": Look("waiting for a person", "░", "asks", 0.14),
     "stopped": Look("stopped", "■", "calm", 0.4, "■"),
-    "failed attempts": Look("failed attempts", "x", "bad", sign="×", hatch=45),
+    "failed attempts": Look("failed attempts", "x", "bad", 0.14, dashes="2 3", thick=14),
     "failed": Look("failed for good", "X", "bad", sign="×"),
 }
 """Later ones matter more and are drawn on top."""
