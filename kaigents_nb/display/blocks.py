@@ -14,24 +14,20 @@ from markupsafe import Markup
 Tone = Literal["good", "busy", "asks", "bad", "calm", "called", "rule"]
 """What a colour means; a word beside it always says the same."""
 
-_TONES: Final[Mapping[str, Tone]] = {
-    "running": "busy",
-    "waiting": "asks",
-    "retrying": "asks",
-    "parked": "bad",
-    "stuck": "bad",
-    "completed": "good",
-    "failed": "bad",
-    "timed out": "bad",
+Role = Literal["note", "status", "alert"]
+"""What something set off is to a screen reader."""
+
+_STATES: Final[Mapping[Tone, tuple[str, ...]]] = {
+    "good": ("completed",),
+    "busy": ("running",),
+    "asks": ("waiting", "retrying"),
+    "bad": ("parked", "stuck", "failed", "timed out"),
 }
 
 
 def tone_of(status: str) -> Tone:
     """Return the tone of a run's or a step's state."""
-    return _TONES.get(status, "calm")
-
-
-# In a line.
+    return next((tone for tone, states in _STATES.items() if status in states), "calm")
 
 
 @dataclass(frozen=True)
@@ -77,9 +73,6 @@ Cell: TypeAlias = Inline | tuple[Inline, ...]
 """Of a table; several are below each other, or beside each other with a dot between."""
 
 
-# Below each other.
-
-
 @dataclass(frozen=True)
 class Heading:
     """What it is about, and what is to be said of it at once."""
@@ -103,8 +96,7 @@ class Aside:
     blocks: Blocks
     tone: Tone
     sign: str = ""
-    role: Literal["note", "status", "alert"] | None = None
-    """What it is to a screen reader."""
+    role: Role | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +216,6 @@ def say(*parts: Inline, quiet: bool = False) -> Line:
     return Line(parts, quiet)
 
 
-def callout(said: str, tone: Tone, role: Literal["note", "status", "alert"] = "note") -> Aside:
+def callout(said: str, tone: Tone, role: Role = "note") -> Aside:
     """Return a sentence that is set off."""
     return Aside((say(said),), tone, "! ", role)

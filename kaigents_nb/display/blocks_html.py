@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display.markup import COLOURS, element, joined, text
-from kaigents_nb.display.words import LINE, PAGE, PARAGRAPH
+from kaigents_nb.display.words import LINE, PAGE, PARAGRAPH, clean
 
 NO_MATH: Final = "mathjax_ignore tex2jax_ignore"
 """Without these JupyterLab takes ``$61.50 to $68.90`` for TeX."""
@@ -25,9 +25,7 @@ _BASE = (
 _FRAME = f"{_BASE}; border: {_RULE}; border-radius: 4px; padding: 10px 14px; margin: 0 0 10px"
 _QUIET = "opacity: 0.75"
 _NOWRAP = "white-space: nowrap"
-_TABLE = (
-    "border-collapse: collapse; border: none; margin: 0; table-layout: auto; font-size: inherit; color: inherit"
-)  # fmt: skip
+_TABLE = "border-collapse: collapse; border: none; margin: 0; table-layout: auto; font-size: inherit; color: inherit"
 _ROW = "background: none; border: none"
 _CELL = "padding: 2px 14px 2px 0; text-align: left; vertical-align: top; line-height: 1.5; border: none"
 _CODE = f"{_MONO}; padding: 0; background: none; color: inherit; overflow-wrap: anywhere; white-space: pre-wrap"
@@ -45,12 +43,9 @@ def root(*blocks: b.Block) -> Markup:
 
 
 def _flow(blocks: b.Blocks) -> Markup:
-    return joined(
-        *(
-            element("div", _block(block), style=_SCROLLS) if isinstance(block, b.Table | b.Pairs) else _block(block)
-            for block in blocks
-        )
-    )
+    wide = (b.Table, b.Pairs)
+    drawn = ((block, _block(block)) for block in blocks)
+    return joined(*(element("div", it, style=_SCROLLS) if isinstance(block, wide) else it for block, it in drawn))
 
 
 def _block(block: b.Block) -> Markup:
@@ -90,7 +85,7 @@ def _block(block: b.Block) -> Markup:
             edge = f"; border-left: 4px solid {COLOURS[block.tone]}" if block.tone else ""
             parts = (element("div", _flow(part), style="margin: 0 0 8px") for part in block.parts if part)
             style = f"{_FRAME}; max-width: {block.width}px{edge}"
-            return element("section", *parts, class_=NO_MATH, aria_label=text(block.label, LINE), style=style)
+            return element("section", *parts, class_=NO_MATH, aria_label=clean(block.label, LINE), style=style)
 
 
 def _inline(part: b.Inline) -> Markup:
@@ -129,25 +124,18 @@ def _table(table: b.Table) -> Markup:
         element("th", _breakable(name), scope="col", style=f"{_CELL}; {side}; {under}")
         for name, side in zip(table.columns, sides, strict=True)
     )
-    rows = (
-        element(
-            "tr",
-            *(element("td", _cell(cell), style=f"{_CELL}; {side}") for cell, side in zip(row, sides, strict=True)),
-            style=_ROW,
-        )
+    cells = (
+        (element("td", _cell(cell), style=f"{_CELL}; {side}") for cell, side in zip(row, sides, strict=True))
         for row in table.rows
     )
-    caption = element("caption", text(table.caption), style="text-align: left; color: inherit; padding: 0")
-    return joined(
-        element(
-            "table",
-            caption if table.caption else Markup(""),
-            element("thead", element("tr", *heads, style=_ROW)),
-            element("tbody", *rows),
-            style=_TABLE,
-        ),
-        element("div", text(table.note), style=_QUIET) if table.note else Markup(""),
-    )
+    rows = (element("tr", *row, style=_ROW) for row in cells)
+    inner = element("thead", element("tr", *heads, style=_ROW)), element("tbody", *rows)
+    caption = _said("caption", table.caption, "text-align: left; color: inherit; padding: 0")
+    return joined(element("table", caption, *inner, style=_TABLE), _said("div", table.note, _QUIET))
+
+
+def _said(tag: str, said: str, style: str) -> Markup:
+    return element(tag, text(said), style=style) if said else Markup("")
 
 
 def _breakable(name: str) -> Markup:
@@ -166,14 +154,9 @@ def _pair(pair: b.Pair) -> Markup:
         edge = COLOURS["asks"] if pair.changed else "transparent"
         name += f"; padding-left: 8px; border-left: 3px solid {edge}; border-bottom: {_RULE}"
         value += f"; padding-right: 0; border-bottom: {_RULE}"
-    badge = element("div", "changed", style=f"color: {COLOURS['asks']}; font-size: 0.85em")
-    head = joined(_inline(pair.name), badge if pair.changed else Markup(""))
-    return element(
-        "tr",
-        element("th", head, scope="row", style=name),
-        element("td", *map(_block, pair.blocks), style=value),
-        style=_ROW,
-    )
+    badge = _said("div", "changed" if pair.changed else "", f"color: {COLOURS['asks']}; font-size: 0.85em")
+    head = element("th", _inline(pair.name), badge, scope="row", style=name)
+    return element("tr", head, element("td", *map(_block, pair.blocks), style=value), style=_ROW)
 
 
 def _listing(listing: b.Listing) -> Markup:
@@ -190,7 +173,5 @@ def _listing(listing: b.Listing) -> Markup:
         return joined("  ", number, "  ", text(line.said))
 
     style = f"{_PRE}; margin: 0; padding: 8px 10px; max-height: 34em; white-space: pre; line-height: 1.45"
-    return joined(
-        element("div", text(listing.title, LINE), style=_QUIET),
-        element("pre", joined(*map(line, listing.lines), between="\n"), style=style),
-    )
+    code = element("pre", joined(*map(line, listing.lines), between="\n"), style=style)
+    return joined(element("div", text(listing.title, LINE), style=_QUIET), code)

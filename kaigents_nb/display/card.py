@@ -9,7 +9,7 @@ from functools import partial
 
 import ipywidgets as widgets
 
-from kaigents_nb.display import words
+from kaigents_nb.display import run_blocks, words
 from kaigents_nb.display.actions import RunActions
 from kaigents_nb.display.blocks import Blocks, tone_of
 from kaigents_nb.display.blocks_html import root
@@ -19,7 +19,6 @@ from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets
 from kaigents_nb.display.markup import COLOURS
 from kaigents_nb.display.moment import failure_blocks
 from kaigents_nb.display.protocols import LiveRun
-from kaigents_nb.display.run_blocks import run_blocks, run_parts
 from kaigents_nb.history.view import RunView
 
 _REPLAYED_STEPS = 500
@@ -70,7 +69,8 @@ def _show_static(run: LiveRun, view: RunView) -> None:
 
 
 def _static(view: RunView, failure: Blocks = ()) -> dict[str, str]:
-    return {"text/html": str(root(run_blocks(view, failure))), "text/plain": text(run_blocks(view))}
+    page, plain = run_blocks.run_blocks(view, failure), run_blocks.run_blocks(view)
+    return {"text/html": str(root(page)), "text/plain": text(plain)}
 
 
 def _has_failure(view: RunView) -> bool:
@@ -167,14 +167,13 @@ class Card:
     def _apply(self, view: RunView) -> None:
         # A widget sends nothing when it is given the value that it has.
         self.widget.layout.border_left = f"4px solid {COLOURS[tone_of(view.status)]}"
-        parts = run_parts(view)
-        self._head.value = root(*parts.head)
-        self._end.value = root(*parts.end)
-        self._decided.value = root(*parts.decided)
-        self._steps.value = root(*parts.steps)
-        self._foot.value = root(*parts.foot)
+        self._head.value = root(*run_blocks.head_blocks(view))
+        self._end.value = root(*run_blocks.end_blocks(view))
+        self._decided.value = root(*run_blocks.decided_blocks(view))
+        self._steps.value = root(*run_blocks.steps_blocks(view))
+        self._foot.value = root(*run_blocks.foot_blocks(view))
         self._apply_gates(view)
-        self._apply_outputs(parts.printed)
+        self._apply_outputs(run_blocks.printed_blocks(view))
         self._actions.update(view)
 
     def _apply_gates(self, view: RunView) -> None:

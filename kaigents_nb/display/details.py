@@ -81,9 +81,7 @@ def _table(names: list[str], rows: list[list[Any]], shape: tuple[int, int], limi
         note = f"{n_rows:,} rows × {n_columns:,} columns; {shown} shown"
     elif not n_rows:
         note = "no rows"
-    numeric = tuple(
-        bool(rows) and all(_is_number(row[at]) or cell(row[at]) == ABSENT for row in rows) for at in range(len(names))
-    )
+    numeric = tuple(bool(rows) and all(_is_number(row[at]) for row in rows) for at in range(len(names)))
     return Table(tuple(names), tuple(tuple(map(cell, row)) for row in rows), numeric, note)
 
 
@@ -97,7 +95,7 @@ def _is_records(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return cell(value) == ABSENT or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def _missing(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import ipywidgets as widgets
 import pandas as pd
@@ -17,7 +17,7 @@ from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, widget_bundle
-from kaigents_nb.display.protocols import Done
+from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
 from kaigents_nb.history.view import GateView, RunView
 from kaigents_nb.people.pending import pending, post_pending
@@ -25,6 +25,9 @@ from kaigents_nb.runtime.connecting import current
 
 MAX_SHOWN: Final = 20
 """Each run with a form is followed, so that decisions taken elsewhere show; the rest comes up as these are decided."""
+
+Found = Callable[[pd.DataFrame | None, BaseException | None], None]
+"""Hears which gates are open, or why that can't be said."""
 
 
 def inbox() -> Inbox:
@@ -37,47 +40,16 @@ def inbox() -> Inbox:
     --------
     ``kg.inbox()``
     """
-    return Inbox(_Desk(), pending())
-
-
-class Desk(Protocol):
-    """Where the gates come from, and where decisions go; everything returns at once."""
-
-    def refresh(self, done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
-        """Ask for the open gates."""
-        ...
-
-    def decide(self, run_id: str, gate: str, approved: bool, choice: str | None, comment: str, done: Done) -> None:
-        """Post a decision."""
-        ...
-
-    def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
-        """Follow a run."""
-        ...
-
-
-class _Desk:
-    """The runs of the connected server. None of them is adopted: reading a question must not start work."""
-
-    def __init__(self) -> None:
-        self._connection = current()
-
-    def refresh(self, done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
-        post_pending(done)
-
-    def decide(self, run_id: str, gate: str, approved: bool, choice: str | None, comment: str, done: Done) -> None:
-        Run(self._connection, run_id).submit_decision(gate, approved, choice, comment, done)
-
-    def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
-        return Run(self._connection, run_id).watch(callback)
+    # None of the runs is adopted: reading a question must not start work.
+    return Inbox(partial(Run, current()), post_pending, pending())
 
 
 class Inbox:
     """Open gates, longest waiting first. ``pending`` is the table behind it."""
 
-    def __init__(self, desk: Desk, pending: pd.DataFrame) -> None:
+    def __init__(self, runs: Callable[[str], LiveRun], refresh: Callable[[Found], None], pending: pd.DataFrame) -> None:
         self.pending = pending
-        self._desk = desk
+        self._runs, self._look = runs, refresh
         self._lock = threading.RLock()
         self._forms: dict[tuple[str, str], GateForm] = {}
         self._watched: dict[str, Callable[[], None]] = {}
@@ -109,7 +81,7 @@ class Inbox:
             self._refresh.disabled = True
         answered = detached(self._answered)
         try:
-            self._desk.refresh(answered)
+            self._look(answered)
         except Exception as error:  # noqa: BLE001 - a click has no caller: the inbox shows it
             answered(None, error)
 
@@ -137,11 +109,11 @@ class Inbox:
             runs = {run_id for run_id, _ in rows}
             self._unwatch(set(self._watched) - runs)
             for run_id in runs - set(self._watched):
-                self._watched[run_id] = self._desk.watch(run_id, detached(self._update))
+                self._watched[run_id] = self._runs(run_id).watch(detached(self._update))
 
     def _form(self, row: dict[str, Any]) -> GateForm:
         gate = GateView(row["gate"], row["question"], tuple(row["options"]), opened=row["opened"])
-        submit = partial(self._desk.decide, row["run_id"], row["gate"])
+        submit = partial(self._runs(row["run_id"]).submit_decision, row["gate"])
         how = words.in_code(gate, run=f"kg.run({row['run_id']!r})")
         return GateForm(gate, submit, how=how, heading=f"{row['agent']} · {row['run_id']}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kaigents_nb.display import blocks as b
@@ -14,53 +13,18 @@ from kaigents_nb.history.view import GateView, RunView, StepView
 _OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
 
 
-@dataclass(frozen=True)
-class RunParts:
-    """The parts of a run that the card renews one by one; its open gates it shows as forms."""
-
-    head: b.Blocks
-    end: b.Blocks
-    decided: b.Blocks
-    steps: b.Blocks
-    printed: Mapping[str, tuple[b.Fold, ...]]
-    """By call: the last error and what was printed, of the steps that have any."""
-    foot: b.Blocks
-
-
-def run_parts(view: RunView) -> RunParts:
-    """Return the parts of a run."""
-    return RunParts(
-        _head(view),
-        _end(view),
-        tuple(map(_decided, words.past_gates(view))),
-        _steps(view, {}),
-        _printed(view),
-        (b.say(b.Link("Temporal UI", view.url.strip()), quiet=True),) if view.url.strip() else (),
-    )
-
-
 def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
     """Return the whole card of a run; ``failure`` is the moment at which it failed."""
-    parts = run_parts(view)
     several = len(view.open_gates) > 1
-    gates = [
+    gates = (
         gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
         for gate in words.open_gates(view)
-    ]
-    looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
-    return b.Section(
-        f"Run {view.run_id} of {view.agent}: {words.state(view)}",
-        (
-            parts.head,
-            *gates,
-            parts.end,
-            looked,
-            *((gate,) for gate in parts.decided),
-            _steps(view, parts.printed),
-            parts.foot,
-        ),
-        b.tone_of(view.status),
     )
+    looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
+    decided = ((gate,) for gate in decided_blocks(view))
+    steps = steps_blocks(view, printed_blocks(view))
+    parts = (head_blocks(view), *gates, end_blocks(view), looked, *decided, steps, foot_blocks(view))
+    return b.Section(f"Run {view.run_id} of {view.agent}: {words.state(view)}", parts, b.tone_of(view.status))
 
 
 def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = False) -> b.Blocks:
@@ -105,16 +69,14 @@ def message_blocks(said: str, *, bad: bool = False) -> b.Blocks:
     return (b.callout(said, "bad", "alert") if bad else b.callout(said, "calm", "status"),)
 
 
-def _head(view: RunView) -> b.Blocks:
-    about: list[b.Inline] = ["run ", b.Code(view.run_id)]
-    if view.started:
-        about.append(f" · started {words.clock(view.started, date=True)}")
-    if view.started and view.ended:
-        about.append(f" · took {words.span(view.started, view.ended)}")
+def head_blocks(view: RunView) -> b.Blocks:
+    """Return the agent, the state in words, and what to do next."""
     tone = b.tone_of(view.status)
+    about = f" · started {words.clock(view.started, date=True)}" if view.started else ""
+    about += f" · took {words.span(view.started, view.ended)}" if view.started and view.ended else ""
     parts: list[b.Block] = [
         b.Heading(view.agent, (b.State(words.state(view), tone),)),
-        b.say(*about, quiet=True),
+        b.say("run ", b.Code(view.run_id), about, quiet=True),
     ]
     if view.arguments:
         parts.append(b.say("arguments: ", b.Code(words.line(view.arguments)), quiet=True))
@@ -126,12 +88,22 @@ def _head(view: RunView) -> b.Blocks:
     return tuple(parts)
 
 
-def _end(view: RunView) -> b.Blocks:
-    """The result, or why the run failed."""
+def end_blocks(view: RunView) -> b.Blocks:
+    """Return the result, or why the run failed."""
     if view.error:
         title = words.last_line(view.error)
         return (b.Fold((title,), (b.Pre(view.error, lines=_ERROR_LINES),), opened=True, tone="bad"),)
     return (b.say(b.Strong("Result")), b.Pre(view.result, tail=False)) if view.result else ()
+
+
+def foot_blocks(view: RunView) -> b.Blocks:
+    """Return the link to the run in Temporal's own page."""
+    return (b.say(b.Link("Temporal UI", view.url.strip()), quiet=True),) if view.url.strip() else ()
+
+
+def decided_blocks(view: RunView) -> tuple[b.Aside, ...]:
+    """Return the decisions taken."""
+    return tuple(map(_decided, words.past_gates(view)))
 
 
 def _decided(gate: GateView) -> b.Aside:
@@ -141,14 +113,14 @@ def _decided(gate: GateView) -> b.Aside:
     parts += [b.say(words.asked_by(gate), quiet=True)] if gate.run_id else []
     parts.append(b.say(b.Strong(words.verdict(gate.decision))))
     if comment := decision.get("comment"):
-        parts.append(b.say("“", words.clean(comment), "”"))
+        parts.append(b.say("“", str(comment), "”"))
     if extra := words.values(decision):
         parts += details_blocks(extra)
     return b.Aside(tuple(parts), "calm" if gate.decision is None else "good" if decision.get("approved") else "bad")
 
 
-def _steps(view: RunView, printed: Mapping[str, tuple[b.Fold, ...]]) -> b.Blocks:
-    """The steps: state, time and what each is at, and what each has printed."""
+def steps_blocks(view: RunView, printed: Mapping[str, tuple[b.Fold, ...]] | None = None) -> b.Blocks:
+    """Return the steps: state, time and what each is at, and what each has ``printed``."""
     steps, hidden = words.shown_steps(view)
     if not steps:
         return ()
@@ -164,7 +136,7 @@ def _steps(view: RunView, printed: Mapping[str, tuple[b.Fold, ...]]) -> b.Blocks
         (False, False, True, False)[:wide],
         f"{hidden:,} earlier steps are done and not shown; run.steps() has them all" if hidden else "",
         f"Steps ({len(view.steps):,})",
-        under=tuple(printed.get(step.call, ()) for step in steps),
+        under=tuple((printed or {}).get(step.call, ()) for step in steps),
     )
     return (table,)
 
@@ -183,23 +155,20 @@ def _notes(step: StepView) -> Iterable[b.Inline]:
         yield b.Code(f"kg.run({step.child_run!r})")
 
 
-def _printed(view: RunView) -> Mapping[str, tuple[b.Fold, ...]]:
-    """The last error of a step and what it printed; open where somebody has to act or may want to watch."""
+def printed_blocks(view: RunView) -> dict[str, tuple[b.Fold, ...]]:
+    """Return by call what steps printed and their last errors; open where somebody has to act or may want to watch."""
     steps = words.shown_steps(view)[0]
     failing = [step for step in steps if step.status in ("retrying", "parked")]
-    error_lines = {step.call: 1 for step in failing} | {step.call: _ERROR_LINES for step in failing[-3:]}
-    found: dict[str, tuple[b.Fold, ...]] = {}
-    for step in steps:
-        name, folds = words.line(step.name), []
-        if step.error.strip():
-            title, error = (
-                f"{name}: {words.last_line(step.error)}",
-                b.Pre(step.error, lines=error_lines.get(step.call, 0)),
-            )
-            folds.append(b.Fold((title,), (error,), step.status == "parked", "bad"))
-        if step.output.strip():
-            output = b.Pre(step.output, lines=_OUTPUT_LINES)
-            folds.append(b.Fold((f"Printed by {name}",), (output,), step.status == "running", "rule"))
-        if folds:
-            found[step.call] = tuple(folds)
-    return found
+    lines = {step.call: 1 for step in failing} | {step.call: _ERROR_LINES for step in failing[-3:]}
+    found = {step.call: tuple(_printed(step, lines.get(step.call, 0))) for step in steps}
+    return {call: folds for call, folds in found.items() if folds}
+
+
+def _printed(step: StepView, error_lines: int) -> Iterable[b.Fold]:
+    name = words.line(step.name)
+    if step.error.strip():
+        error = b.Pre(step.error, lines=error_lines)
+        yield b.Fold((f"{name}: {words.last_line(step.error)}",), (error,), step.status == "parked", "bad")
+    if step.output.strip():
+        output = b.Pre(step.output, lines=_OUTPUT_LINES)
+        yield b.Fold((f"Printed by {name}",), (output,), step.status == "running", "rule")

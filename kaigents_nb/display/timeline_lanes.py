@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -23,13 +23,7 @@ _HAIRLINE = 0.003
 _ROWS = 24
 """Calls of one name at the same time that have a row each."""
 
-_STEP_LOOKS: Final[dict[str, LookName]] = {
-    "scheduled": "waiting",
-    "failed": "failed",
-    "parked": "failed",
-    "retrying": "waiting",
-    "cancelled": "stopped",
-}
+_STEP_LOOKS: Final[dict[str, LookName]] = {"scheduled": "waiting", "retrying": "waiting", "cancelled": "stopped"}
 _GATE_SIGNS: Final = {"approved": "✓", "rejected": "✕", "withdrawn": "–", "open": LASTS}
 
 
@@ -53,7 +47,7 @@ class Lane:
     name: str
     note: str
     rows: list[list[Piece]]
-    deaths: list[tuple[float, str]] = field(default_factory=list)
+    deaths: list[tuple[float, str]]
 
 
 @dataclass(frozen=True)
@@ -89,10 +83,9 @@ def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -
         full = key not in named and len(named) >= LANES - 1
         named.setdefault(_OTHERS if full else key, []).append(group)
     lanes = [_lane(key, found, scale, now) for key, found in named.items()]
-    pieces = sum(len(row) for lane in lanes for row in lane.rows)
-    if pieces > PIECES:
-        _thin_out(lanes, width)
-    drawn = sum(len(row) for lane in lanes for row in lane.rows)
+    pieces = _count(lanes)
+    _thin_out(lanes, width)
+    drawn = _count(lanes)
     note = f"{pieces:,} bars are drawn as {drawn:,}: close neighbours as one. " if drawn < pieces else ""
     if _OTHERS in named:
         other = len({(group[0].kind, group[0].name) for group in named[_OTHERS]})
@@ -212,12 +205,16 @@ def _note(groups: list[list[Bar]], now: datetime) -> str:
 def _thin_out(lanes: list[Lane], width: float) -> None:
     """Draw what is close together and looks alike as one, until little enough is left."""
     for share in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0):
+        if _count(lanes) <= PIECES:
+            return
         for lane in lanes:
             # Rows tell calls of the same time apart; in so long a run they would only repeat each other.
             row = sorted((piece for row in lane.rows for piece in row), key=lambda piece: piece.x0)
             lane.rows = [_merged(row, share * width, lane.name)]
-        if sum(len(row) for lane in lanes for row in lane.rows) <= PIECES:
-            return
+
+
+def _count(lanes: Iterable[Lane]) -> int:
+    return sum(len(row) for lane in lanes for row in lane.rows)
 
 
 def _merged(row: list[Piece], apart: float, name: str) -> list[Piece]:

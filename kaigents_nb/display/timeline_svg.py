@@ -135,19 +135,10 @@ def _shape(name: LookName, sign: str, x: float, y: float, wide: float, tall: flo
     colour, middle = COLOURS[look.tone], y + tall / 2
     parts = []
     if look.opacity is not None:
-        parts.append(
-            element(
-                "rect",
-                x=x + 0.5,
-                y=y + 0.5,
-                width=wide - 1,
-                height=tall - 1,
-                rx=min(2.5, tall / 3),
-                style=f"fill: {colour}; stroke: {colour}",
-                fill_opacity=f"{look.opacity * 0.35 if lasts else look.opacity:.2f}",
-                stroke_dasharray="3 2" if lasts else None,
-            )
-        )
+        opacity = f"{look.opacity * 0.35 if lasts else look.opacity:.2f}"
+        edge = {"style": f"fill: {colour}; stroke: {colour}", "stroke_dasharray": "3 2" if lasts else None}
+        box = {"x": x + 0.5, "y": y + 0.5, "width": wide - 1, "height": tall - 1, "rx": min(2.5, tall / 3)}
+        parts.append(element("rect", **box, **edge, fill_opacity=opacity))
     if look.dashes:
         style = {"stroke_width": min(look.thick, tall - 1), "stroke_dasharray": look.dashes}
         parts.append(_line(x, middle, x + wide, middle, colour, **style))

@@ -456,11 +456,8 @@ class FakeDesk:
     def refresh(self, done: Callable[[pd.DataFrame | None, BaseException | None], None]) -> None:
         self.asked = done
 
-    def decide(self, run_id: str, *decision: Any) -> None:
-        self.runs[run_id].submit_decision(*decision)
-
-    def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
-        return self.runs[run_id].watch(callback)
+    def inbox(self, pending: pd.DataFrame) -> Inbox:
+        return Inbox(self.runs.__getitem__, self.refresh, pending)
 
 
 def waiting(name: str) -> FakeRun:
@@ -477,7 +474,7 @@ def table(*names: str) -> pd.DataFrame:
 def test_the_inbox_decides_and_keeps_in_step() -> None:
     """Details come with the run's view; a decision here is posted, one taken elsewhere shows."""
     first, second = waiting("run-1"), waiting("run-2")
-    inbox = Inbox(FakeDesk(first, second), table("run-1", "run-2"))
+    inbox = FakeDesk(first, second).inbox(table("run-1", "run-2"))
     assert "2 decisions are waiting" in said(inbox.widget)
     assert said(inbox.widget).count("1500") == 2
     one_form, other_form = inbox.widget.children[2].children
@@ -493,7 +490,7 @@ def test_the_inbox_refreshes_without_waiting() -> None:
     """New gates come in, decided ones go, forms that stay keep what was typed."""
     first, second, third = waiting("run-1"), waiting("run-2"), waiting("run-3")
     desk = FakeDesk(first, second, third)
-    inbox = Inbox(desk, table("run-1", "run-2"))
+    inbox = desk.inbox(table("run-1", "run-2"))
     kept = inbox.widget.children[2].children[1]
     one(kept, widgets.Text).value = "typed"
     buttons(inbox.widget)["Refresh"].click()
@@ -514,7 +511,7 @@ def test_the_inbox_refreshes_without_waiting() -> None:
 def test_a_long_inbox_is_bounded() -> None:
     """The longest waiting are shown, and how many there are."""
     runs = [waiting(f"run-{n}") for n in range(MAX_SHOWN + 5)]
-    inbox = Inbox(FakeDesk(*runs), table(*(run.id for run in runs)))
+    inbox = FakeDesk(*runs).inbox(table(*(run.id for run in runs)))
     assert len(inbox.widget.children[2].children) == MAX_SHOWN
     assert f"{MAX_SHOWN + 5} decisions are waiting; the longest waiting {MAX_SHOWN} are shown" in said(inbox.widget)
 
@@ -522,12 +519,12 @@ def test_a_long_inbox_is_bounded() -> None:
 @pytest.mark.usefixtures("messages")
 def test_the_inbox_has_a_static_form() -> None:
     """Without widgets it is a table with the code that decides."""
-    inbox = Inbox(FakeDesk(waiting("run-1")), table("run-1"))
+    inbox = FakeDesk(waiting("run-1")).inbox(table("run-1"))
     bundle = inbox._repr_mimebundle_()
     assert sorted(bundle) == ["text/html", "text/plain"]
     assert "kg.run(&#39;run-1&#39;)" in bundle["text/html"]
     assert "kg.run('run-1').approve()" in bundle["text/plain"]
-    assert "No decision is waiting" in Inbox(FakeDesk(), table())._repr_mimebundle_()["text/plain"]
+    assert "No decision is waiting" in FakeDesk().inbox(table())._repr_mimebundle_()["text/plain"]
 
 
 def test_prices_are_not_typeset_as_formulas(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
@@ -540,7 +537,7 @@ def test_prices_are_not_typeset_as_formulas(shown: list[tuple[str, dict[str, Any
     buttons(card.widget)["Look at the moment of failure"].click()
     eventually(lambda: "can&#39;t be shown" in said(card.widget))
     buttons(card.widget)["Approve"].click()
-    inbox = Inbox(FakeDesk(waiting("run-1")), table("run-1"))
+    inbox = FakeDesk(waiting("run-1")).inbox(table("run-1"))
     moment = Moment(a_trace([(8, {"price": "$1 $2"}), (9, {})]), 1)
     explorer = Explorer(moment, Timeline(view))
     show(run)

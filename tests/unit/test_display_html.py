@@ -19,7 +19,7 @@ from kaigents_nb.display import words
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import lines, text
 from kaigents_nb.display.details import details_blocks
-from kaigents_nb.display.run_blocks import message_blocks, pending_blocks, run_blocks, run_parts
+from kaigents_nb.display.run_blocks import message_blocks, pending_blocks, printed_blocks, run_blocks
 from kaigents_nb.history.view import GateView, Progress, RunView, Status, StepView
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
@@ -135,6 +135,8 @@ def test_hostile_text_is_shown_and_never_acts(hostile: str) -> None:
     )
     read = safe(run_html(view))
     assert words.clean(hostile) in read.text
+    labels = [value for name, value in read.attributes if name == "aria-label"]
+    assert f"Run {words.clean(hostile)} of {words.clean(hostile)}: waiting for a decision" in labels
     run_text(view).encode("utf-8")
     assert not re.search("[\x00\x07\x1b\u202e]", run_html(view) + run_text(view))
     row = {
@@ -294,10 +296,19 @@ def test_huge_texts_are_bounded() -> None:
     assert "step_0" in page and "step_1999" in page and "step_5" not in page
 
 
+def test_what_is_cut_is_counted() -> None:
+    """A long problem, question, detail or comment says how much of it is not shown."""
+    long = "x" * 5_000
+    decided = GateView("2", "Contact?", decision={"approved": True, "comment": long})
+    view = a_view("stuck", problem=long, gates=(GateView("1", long, details=long), decided), result=long)
+    for shown in (safe(run_html(view)).text, run_text(view)):
+        assert shown.count("… (1,000 more characters)") == 5
+
+
 def test_bounds_keep_the_end_of_output() -> None:
     """Of a long output the latest is shown, and how much is left out."""
     step = StepView("1", "quote", "running", output="a" * 50_000 + "the end")
-    page = root(*run_parts(a_view(steps=(step,))).printed["1"])
+    page = root(*printed_blocks(a_view(steps=(step,)))["1"])
     assert "the end" in page
     assert "38,007 characters before this" in page
 
