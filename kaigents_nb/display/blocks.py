@@ -11,44 +11,44 @@ from typing import Final, Literal, TypeAlias
 
 from markupsafe import Markup
 
-Tone = Literal["good", "busy", "asks", "bad", "calm", "called", "rule"]
+Tone = Literal["success", "active", "warning", "error", "muted", "info", "border"]
 """What a colour means; a word beside it always says the same."""
 
 Role = Literal["note", "status", "alert"]
 """What something set off is to a screen reader."""
 
 _STATES: Final[Mapping[Tone, tuple[str, ...]]] = {
-    "good": ("completed",),
-    "busy": ("running",),
-    "asks": ("waiting", "retrying"),
-    "bad": ("parked", "stuck", "failed", "timed out"),
+    "success": ("completed",),
+    "active": ("running",),
+    "warning": ("waiting", "retrying"),
+    "error": ("parked", "stuck", "failed", "timed out"),
 }
 
 
 def tone_of(status: str) -> Tone:
     """Return the tone of a run's or a step's state."""
-    return next((tone for tone, states in _STATES.items() if status in states), "calm")
+    return next((tone for tone, states in _STATES.items() if status in states), "muted")
 
 
 @dataclass(frozen=True)
 class Strong:
     """Words that stand out."""
 
-    said: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Code:
     """Code to be copied, a name from it, or a value in short."""
 
-    said: str
+    text: str
 
 
 @dataclass(frozen=True)
 class State:
     """A state's word, with its colour where there are colours."""
 
-    said: str
+    text: str
     tone: Tone
 
 
@@ -57,14 +57,14 @@ class Meter:
     """How much is done, from 0 to 1, with the words for it."""
 
     share: float
-    said: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Link:
     """A page; only web addresses can be followed."""
 
-    said: str
+    text: str
     url: str
 
 
@@ -75,7 +75,7 @@ Cell: TypeAlias = Inline | tuple[Inline, ...]
 
 @dataclass(frozen=True)
 class Heading:
-    """What it is about, and what is to be said of it at once."""
+    """What it is about, and what belongs beside it."""
 
     title: str
     after: tuple[Inline, ...] = ()
@@ -103,7 +103,7 @@ class Aside:
 class Pre:
     """Text as it was printed; of a long one its end, or its beginning."""
 
-    said: str
+    text: str
     tail: bool = True
     lines: int | None = None
     """So many of its last lines where it can't be scrolled."""
@@ -165,7 +165,7 @@ class CodeLine:
     """A line of a listing; ``mark`` is an arrow at the first line of the marked statement, a space at its others."""
 
     number: str
-    said: str
+    text: str
     mark: str = ""
 
 
@@ -208,14 +208,14 @@ Blocks: TypeAlias = tuple[Block, ...]
 
 def more(count: int, of: str = "") -> Blocks:
     """Return a line about what is left out; none where nothing is."""
-    return (say(f"… {count:,} more{of}", quiet=True),) if count > 0 else ()
+    return (line(f"… {count:,} more{of}", quiet=True),) if count > 0 else ()
 
 
-def say(*parts: Inline, quiet: bool = False) -> Line:
+def line(*parts: Inline, quiet: bool = False) -> Line:
     """Return a line of these parts."""
     return Line(parts, quiet)
 
 
-def callout(said: str, tone: Tone, role: Role = "note") -> Aside:
+def callout(text: str, tone: Tone, role: Role = "note") -> Aside:
     """Return a sentence that is set off."""
-    return Aside((say(said),), tone, "! ", role)
+    return Aside((line(text),), tone, "! ", role)

@@ -10,13 +10,13 @@ from typing import Final
 from markupsafe import Markup
 
 from kaigents_nb.display import blocks as b
-from kaigents_nb.display.markup import COLOURS, element, joined, text
+from kaigents_nb.display.markup import COLOURS, element, escaped, joined
 from kaigents_nb.display.words import LINE, PAGE, PARAGRAPH, clean
 
 NO_MATH: Final = "mathjax_ignore tex2jax_ignore"
 """Without these JupyterLab takes ``$61.50 to $68.90`` for TeX."""
 
-_RULE = f"1px solid {COLOURS['rule']}"
+_RULE = f"1px solid {COLOURS['border']}"
 _MONO = "font-family: var(--jp-code-font-family, ui-monospace, monospace); font-size: 0.92em"
 _BASE = (
     "font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: var(--jp-ui-font-size1, 13px); "
@@ -51,7 +51,7 @@ def _flow(blocks: b.Blocks) -> Markup:
 def _block(block: b.Block) -> Markup:
     match block:
         case b.Heading():
-            title = element("strong", text(block.title, LINE), style="font-size: 1.15em")
+            title = element("strong", escaped(block.title, LINE), style="font-size: 1.15em")
             return element("div", joined(title, *map(_inline, block.after), between=Markup(" &nbsp;")))
         case b.Line():
             style = f"white-space: pre-wrap; {_QUIET}" if block.quiet else "white-space: pre-wrap"
@@ -60,8 +60,8 @@ def _block(block: b.Block) -> Markup:
             return element("div", _flow(block.blocks), role=block.role, style=_edge(block))
         case b.Pre():
             style = f"{_PRE}; margin: 4px 0; padding: 6px 10px; max-height: 22em; white-space: pre-wrap"
-            said = text(block.said.rstrip(), PAGE if block.tail else PARAGRAPH, tail=block.tail)
-            return element("pre", said, style=f"{style}; line-height: 1.35")
+            printed = escaped(block.text.rstrip(), PAGE if block.tail else PARAGRAPH, tail=block.tail)
+            return element("pre", printed, style=f"{style}; line-height: 1.35")
         case b.Fold():
             title = element("summary", *map(_inline, block.title), style="cursor: pointer")
             return element("details", title, _flow(block.blocks), open=block.opened, style=_edge(block))
@@ -70,12 +70,12 @@ def _block(block: b.Block) -> Markup:
         case b.Pairs():
             return element("table", element("tbody", *map(_pair, block.pairs)), style=_TABLE)
         case b.Items():
-            items = (element("li", text(item)) for item in block.items)
+            items = (element("li", escaped(item)) for item in block.items)
             return element("ul", *items, style="margin: 0; padding-left: 1.4em")
         case b.Listing():
             return _listing(block)
         case b.Picture():
-            return element("div", block.drawn, style="line-height: 1; overflow-x: auto")
+            return element("div", block.drawn, style="line-height: 1")
         case b.Beside():
             first = element("div", _flow(block.first), style="flex: 3 1 380px; min-width: 0")
             second = element("div", _flow(block.second), style="flex: 2 1 300px; min-width: 0")
@@ -83,7 +83,9 @@ def _block(block: b.Block) -> Markup:
             return element("div", first, second, style=wraps)
         case b.Section():
             edge = f"; border-left: 4px solid {COLOURS[block.tone]}" if block.tone else ""
-            parts = (element("div", _flow(part), style="margin: 0 0 8px") for part in block.parts if part)
+            parts = (
+                element("div", _flow(part), style="margin: 0 0 8px; overflow-x: auto") for part in block.parts if part
+            )
             style = f"{_FRAME}; max-width: {block.width}px{edge}"
             return element("section", *parts, class_=NO_MATH, aria_label=clean(block.label, LINE), style=style)
 
@@ -91,24 +93,24 @@ def _block(block: b.Block) -> Markup:
 def _inline(part: b.Inline) -> Markup:
     match part:
         case b.Strong():
-            return element("strong", text(part.said))
+            return element("strong", escaped(part.text))
         case b.Code():
-            return element("code", text(part.said), style=_CODE)
+            return element("code", escaped(part.text), style=_CODE)
         case b.State():
             dot = element("span", "●", aria_hidden="true", style=f"color: {COLOURS[part.tone]}")
-            return element("span", dot, " ", text(part.said), style=_NOWRAP)
+            return element("span", dot, " ", escaped(part.text), style=_NOWRAP)
         case b.Meter():
-            style = f"width: 9em; vertical-align: middle; accent-color: {COLOURS['busy']}"
-            bar = element("progress", max="1", value=f"{part.share:.3f}", aria_label=part.said, style=style)
-            return element("span", bar, " ", text(part.said), style=_NOWRAP)
+            style = f"width: 9em; vertical-align: middle; accent-color: {COLOURS['active']}"
+            bar = element("progress", max="1", value=f"{part.share:.3f}", aria_label=part.text, style=style)
+            return element("span", bar, " ", escaped(part.text), style=_NOWRAP)
         case b.Link():
             if not part.url.lower().startswith(("http://", "https://")):
-                return text(f"{part.said}: {part.url}")
+                return escaped(f"{part.text}: {part.url}")
             style = "color: inherit; text-decoration: underline"
-            said = text(f"Open in {part.said}")
-            return element("a", said, href=part.url, target="_blank", rel="noopener noreferrer", style=style)
+            label = escaped(f"Open in {part.text}")
+            return element("a", label, href=part.url, target="_blank", rel="noopener noreferrer", style=style)
         case _:
-            return text(part)
+            return escaped(part)
 
 
 def _edge(block: b.Aside | b.Fold) -> str | None:
@@ -130,17 +132,17 @@ def _table(table: b.Table) -> Markup:
     )
     rows = (element("tr", *row, style=_ROW) for row in cells)
     inner = element("thead", element("tr", *heads, style=_ROW)), element("tbody", *rows)
-    caption = _said("caption", table.caption, "text-align: left; color: inherit; padding: 0")
-    return joined(element("table", caption, *inner, style=_TABLE), _said("div", table.note, _QUIET))
+    caption = _if_any("caption", table.caption, "caption-side: top; text-align: left; color: inherit; padding: 0")
+    return joined(element("table", caption, *inner, style=_TABLE), _if_any("div", table.note, _QUIET))
 
 
-def _said(tag: str, said: str, style: str) -> Markup:
-    return element(tag, text(said), style=style) if said else Markup("")
+def _if_any(tag: str, text: str, style: str) -> Markup:
+    return element(tag, escaped(text), style=style) if text else Markup("")
 
 
 def _breakable(name: str) -> Markup:
     """A column's name, so that a narrow column breaks it after an underscore."""
-    return joined(*map(text, name.split("_")), between=Markup("_<wbr>"))
+    return joined(*map(escaped, name.split("_")), between=Markup("_<wbr>"))
 
 
 def _cell(cell: b.Cell) -> Markup:
@@ -151,10 +153,10 @@ def _pair(pair: b.Pair) -> Markup:
     """A row of names and values; those of code have rules between them, and say what changed."""
     name, value = f"{_CELL}; font-weight: 600", _CELL
     if isinstance(pair.name, b.Code):
-        edge = COLOURS["asks"] if pair.changed else "transparent"
+        edge = COLOURS["warning"] if pair.changed else "transparent"
         name += f"; padding-left: 8px; border-left: 3px solid {edge}; border-bottom: {_RULE}"
         value += f"; padding-right: 0; border-bottom: {_RULE}"
-    badge = _said("div", "changed" if pair.changed else "", f"color: {COLOURS['asks']}; font-size: 0.85em")
+    badge = _if_any("div", "changed" if pair.changed else "", f"color: {COLOURS['warning']}; font-size: 0.85em")
     head = element("th", _inline(pair.name), badge, scope="row", style=name)
     return element("tr", head, element("td", *map(_block, pair.blocks), style=value), style=_ROW)
 
@@ -162,16 +164,16 @@ def _pair(pair: b.Pair) -> Markup:
 def _listing(listing: b.Listing) -> Markup:
     # The arrow is a character and the lines end in newlines, for viewers that strip styles.
     gutter = max((len(line.number) for line in listing.lines), default=1)
-    wide = min(max((len(line.said) for line in listing.lines), default=0), 100)
+    wide = min(max((len(line.text) for line in listing.lines), default=0), 100)
 
     def line(line: b.CodeLine) -> Markup:
         if line.mark:
-            return element("mark", text(f"{line.mark} {line.number:>{gutter}}  {line.said:{wide}}"), style=_MARK)
+            return element("mark", escaped(f"{line.mark} {line.number:>{gutter}}  {line.text:{wide}}"), style=_MARK)
         if not line.number:
-            return element("span", text(f"  {line.said}"), style="opacity: 0.55")
+            return element("span", escaped(f"  {line.text}"), style="opacity: 0.55")
         number = element("span", f"{line.number:>{gutter}}", style="opacity: 0.55")
-        return joined("  ", number, "  ", text(line.said))
+        return joined("  ", number, "  ", escaped(line.text))
 
     style = f"{_PRE}; margin: 0; padding: 8px 10px; max-height: 34em; white-space: pre; line-height: 1.45"
     code = element("pre", joined(*map(line, listing.lines), between="\n"), style=style)
-    return joined(element("div", text(listing.title, LINE), style=_QUIET), code)
+    return joined(element("div", escaped(listing.title, LINE), style=_QUIET), code)

@@ -48,7 +48,7 @@ def _lines(block: b.Block) -> list[str]:
         case b.Beside():
             return lines(*block.first, *block.second)
         case b.Section():
-            return "\n\n".join(text(*part) for part in block.parts if part).splitlines()
+            return "\n\n".join(filter(None, (text(*part) for part in block.parts))).splitlines()
 
 
 def _inline(part: b.Inline) -> str:
@@ -57,11 +57,11 @@ def _inline(part: b.Inline) -> str:
             return words.clean(part)
         case b.Meter():
             done = round(part.share * 10)
-            return f"[{'#' * done}{'.' * (10 - done)}] {words.line(part.said)}"
+            return f"[{'#' * done}{'.' * (10 - done)}] {words.line(part.text)}"
         case b.Link():
-            return f"{words.line(part.said)}: {words.line(part.url)}"
+            return f"{words.line(part.text)}: {words.line(part.url)}"
         case _:
-            return words.clean(part.said)
+            return words.clean(part.text)
 
 
 def _indented(found: Iterable[str]) -> list[str]:
@@ -70,7 +70,7 @@ def _indented(found: Iterable[str]) -> list[str]:
 
 def _printed(block: b.Pre) -> list[str]:
     limit = words.PAGE if block.tail else words.PARAGRAPH
-    found = words.clean(block.said, limit, tail=block.tail).rstrip().splitlines()
+    found = words.clean(block.text, limit, tail=block.tail).rstrip().splitlines()
     hidden = 0 if block.lines is None else len(found) - block.lines
     if hidden <= 0:
         return found
@@ -84,7 +84,7 @@ def _pair(pair: b.Pair) -> list[str]:
 
 
 def _code(line: b.CodeLine, gutter: int) -> str:
-    return f"{line.mark or ' '} {line.number:>{gutter}}  {words.clean(line.said)}".rstrip()
+    return f"{line.mark or ' '} {line.number:>{gutter}}  {words.clean(line.text)}".rstrip()
 
 
 def _table(table: b.Table) -> list[str]:

@@ -8,25 +8,25 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Final
 
-from kaigents_nb.display.blocks import Blocks, Items, Pair, Pairs, Table, more, say
+from kaigents_nb.display import blocks as b
 from kaigents_nb.display.words import line
 
 ROWS, COLUMNS, ITEMS = 20, 12, 40
 ABSENT: Final = "–"
 
 
-def details_blocks(value: Any, depth: int = 0) -> Blocks:
+def details_blocks(value: Any, depth: int = 0) -> b.Blocks:
     """Return a value as a person reads it: text as written, tables, names with values, lists."""
     if isinstance(value, str):
-        return (say(value),)
+        return (b.line(value),)
     if (table := as_table(value)) is not None:
         return (table,)
     if (pairs := as_pairs(value)) is not None and depth < 2:
-        shown = tuple(Pair(name, details_blocks(item, depth + 1)) for name, item in pairs[:ITEMS])
-        return Pairs(shown), *more(len(pairs) - ITEMS)
+        shown = tuple(b.Pair(name, details_blocks(item, depth + 1)) for name, item in pairs[:ITEMS])
+        return b.Pairs(shown), *b.more(len(pairs) - ITEMS)
     if isinstance(value, list | tuple | set | frozenset) and value:
-        return Items(tuple(map(cell, list(value)[:ROWS]))), *more(len(value) - ROWS)
-    return (say(cell(value)),)
+        return b.Items(tuple(map(cell, list(value)[:ROWS]))), *b.more(len(value) - ROWS)
+    return (b.line(cell(value)),)
 
 
 def cell(value: Any) -> str:
@@ -47,7 +47,7 @@ def as_pairs(value: Any) -> list[tuple[str, Any]] | None:
     return None
 
 
-def as_table(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> Table | None:
+def as_table(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> b.Table | None:
     """Return a DataFrame, a Series or a list of mappings as a table; None for anything else."""
     # If nobody imported pandas, then nothing is a DataFrame, and a terminal need not wait for the import.
     pandas = sys.modules.get("pandas")
@@ -62,7 +62,7 @@ def as_table(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> Table | No
     return None
 
 
-def _frame_table(frame: Any, pandas: Any, n_rows: int, n_columns: int) -> Table:
+def _frame_table(frame: Any, pandas: Any, n_rows: int, n_columns: int) -> b.Table:
     head = frame.iloc[:n_rows, :n_columns]
     names = [line(name) for name in head.columns]
     rows = [list(row) for row in head.itertuples(index=False, name=None)]
@@ -74,7 +74,7 @@ def _frame_table(frame: Any, pandas: Any, n_rows: int, n_columns: int) -> Table:
     return _table(names, rows, frame.shape, (n_rows, n_columns))
 
 
-def _table(names: list[str], rows: list[list[Any]], shape: tuple[int, int], limits: tuple[int, int]) -> Table:
+def _table(names: list[str], rows: list[list[Any]], shape: tuple[int, int], limits: tuple[int, int]) -> b.Table:
     note, (n_rows, n_columns) = "", shape
     if n_rows > limits[0] or n_columns > limits[1]:
         shown = f"first {min(n_rows, limits[0])} rows, {min(n_columns, limits[1])} columns"
@@ -82,7 +82,7 @@ def _table(names: list[str], rows: list[list[Any]], shape: tuple[int, int], limi
     elif not n_rows:
         note = "no rows"
     numeric = tuple(bool(rows) and all(_is_number(row[at]) for row in rows) for at in range(len(names)))
-    return Table(tuple(names), tuple(tuple(map(cell, row)) for row in rows), numeric, note)
+    return b.Table(tuple(names), tuple(tuple(map(cell, row)) for row in rows), numeric, note)
 
 
 def _is_records(value: Any) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kaigents_nb.control.run import Run
 from kaigents_nb.display import words
-from kaigents_nb.display.blocks import Line, Strong, say
+from kaigents_nb.display.blocks import Line, Strong, line
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
@@ -137,7 +137,7 @@ def _title(count: int, shown: int) -> Line:
     """How many decisions wait."""
     waiting = {0: "No decision is waiting", 1: "One decision is waiting"}.get(count, f"{count:,} decisions are waiting")
     more = f"; the longest waiting {shown} are shown" if shown < count else ""
-    return say(Strong(f"{waiting}{more}"), " \N{NO-BREAK SPACE}")
+    return line(Strong(f"{waiting}{more}"), " \N{NO-BREAK SPACE}")
 
 
 def _rows(pending: pd.DataFrame) -> list[dict[str, Any]]:

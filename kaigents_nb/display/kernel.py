@@ -49,7 +49,7 @@ def widget_bundle(widget: Widget, static: Mapping[str, str]) -> dict[str, Any]:
 
 def framed(parts: Sequence[Widget], width: int = 900) -> VBox:
     """Return widgets below each other in a frame."""
-    layout = Layout(border=f"1px solid {COLOURS['rule']}", padding="8px 12px", max_width=f"{width}px")
+    layout = Layout(border=f"1px solid {COLOURS['border']}", padding="8px 12px", max_width=f"{width}px")
     return VBox(list(parts), layout=layout)
 
 

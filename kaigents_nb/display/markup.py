@@ -15,17 +15,17 @@ from kaigents_nb.display import words
 from kaigents_nb.display.blocks import Tone
 
 COLOURS: Final[Mapping[Tone, str]] = {
-    "good": "var(--jp-success-color1, #388e3c)",
-    "busy": "var(--jp-brand-color1, #1976d2)",
-    "asks": "var(--jp-warn-color1, #ef8a00)",
-    "bad": "var(--jp-error-color1, #d32f2f)",
-    "calm": "var(--jp-ui-font-color3, #8a8a8a)",
-    "called": "var(--jp-info-color1, #0097a7)",
-    "rule": "var(--jp-border-color2, rgba(128, 128, 128, 0.35))",
+    "success": "var(--jp-success-color1, #388e3c)",
+    "active": "var(--jp-brand-color1, #1976d2)",
+    "warning": "var(--jp-warn-color1, #ef8a00)",
+    "error": "var(--jp-error-color1, #d32f2f)",
+    "muted": "var(--jp-ui-font-color3, #8a8a8a)",
+    "info": "var(--jp-info-color1, #0097a7)",
+    "border": "var(--jp-border-color2, rgba(128, 128, 128, 0.35))",
 }
 
 
-def text(value: object, limit: int = words.PARAGRAPH, *, tail: bool = False) -> Markup:
+def escaped(value: object, limit: int = words.PARAGRAPH, *, tail: bool = False) -> Markup:
     """Return ``value`` cleaned, bounded and escaped, also where it claims to be HTML."""
     return escape(words.clean(value, limit, tail=tail))
 
@@ -46,9 +46,9 @@ def element(tag: str, *inner: str, **attributes: object) -> Markup:
 
 
 def _value(value: object) -> Markup:
-    return text(f"{value:.1f}" if isinstance(value, float) else value)
+    return escaped(f"{value:.1f}" if isinstance(value, float) else value)
 
 
 def joined(*parts: str, between: str = "") -> Markup:
     """Return parts of a page, one after the other; what is no ``Markup`` is text, here and between."""
-    return escape(between).join(part if isinstance(part, Markup) else text(part) for part in parts)
+    return escape(between).join(part if isinstance(part, Markup) else escaped(part) for part in parts)

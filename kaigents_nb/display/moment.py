@@ -28,11 +28,11 @@ def moment_html(moment: Moment) -> str:
     return str(blocks_html.root(moment_blocks(moment)))
 
 
-def moment_blocks(moment: Moment, *, said: str = "") -> b.Section:
-    """Return a moment; ``said`` tells how to go on in code, where it is not called m."""
-    said = said or "In a cell, with this moment as m: m.variables, m.next(), m.prev(), m.next_step()"
+def moment_blocks(moment: Moment, *, hint: str = "") -> b.Section:
+    """Return a moment; ``hint`` tells how to go on in code, where it is not called m."""
+    hint = hint or "In a cell, with this moment as m: m.variables, m.next(), m.prev(), m.next_step()"
     beside = b.Beside(code_blocks(moment), variables_blocks(moment))
-    foot = b.say(f"{said}. To browse: run.explore()", quiet=True)
+    foot = b.line(f"{hint}. To browse: run.explore()", quiet=True)
     label = f"Moment {moment.number} of run {moment.run_id}, {place(moment)}"
     return b.Section(label, (head_blocks(moment), (beside,), (foot,)), width=1100)
 
@@ -40,10 +40,10 @@ def moment_blocks(moment: Moment, *, said: str = "") -> b.Section:
 def failure_blocks(run: LiveRun) -> b.Blocks:
     """Return the moment at which a run failed, is parked or retries, or why it can't be shown."""
     try:
-        return (moment_blocks(run.at("failure"), said='In a cell: m = run.at("failure"), then m.variables, m.prev()'),)
+        return (moment_blocks(run.at("failure"), hint='In a cell: m = run.at("failure"), then m.variables, m.prev()'),)
     except Exception as error:  # noqa: BLE001 - the card shows what went wrong here, and goes on
         why = words.line(str(error) or type(error).__name__)
-        return (b.callout(f"The moment can't be shown: {why}", "calm"),)
+        return (b.callout(f"The moment can't be shown: {why}", "muted"),)
 
 
 def place(moment: Moment) -> str:
@@ -62,16 +62,16 @@ def head_blocks(moment: Moment) -> b.Blocks:
         f"event {moment.event_id:,}",
     ]
     called = (f"calls {words.line(moment.step)}",) if moment.step else ()
-    parts: list[b.Block] = [b.Heading(f"{moment.function}()", called), b.say(" · ".join(about), quiet=True)]
+    parts: list[b.Block] = [b.Heading(f"{moment.function}()", called), b.line(" · ".join(about), quiet=True)]
     if moment.raised is not None:
         raised = moment.raised
         text = raised if isinstance(raised, str) else f"{type(raised).__name__}: {raised}"
-        parts.append(b.callout(f"This line raised {words.line(text, 600)}", "bad"))
+        parts.append(b.callout(f"This line raised {words.line(text, 600)}", "error"))
     if moment.waiting_for:
         waits = moment.waiting_for
         names = ", ".join(words.line(name, 80) for name in waits[:8])
         more = f" and {len(waits) - 8:,} more" if len(waits) > 8 else ""
-        parts.append(b.callout(f"Waiting for {names}{more}", "busy"))
+        parts.append(b.callout(f"Waiting for {names}{more}", "active"))
     return tuple(parts)
 
 
@@ -87,8 +87,8 @@ def code_blocks(moment: Moment) -> b.Blocks:
     for number in range(first, last + 1):
         cell = trace.cell(number)
         mark = ("→" if number == start else " ") if trace.statements.start(number) == start else ""
-        said = words.clean(trace.source_lines[number - 1], _CODE_CHARS)
-        lines.append(b.CodeLine(str(cell[1] if cell else number), said, mark))
+        text = words.clean(trace.source_lines[number - 1], _CODE_CHARS)
+        lines.append(b.CodeLine(str(cell[1] if cell else number), text, mark))
     lines += [b.CodeLine("", f"… {bottom - last:,} lines")] if bottom > last else []
     return (b.Listing((trace.cell(moment.line) or ("run.code()", 0))[0], tuple(lines)),)
 
@@ -105,9 +105,9 @@ def variables_blocks(moment: Moment) -> b.Blocks:
 
 
 def _variables(frame: StackFrame, changes: Mapping[str, Any]) -> b.Blocks:
-    title = b.say("Variables of ", b.Code(f"{frame.function}()"), quiet=True)
+    title = b.line("Variables of ", b.Code(f"{frame.function}()"), quiet=True)
     if not frame.variables:
-        return title, b.say("none yet")
+        return title, b.line("none yet")
     # By identity: an outer function may have a variable of the same name.
     changed = {name for name, value in frame.variables.items() if name in changes and changes[name] is value}
     names = list(frame.variables)
@@ -120,15 +120,15 @@ def _variables(frame: StackFrame, changes: Mapping[str, Any]) -> b.Blocks:
 def _value(frame: StackFrame, name: str) -> b.Blocks:
     value = frame.variables[name]
     if name in frame.uncopied:
-        said = b.Code(words.clean(value, _VALUE_CHARS))
-        return b.say(said), b.say("a short text: it could not be copied", quiet=True)
+        short = b.Code(words.clean(value, _VALUE_CHARS))
+        return b.line(short), b.line("a short text: it could not be copied", quiet=True)
     try:
         table = as_table(value, _TABLE_ROWS, _TABLE_COLUMNS)
     except Exception:  # noqa: BLE001 - an analyst's own class must not take the page down
         table = None
     if table is not None and table.columns:
         return (table,)
-    return (b.say(b.Code(words.clean(brief(value, _VALUE_CHARS), _VALUE_CHARS))),)
+    return (b.line(b.Code(words.clean(brief(value, _VALUE_CHARS), _VALUE_CHARS))),)
 
 
 def _at(frame: StackFrame) -> str:

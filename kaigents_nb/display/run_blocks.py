@@ -34,13 +34,13 @@ def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = 
     """
     about = [heading] if heading else []
     about += [f"asked {words.clock(gate.opened, date=True)}"] if gate.opened else []
-    parts: list[b.Block] = [b.say(b.Strong(gate.question))]
-    parts += [b.say(" · ".join(about), quiet=True)] if about else []
+    parts: list[b.Block] = [b.line(b.Strong(gate.question))]
+    parts += [b.line(" · ".join(about), quiet=True)] if about else []
     parts += details_blocks(gate.details) if gate.details is not None else ()
     if options and gate.options:
-        parts.append(b.say("Options: ", ", ".join(words.line(name) for name in gate.options)))
-    parts.append(b.say("Decide: ", b.Code(how), quiet=True))
-    return (b.Aside(tuple(parts), "asks", "? "),)
+        parts.append(b.line("Options: ", ", ".join(words.line(name) for name in gate.options)))
+    parts.append(b.line("Decide: ", b.Code(how), quiet=True))
+    return (b.Aside(tuple(parts), "warning", "? "),)
 
 
 def pending_blocks(rows: Iterable[Mapping[str, Any]]) -> b.Section:
@@ -55,18 +55,18 @@ def pending_blocks(rows: Iterable[Mapping[str, Any]]) -> b.Section:
         for row in rows
     )
     if not cells:
-        return b.Section("Open decisions", ((b.say("No decision is waiting."),),))
+        return b.Section("Open decisions", ((b.line("No decision is waiting."),),))
     caption = f"{len(cells)} {'decision' if len(cells) == 1 else 'decisions'} open"
     columns = ("Agent", "Question", "Asked", "In a cell")
     numeric = (False, False, True, False)
     return b.Section("Open decisions", ((b.Table(columns, cells, numeric, caption=caption, listed=True),),))
 
 
-def message_blocks(said: str, *, bad: bool = False) -> b.Blocks:
+def message_blocks(text: str, *, bad: bool = False) -> b.Blocks:
     """Return one sentence about a click: sent, taken or refused."""
-    if not said:
+    if not text:
         return ()
-    return (b.callout(said, "bad", "alert") if bad else b.callout(said, "calm", "status"),)
+    return (b.callout(text, "error", "alert") if bad else b.callout(text, "muted", "status"),)
 
 
 def head_blocks(view: RunView) -> b.Blocks:
@@ -76,15 +76,15 @@ def head_blocks(view: RunView) -> b.Blocks:
     about += f" · took {words.span(view.started, view.ended)}" if view.started and view.ended else ""
     parts: list[b.Block] = [
         b.Heading(view.agent, (b.State(words.state(view), tone),)),
-        b.say("run ", b.Code(view.run_id), about, quiet=True),
+        b.line("run ", b.Code(view.run_id), about, quiet=True),
     ]
     if view.arguments:
-        parts.append(b.say("arguments: ", b.Code(words.line(view.arguments)), quiet=True))
+        parts.append(b.line("arguments: ", b.Code(words.line(view.arguments)), quiet=True))
     if origins := words.lineage(view):
-        said = [(" · ", f"{words.line(name)} ", b.Code(words.line(origin))) for name, origin in origins]
-        parts.append(b.say(*[part for origin in said for part in origin][1:], quiet=True))
+        named = [(" · ", f"{words.line(name)} ", b.Code(words.line(origin))) for name, origin in origins]
+        parts.append(b.line(*[part for origin in named for part in origin][1:], quiet=True))
     parts += (b.callout(todo, tone) for todo in words.next_steps(view))
-    parts += (b.say(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])
+    parts += (b.line(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])
     return tuple(parts)
 
 
@@ -92,13 +92,13 @@ def end_blocks(view: RunView) -> b.Blocks:
     """Return the result, or why the run failed."""
     if view.error:
         title = words.last_line(view.error)
-        return (b.Fold((title,), (b.Pre(view.error, lines=_ERROR_LINES),), opened=True, tone="bad"),)
-    return (b.say(b.Strong("Result")), b.Pre(view.result, tail=False)) if view.result else ()
+        return (b.Fold((title,), (b.Pre(view.error, lines=_ERROR_LINES),), opened=True, tone="error"),)
+    return (b.line(b.Strong("Result")), b.Pre(view.result, tail=False)) if view.result else ()
 
 
 def foot_blocks(view: RunView) -> b.Blocks:
     """Return the link to the run in Temporal's own page."""
-    return (b.say(b.Link("Temporal UI", view.url.strip()), quiet=True),) if view.url.strip() else ()
+    return (b.line(b.Link("Temporal UI", view.url.strip()), quiet=True),) if view.url.strip() else ()
 
 
 def decided_blocks(view: RunView) -> tuple[b.Aside, ...]:
@@ -109,14 +109,16 @@ def decided_blocks(view: RunView) -> tuple[b.Aside, ...]:
 def _decided(gate: GateView) -> b.Aside:
     """The decision taken at a gate: what, who and when, with comment and values."""
     decision = gate.decision or {}
-    parts: list[b.Block] = [b.say(words.line(gate.question))]
-    parts += [b.say(words.asked_by(gate), quiet=True)] if gate.run_id else []
-    parts.append(b.say(b.Strong(words.verdict(gate.decision))))
+    parts: list[b.Block] = [b.line(words.line(gate.question))]
+    parts += [b.line(words.asked_by(gate), quiet=True)] if gate.run_id else []
+    parts.append(b.line(b.Strong(words.verdict(gate.decision))))
     if comment := decision.get("comment"):
-        parts.append(b.say("“", str(comment), "”"))
+        parts.append(b.line("“", str(comment), "”"))
     if extra := words.values(decision):
         parts += details_blocks(extra)
-    return b.Aside(tuple(parts), "calm" if gate.decision is None else "good" if decision.get("approved") else "bad")
+    if gate.decision is None:
+        return b.Aside(tuple(parts), "muted")
+    return b.Aside(tuple(parts), "success" if decision.get("approved") else "error")
 
 
 def steps_blocks(view: RunView, printed: Mapping[str, tuple[b.Fold, ...]] | None = None) -> b.Blocks:
@@ -145,8 +147,8 @@ def _notes(step: StepView) -> Iterable[b.Inline]:
     if step.attempt > 1:
         yield f"attempt {step.attempt}"
     if step.progress is not None and step.ended is None:
-        said = words.progress(step.progress)
-        yield b.Meter(words.share(step.progress), said) if step.progress.total else said
+        done = words.progress(step.progress)
+        yield b.Meter(words.share(step.progress), done) if step.progress.total else done
         if step.progress.note:
             yield words.line(step.progress.note)
     if step.status == "retrying" and step.next_retry:
@@ -168,7 +170,7 @@ def _printed(step: StepView, error_lines: int) -> Iterable[b.Fold]:
     name = words.line(step.name)
     if step.error.strip():
         error = b.Pre(step.error, lines=error_lines)
-        yield b.Fold((f"{name}: {words.last_line(step.error)}",), (error,), step.status == "parked", "bad")
+        yield b.Fold((f"{name}: {words.last_line(step.error)}",), (error,), step.status == "parked", "error")
     if step.output.strip():
         output = b.Pre(step.output, lines=_OUTPUT_LINES)
-        yield b.Fold((f"Printed by {name}",), (output,), step.status == "running", "rule")
+        yield b.Fold((f"Printed by {name}",), (output,), step.status == "running", "border")

@@ -61,7 +61,7 @@ class Timeline:
         return frame((bar.row() for bar in self._bars), COLUMNS, self._view.run_id)
 
     def __repr__(self) -> str:
-        head = blocks_text.lines(self._head(), b.say("run ", b.Code(self._view.run_id)))
+        head = blocks_text.lines(self._head(), b.line("run ", b.Code(self._view.run_id)))
         if not self._bars:
             return "\n".join([*head, _NOTHING])
         layout = self._layout(TEXT_WIDTH)
@@ -72,10 +72,10 @@ class Timeline:
 
     def blocks(self) -> b.Section:
         """Return it as blocks: the picture, and its table behind a click."""
-        parts: b.Blocks = (b.say(_NOTHING),)
+        parts: b.Blocks = (b.line(_NOTHING),)
         if self._bars:
             layout = self._layout(CHART)
-            note = (b.say(f"{layout.note} run.timeline().frame has each.", quiet=True),) if layout.note else ()
+            note = (b.line(f"{layout.note} run.timeline().frame has each.", quiet=True),) if layout.note else ()
             parts = (b.Picture(self.picture()), *note, b.Fold(("As a table",), (self._table(layout),)))
         return b.Section(f"Timeline of run {self._view.run_id}", ((self._head(),), parts), width=960)
 
@@ -107,7 +107,7 @@ class Timeline:
         """The picture in a few sentences, for a screen reader; the table below has the rest."""
         lanes = [f"{lane.name}: {lane.note}" for lane in layout.lanes[:12]]
         more = f" {len(layout.lanes) - 12} more are in the table." if len(layout.lanes) > 12 else ""
-        deaths = " ".join(f"{told}." for _, told in layout.deaths[:5])
+        deaths = " ".join(f"{title}." for _, title in layout.deaths[:5])
         return f"{words.state(self._view)}, {self._when()}. {'. '.join(lanes)}. {deaths}{more}"
 
     def _table(self, layout: Layout) -> b.Table:

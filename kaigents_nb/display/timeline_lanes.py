@@ -34,7 +34,7 @@ class Piece:
     look: LookName
     x0: float
     x1: float
-    told: str
+    title: str
     sign: str = ""
     count: int = 1
 
@@ -136,16 +136,16 @@ def _pieces(group: list[Bar], scale: Scale, now: datetime) -> list[Piece]:
     head, *parts = group
     found: list[Piece] = []
 
-    def draw(look: LookName, begin: datetime, end: datetime | None, told: str, sign: str = "") -> None:
+    def draw(look: LookName, begin: datetime, end: datetime | None, text: str, sign: str = "") -> None:
         lasted = words.duration(((end or now) - begin).total_seconds())
         sign = sign or ("" if end else LASTS)
-        found.append(Piece(look, scale.x(begin), scale.x(end or now), f"{head.name}: {told}, {lasted}", sign))
+        found.append(Piece(look, scale.x(begin), scale.x(end or now), f"{head.name}: {text}, {lasted}", sign))
 
     if head.kind == "sleep":
         draw("asleep", head.start, head.end, "asleep")
     elif head.kind == "wait at gate":
-        told = head.detail or "waiting for a decision"
-        draw("person", head.start, head.end, told, _GATE_SIGNS[head.status])
+        text = head.detail or "waiting for a decision"
+        draw("person", head.start, head.end, text, _GATE_SIGNS[head.status])
     elif head.kind == "child agent":
         look: LookName = "failed" if head.status == "failed" else "called agent"
         draw(look, head.start, head.end, f"called agent {head.detail}, {_state(head)}")
@@ -187,8 +187,8 @@ def _note(groups: list[list[Bar]], now: datetime) -> str:
         head = heads[0]
         lasted = words.duration(((head.end or now) - head.start).total_seconds())
         if head.kind == "wait at gate":
-            told = head.detail.rpartition(" on ")[0] or head.detail
-            return f"{lasted}; {told[:1].lower()}{told[1:]}" if told else f"waiting, {lasted}"
+            verdict = head.detail.rpartition(" on ")[0] or head.detail
+            return f"{lasted}; {verdict[:1].lower()}{verdict[1:]}" if verdict else f"waiting, {lasted}"
         if head.reused:
             return head.detail
         tries = f", attempt {head.attempt}" if head.attempt > 1 else ""
@@ -226,6 +226,6 @@ def _merged(row: list[Piece], apart: float, name: str) -> list[Piece]:
             alike.append(piece)
             continue
         last, count = alike[-1], alike[-1].count + piece.count
-        told = f"{name}: {count:,} × {legend(piece.look, piece.sign)}"
-        alike[-1] = Piece(piece.look, last.x0, max(last.x1, piece.x1), told, piece.sign, count)
+        title = f"{name}: {count:,} × {legend(piece.look, piece.sign)}"
+        alike[-1] = Piece(piece.look, last.x0, max(last.x1, piece.x1), title, piece.sign, count)
     return [piece for alike in merged.values() for piece in alike]

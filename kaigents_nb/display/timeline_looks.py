@@ -32,23 +32,23 @@ class Look:
 
 
 LOOKS: Final[Mapping[LookName, Look]] = {
-    "waiting": Look("waiting for a worker or the next attempt", "·", "calm", None, dashes="1.5 2.5"),
-    "asleep": Look("asleep", "~", "calm", None, dashes="none"),
-    "taken over": Look("taken over from the first run", "◇", "calm", 0),
-    "step": Look("step", "█", "busy"),
-    "called agent": Look("called agent", "▓", "called", 0.18, dashes="none"),
-    "person": Look("waiting for a person", "░", "asks", 0.14),
-    "stopped": Look("stopped", "■", "calm", 0.4, "■"),
-    "failed attempts": Look("failed attempts", "x", "bad", 0.14, dashes="2 3", thick=14),
-    "failed": Look("failed for good", "X", "bad", sign="×"),
+    "waiting": Look("waiting for a worker or the next attempt", "·", "muted", None, dashes="1.5 2.5"),
+    "asleep": Look("asleep", "~", "muted", None, dashes="none"),
+    "taken over": Look("taken over from the first run", "◇", "muted", 0),
+    "step": Look("step", "█", "active"),
+    "called agent": Look("called agent", "▓", "info", 0.18, dashes="none"),
+    "person": Look("waiting for a person", "░", "warning", 0.14),
+    "stopped": Look("stopped", "■", "muted", 0.4, "■"),
+    "failed attempts": Look("failed attempts", "x", "error", 0.14, dashes="2 3", thick=14),
+    "failed": Look("failed for good", "X", "error", sign="×"),
 }
 """Later ones matter more and are drawn on top."""
 
 LASTS: Final = "▸"
 SIGNS: Final[Mapping[str, tuple[str, Tone | None]]] = {
-    "✓": ("approved", "good"),
-    "✕": ("rejected", "bad"),
-    "–": ("not decided", "calm"),
+    "✓": ("approved", "success"),
+    "✕": ("rejected", "error"),
+    "–": ("not decided", "muted"),
     LASTS: ("not over yet", None),
 }
 """What a bar's own sign means, with its tone where it isn't the bar's."""

@@ -41,7 +41,7 @@ def svg_of(layout: Layout, title: str, description: str) -> Markup:
     for lane, tall in zip(layout.lanes, heights, strict=True):
         parts += _lane(lane, top, tall)
         top += tall
-    parts += (_death(x, _TOP - 1, bottom, told) for x, told in layout.deaths)
+    parts += (_death(x, _TOP - 1, bottom, title) for x, title in layout.deaths)
     explained = _legend(layout, bottom + 24)
     named = element("title", title, id=f"{mark}-t"), element("desc", description, id=f"{mark}-d")
     height = bottom + 20 + _LINE * ((len(explained) + 1) // 2)
@@ -50,7 +50,7 @@ def svg_of(layout: Layout, title: str, description: str) -> Markup:
 
 def cursor_of(layout: Layout, time: datetime) -> Markup:
     """Return a mark above the axis at a time; as wide as the picture, so that it fits on top of it."""
-    arrow = element("path", d=f"M{layout.scale.x(time) - 6:.1f} 0 h12 l-6 10 z", style=f"fill: {COLOURS['asks']}")
+    arrow = element("path", d=f"M{layout.scale.x(time) - 6:.1f} 0 h12 l-6 10 z", style=f"fill: {COLOURS['warning']}")
     return _svg(10, arrow, aria_label=words.clock(time))
 
 
@@ -68,8 +68,8 @@ def _svg(height: float, *parts: Markup, **named: str) -> Markup:
     )
 
 
-def _titled(told: str, *parts: Markup) -> Markup:
-    return element("g", element("title", told), *parts)
+def _titled(title: str, *parts: Markup) -> Markup:
+    return element("g", element("title", title), *parts)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, **more: object) -> Markup:
@@ -79,14 +79,14 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, **more: objec
 def _axis(layout: Layout, bottom: float) -> Iterator[Markup]:
     taken: list[tuple[float, float]] = []
 
-    def label(x: float, said: str, *, slanted: bool = False) -> Markup:
+    def label(x: float, text: str, *, slanted: bool = False) -> Markup:
         """The text above the axis, where there is still room for it."""
-        half = len(said) * _CHAR / 2 + 5
+        half = len(text) * _CHAR / 2 + 5
         if any(begin < x + half and end > x - half for begin, end in taken):
             return Markup("")
         taken.append((x - half, x + half))
         style = "italic" if slanted else None
-        return element("text", said, x=x, y=14, text_anchor="middle", opacity="0.75", font_style=style)
+        return element("text", text, x=x, y=14, text_anchor="middle", opacity="0.75", font_style=style)
 
     # The longest first: how long a run waited says more than a tick.
     folds = [stretch for stretch in layout.scale.stretches if stretch.folded]
@@ -94,9 +94,9 @@ def _axis(layout: Layout, bottom: float) -> Iterator[Markup]:
         lasted, wide = words.duration(fold.end_s - fold.start_s), fold.x1 - fold.x0
         middle = (fold.x0 + fold.x1) / 2
         marked = f"⋯ {lasted} ⋯"
-        said = label(middle, marked if len(marked) * _CHAR < wide else lasted, slanted=True) or label(middle, "⋯")
+        lasts = label(middle, marked if len(marked) * _CHAR < wide else lasted, slanted=True) or label(middle, "⋯")
         shade = element("rect", x=fold.x0, y=_TOP - 4, width=wide, height=bottom - _TOP + 4, fill_opacity="0.06")
-        yield _titled(f"Only waiting for {lasted}: not to scale", shade, said)
+        yield _titled(f"Only waiting for {lasted}: not to scale", shade, lasts)
     for tick in layout.scale.ticks(_TICKS_APART):
         yield _line(tick.x, _TOP - 4, tick.x, bottom, "currentColor", opacity="0.14")
         yield label(tick.x, tick.label)
@@ -124,8 +124,8 @@ def _lane(lane: Lane, top: float, tall: float) -> Iterator[Markup]:
         for piece in row:
             x = min(piece.x0, CHART - _NARROWEST)
             wide = max(min(piece.x1, CHART) - x, _NARROWEST)
-            yield _titled(piece.told, _shape(piece.look, piece.sign, x, y, wide, bar_tall))
-    yield from (_death(x, top + 2, top + tall - 2, told) for x, told in lane.deaths)
+            yield _titled(piece.title, _shape(piece.look, piece.sign, x, y, wide, bar_tall))
+    yield from (_death(x, top + 2, top + tall - 2, title) for x, title in lane.deaths)
     note = words.line(lane.note, int(_NOTES / _CHAR))
     yield _titled(lane.note, element("text", note, x=CHART + _GAP, y=base, opacity="0.85"))
 
@@ -155,10 +155,10 @@ def _letter(sign: str, x: float, middle: float, colour: str) -> Markup:
     return element("text", sign, x=x, y=middle + 4, text_anchor="middle", style=style)
 
 
-def _death(x: float, top: float, bottom: float, told: str) -> Markup:
-    middle, red = (top + bottom) / 2 if bottom - top < 2 * _LANE else top, COLOURS["bad"]
+def _death(x: float, top: float, bottom: float, title: str) -> Markup:
+    middle, red = (top + bottom) / 2 if bottom - top < 2 * _LANE else top, COLOURS["error"]
     return _titled(
-        told,
+        title,
         _line(x, top, x, bottom, red, stroke_width="1.2", stroke_dasharray="2 2"),
         element("path", d=f"M{x:.1f} {middle - 7:.1f} l7 7 l-7 7 l-7 -7 z", style=f"fill: {red}"),
         _letter("!", x, middle, "#fff"),
@@ -172,6 +172,6 @@ def _legend(layout: Layout, top: float) -> list[Markup]:
         samples.append(("a worker died", _death(12, -10, 4, "a worker died")))
     places = ((_RIGHT / 2 * (number % 2), top + _LINE * (number // 2)) for number in range(len(samples)))
     return [
-        element("g", drawn, element("text", said, x=30, y=1, opacity="0.85"), transform=f"translate({x:.0f} {y:.0f})")
-        for (said, drawn), (x, y) in zip(samples, places, strict=True)
+        element("g", drawn, element("text", text, x=30, y=1, opacity="0.85"), transform=f"translate({x:.0f} {y:.0f})")
+        for (text, drawn), (x, y) in zip(samples, places, strict=True)
     ]

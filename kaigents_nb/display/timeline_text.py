@@ -25,9 +25,9 @@ def chart_lines(layout: Layout) -> list[str]:
     lines = [f"  {'':{name_wide}} |{axis}|"]
     for lane, signs in zip(layout.lanes, drawn, strict=True):
         lines.append(f"  {words.line(lane.name, name_wide):{name_wide}} |{signs}| {words.line(lane.note, 80)}".rstrip())
-    lines += [f"  ! {words.line(told)}" for _, told in layout.deaths]
+    lines += [f"  ! {words.line(title)}" for _, title in layout.deaths]
     used = {*axis, *"".join(drawn)} | ({"!"} if layout.deaths else set())
-    meanings = [f"{sign} {told}" for sign, told in _MEANINGS.items() if sign in used]
+    meanings = [f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in used]
     return [*lines, f"  {'':{name_wide}}  {', '.join(meanings)}"]
 
 

@@ -17,7 +17,7 @@ import pytest
 from comm.base_comm import BaseComm
 
 from kaigents_nb.display import card as card_module
-from kaigents_nb.display.blocks import Blocks, Strong, say
+from kaigents_nb.display.blocks import Blocks, Strong, line
 from kaigents_nb.display.card import Card, show
 from kaigents_nb.display.explore import Explorer
 from kaigents_nb.display.gate_form import GateForm
@@ -336,7 +336,7 @@ def test_a_failed_run_shows_the_moment_of_failure(
     shown: list[tuple[str, dict[str, Any], bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The card is there at once; the replay's moment follows in the same place, closed until it is clicked."""
-    monkeypatch.setattr(card_module, "failure_blocks", lambda run: (say(Strong(f"{run.id} at its failure")),))
+    monkeypatch.setattr(card_module, "failure_blocks", lambda run: (line(Strong(f"{run.id} at its failure")),))
     run = FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'"))
     show(run)
     assert [update for _, _, update in shown] == [False, True]
@@ -378,7 +378,7 @@ def test_a_parked_run_is_looked_at_with_one_click(monkeypatch: pytest.MonkeyPatc
     def replayed(run: Any) -> Blocks:
         asked.set()
         may_answer.wait(10)
-        return (say(Strong("the moment")),)
+        return (line(Strong("the moment")),)
 
     monkeypatch.setattr("kaigents_nb.display.actions.failure_blocks", replayed)
     run, card = a_card(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
