@@ -32,7 +32,7 @@ def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = 
 
     ``options`` lists them too, where no buttons do.
     """
-    about = [heading] if heading else []
+    about = [words.line(heading)] if heading else []
     about += [f"asked {words.clock(gate.opened, date=True)}"] if gate.opened else []
     parts: list[b.Block] = [b.line(b.Strong(gate.question))]
     parts += [b.line(" · ".join(about), quiet=True)] if about else []
