@@ -10,7 +10,8 @@ import typer
 import kaigents_nb as kg
 from kaigents_nb.cli import output
 from kaigents_nb.cli.options import AsJson, RunId
-from kaigents_nb.display import text
+from kaigents_nb.display import blocks_text
+from kaigents_nb.display.run_blocks import run_blocks
 
 
 def runs(
@@ -39,7 +40,7 @@ def runs(
 def show(run_id: RunId) -> None:
     """Show a run as its card: state, steps, output, errors, and the gate that is open."""
     view = kg.run(run_id).view()
-    output.say(text.run_text(view))
+    output.say(blocks_text.text(run_blocks(view)))
     if view.open_gates and not view.closed:
         output.say(f"\nIn a terminal: {output.program()} approve {run_id}, or reject")
 

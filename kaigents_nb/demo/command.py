@@ -20,7 +20,8 @@ from kaigents_nb.cli.runs import print_steps
 from kaigents_nb.demo.ledger import Entry, read_ledger
 from kaigents_nb.demo.screen import Given, Screen, can_ask, show_gate
 from kaigents_nb.demo.worker import OwnWorker
-from kaigents_nb.display.text import details_lines
+from kaigents_nb.display.blocks_text import lines
+from kaigents_nb.display.details import details_blocks
 from kaigents_nb.errors import GateError, KaigentsError
 from kaigents_nb.history.view import GateView, RunView
 from kaigents_nb.runtime.queue import task_queue
@@ -127,7 +128,7 @@ def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Given | Non
     screen.pause()
     result = run.result()  # raises what went wrong
     output.say("\nResult")
-    for line in details_lines(result):
+    for line in lines(*details_blocks(result)):
         output.say(f"  {line}")
     output.say("\nSteps: run.steps()")
     print_steps(run)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kaigents_nb.cli import output
-from kaigents_nb.display import words
-from kaigents_nb.display.tables import Grid, as_grid
-from kaigents_nb.display.text import details_lines
+from kaigents_nb.display import blocks_text, words
+from kaigents_nb.display.blocks import Table
+from kaigents_nb.display.details import as_table, details_blocks
 from kaigents_nb.gates.answer import REJECT
 from kaigents_nb.history.view import GateView, RunView, StepView
 
@@ -118,26 +118,25 @@ def _read(typed: str, options: tuple[str, ...]) -> str | None:
 
 def _details(gate: GateView) -> None:
     """Print what the person should see, with the options numbered where a column lists them."""
-    grid = as_grid(gate.details)
-    numbered = grid is not None and _option_column(grid, gate.options)
-    if grid is not None:
-        numbers = [name for name, number in zip(grid.columns, grid.numeric, strict=True) if number]
-        rows = [(str(at), *row) for at, row in enumerate(grid.rows, 1)] if numbered else grid.rows
-        columns = ("#", *grid.columns) if numbered else grid.columns
+    table = as_table(gate.details)
+    numbered = table is not None and _option_column(table, gate.options)
+    if table is not None:
+        numbers = [name for name, number in zip(table.columns, table.numeric, strict=True) if number]
+        rows = [(str(at), *row) for at, row in enumerate(table.rows, 1)] if numbered else table.rows
+        columns = ("#", *table.columns) if numbered else table.columns
         output.table(rows, columns, numbers=("#", *numbers))
-        if grid.note:
-            output.say(f"({grid.note})")
-    else:
-        for text in details_lines(gate.details):
-            output.say(text)
+        if table.note:
+            output.say(f"({table.note})")
+    elif gate.details is not None:
+        output.say(blocks_text.text(*details_blocks(gate.details)))
     if not numbered:
         for at, option in enumerate(gate.options, 1):
             output.say(f"  {at}  {words.line(option)}")
 
 
-def _option_column(grid: Grid, options: tuple[str, ...]) -> bool:
+def _option_column(table: Table, options: tuple[str, ...]) -> bool:
     wanted = [words.line(option) for option in options]
-    return bool(wanted) and any([row[at] for row in grid.rows] == wanted for at in range(len(grid.columns)))
+    return bool(wanted) and any([row[at] for row in table.rows] == wanted for at in range(len(table.columns)))
 
 
 def _told(step: StepView) -> str:

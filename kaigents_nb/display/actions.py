@@ -8,10 +8,11 @@ from typing import Final
 
 import ipywidgets as widgets
 
-from kaigents_nb.display import html
+from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.kernel import close_tree, detached
-from kaigents_nb.display.moment import failure_html
+from kaigents_nb.display.moment import failure_blocks
 from kaigents_nb.display.protocols import Action, LiveRun
+from kaigents_nb.display.run_blocks import message_blocks
 from kaigents_nb.history.view import RunView
 
 _SENT: Final[dict[Action, str]] = {
@@ -84,10 +85,10 @@ class RunActions:
         with self._lock:
             self._look.disabled = True
             seen = self._seen
-            self._moment.value = html.message_html("Replaying the run …")
+            self._moment.value = root(*message_blocks("Replaying the run …"))
 
         def show() -> None:
-            page = failure_html(self._run)
+            page = root(*failure_blocks(self._run))
             with self._lock:
                 self._look.disabled = False
                 if self._seen == seen:
@@ -104,7 +105,7 @@ class RunActions:
         with self._lock:
             self._enable(False)
             self._ask(False)
-            self._message.value = html.message_html("Sending …")
+            self._message.value = root(*message_blocks("Sending …"))
         done = detached(partial(self._done, action))
         try:
             self._run.post(action, done)
@@ -114,10 +115,10 @@ class RunActions:
     def _done(self, action: Action, error: BaseException | None) -> None:
         with self._lock:
             if error is None:
-                self._message.value = html.message_html(_SENT[action])
+                self._message.value = root(*message_blocks(_SENT[action]))
                 return
             self._enable(True)
-            self._message.value = html.message_html(str(error) or type(error).__name__, bad=True)
+            self._message.value = root(*message_blocks(str(error) or type(error).__name__, bad=True))
 
     def _enable(self, enabled: bool) -> None:
         for button in (self._mend, self._retry, self._cancel, self._really):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import ipywidgets as widgets
 
-from kaigents_nb.display import html, markup, words
+from kaigents_nb.display import run_blocks, words
 from kaigents_nb.display.actions import RunActions
+from kaigents_nb.display.blocks import Blocks, tone_of
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, publish, widget_bundle
-from kaigents_nb.display.moment import failure_html
+from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, publish, widget_bundle
+from kaigents_nb.display.markup import COLOURS
+from kaigents_nb.display.moment import failure_blocks
 from kaigents_nb.display.protocols import LiveRun
-from kaigents_nb.display.text import run_text
 from kaigents_nb.history.view import RunView
 
 _REPLAYED_STEPS = 500
@@ -51,19 +54,23 @@ def show(run: LiveRun) -> Card | None:
 
 def _show_static(run: LiveRun, view: RunView) -> None:
     """Show a run as HTML and text; where it failed, with the moment of failure, later if the replay takes long."""
-    display_id, text = uuid.uuid4().hex, run_text(view)
-    publish({"text/html": html.run_html(view), "text/plain": text}, display_id)
+    display_id = uuid.uuid4().hex
+    publish(_static(view), display_id)
     if not has_widgets() or not _has_failure(view):
         return
 
     def complete() -> None:
-        page = html.run_html(view, failure_html(run))
-        publish({"text/html": page, "text/plain": text}, display_id, update=True)
+        publish(_static(view, failure_blocks(run)), display_id, update=True)
 
     thread = threading.Thread(target=detached(complete), name="kaigents failure", daemon=True)
     thread.start()
     # What executes a notebook keeps only what a cell shows until it ends.
     thread.join(_PATIENCE_S)
+
+
+def _static(view: RunView, failure: Blocks = ()) -> dict[str, str]:
+    page, plain = run_blocks.run_blocks(view, failure), run_blocks.run_blocks(view)
+    return {"text/html": str(root(page)), "text/plain": text(plain)}
 
 
 def _has_failure(view: RunView) -> bool:
@@ -92,25 +99,14 @@ class Card:
         self._lock = threading.RLock()
         self._view = view
         self._displays: list[str] = []
-        self._failure = ""
+        self._failure: Blocks = ()
         self._forms: dict[tuple[str, str], GateForm] = {}
         self._outputs: dict[str, widgets.HTML] = {}
         self._head, self._steps, self._decided, self._end, self._foot = (widgets.HTML() for _ in range(5))
         self._gates, self._printed = widgets.VBox(), widgets.VBox()
         self._actions = RunActions(run)
-        self.widget = widgets.VBox(
-            [
-                self._head,
-                self._gates,
-                self._end,
-                self._decided,
-                self._steps,
-                self._printed,
-                self._actions.widget,
-                self._foot,
-            ],
-            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="900px"),
-        )
+        below = (self._decided, self._steps, self._printed, self._actions.widget, self._foot)
+        self.widget = framed([self._head, self._gates, self._end, *below])
         self._apply(view)
         self._unwatch: Callable[[], None] | None = None
         self._unwatch = run.watch(detached(self.update))
@@ -146,9 +142,9 @@ class Card:
                 self._stop()
         if _has_failure(view):
             # Not under the lock: the replay may take long.
-            page = failure_html(self._run)
+            failure = failure_blocks(self._run)
             with self._lock:
-                self._failure = page
+                self._failure = failure
                 self._renew()
 
     def _renew(self) -> None:
@@ -164,22 +160,20 @@ class Card:
             self._actions.close()
             close_tree(self.widget)
 
-    def _bundle(self) -> dict[str, object]:
-        page, text = html.run_html(self._view, self._failure), run_text(self._view)
-        if self._view.closed:
-            return {"text/html": page, "text/plain": text}
-        return widget_bundle(self.widget, page, text)
+    def _bundle(self) -> Mapping[str, object]:
+        static = _static(self._view, self._failure)
+        return static if self._view.closed else widget_bundle(self.widget, static)
 
     def _apply(self, view: RunView) -> None:
         # A widget sends nothing when it is given the value that it has.
-        self.widget.layout.border_left = f"4px solid {markup.colour(view.status)}"
-        self._head.value = html.head_html(view)
-        self._end.value = html.end_html(view)
-        self._decided.value = html.decided_html(view)
-        self._steps.value = html.steps_html(view)
-        self._foot.value = html.foot_html(view)
+        self.widget.layout.border_left = f"4px solid {COLOURS[tone_of(view.status)]}"
+        self._head.value = root(*run_blocks.head_blocks(view))
+        self._end.value = root(*run_blocks.end_blocks(view))
+        self._decided.value = root(*run_blocks.decided_blocks(view))
+        self._steps.value = root(*run_blocks.steps_blocks(view))
+        self._foot.value = root(*run_blocks.foot_blocks(view))
         self._apply_gates(view)
-        self._apply_outputs(view)
+        self._apply_outputs(run_blocks.printed_blocks(view))
         self._actions.update(view)
 
     def _apply_gates(self, view: RunView) -> None:
@@ -197,17 +191,16 @@ class Card:
         for form in gone:
             form.close()
 
-    def _apply_outputs(self, view: RunView) -> None:
-        steps = html.steps_with_output(view)
-        for step in steps:
-            if step.call not in self._outputs:
-                self._outputs[step.call] = widgets.HTML()
-            self._outputs[step.call].value = html.output_html(step)
-        children = tuple(self._outputs[step.call] for step in steps)
+    def _apply_outputs(self, printed: Mapping[str, Blocks]) -> None:
+        for call, folds in printed.items():
+            if call not in self._outputs:
+                self._outputs[call] = widgets.HTML()
+            self._outputs[call].value = root(*folds)
+        children = tuple(self._outputs[call] for call in printed)
         if children == self._printed.children:
             return
         self._printed.children = children
-        for call in set(self._outputs) - {step.call for step in steps}:
+        for call in set(self._outputs) - set(printed):
             close_tree(self._outputs.pop(call))
 
     def _stop(self) -> None:

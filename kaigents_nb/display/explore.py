@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from kaigents_nb.display import markup
-from kaigents_nb.display.kernel import close_tree, has_widgets, widget_bundle
-from kaigents_nb.display.moment import code_html, head_html, moment_html, variables_html
+from kaigents_nb.display.blocks import Picture
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.kernel import close_tree, framed, has_widgets, widget_bundle
+from kaigents_nb.display.moment import code_blocks, head_blocks, moment_blocks, variables_blocks
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.replay.moment import Moment
 
-
-class PastRun(Protocol):
-    """The part of ``Run`` that exploring it needs."""
-
-    def at(self, moment: int | str | None = None) -> Moment:
-        """Return a moment."""
-        ...
-
-    def timeline(self) -> Timeline:
-        """Return the timeline."""
-        ...
+if TYPE_CHECKING:
+    from kaigents_nb.control.run import Run
 
 
-def explore(run: PastRun, at: int | str | Moment | None = None) -> Explorer:
+def explore(run: Run, at: int | str | Moment | None = None) -> Explorer:
     """See :meth:`Run.explore`."""
     if at is not None:
         return Explorer(at if isinstance(at, Moment) else run.at(at), run.timeline())
@@ -61,9 +53,9 @@ class Explorer:
             disabled=last < 1,
             layout=widgets.Layout(width="100%", max_width="720px"),
         )
-        self._prev = self._button("◀ Previous", "Go to the line executed before", self._go_prev)
-        self._next = self._button("Next ▶", "Go to the line executed next", self._go_next)
-        self._step = self._button("Next step ▶▶", "Go to the next call of a step, agent or gate", self._go_step)
+        self._prev = self._button("◀ Previous", "Go to the line executed before", Moment.prev)
+        self._next = self._button("Next ▶", "Go to the line executed next", Moment.next)
+        self._step = self._button("Next step ▶▶", "Go to the next call of a step, agent or gate", Moment.next_step)
         self._slider.observe(self._slid, names="value")
         self._head, self._code, self._variables, self._cursor = (widgets.HTML() for _ in range(4))
         self._code.layout = widgets.Layout(flex="3 1 380px", min_width="0", margin="0", overflow="auto")
@@ -73,13 +65,10 @@ class Explorer:
             [self._code, self._variables],
             layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start", grid_gap="10px 24px"),
         )
-        picture = [self._cursor, widgets.HTML(f'<div style="line-height: 1">{timeline.picture()}</div>')]
+        picture = [self._cursor, widgets.HTML(root(Picture(timeline.picture())))]
         for part in picture:
             part.layout = widgets.Layout(margin="0")
-        self.widget = widgets.VBox(
-            [self._slider, controls, self._head, beside, *picture],
-            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="1100px"),
-        )
+        self.widget = framed([self._slider, controls, self._head, beside, *picture], 1100)
         self._show(moment)
 
     def close(self) -> None:
@@ -88,31 +77,22 @@ class Explorer:
             close_tree(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        gap = '<div style="height: 10px"></div>'
-        page, text = moment_html(self._opened) + gap + self._timeline._repr_html_(), repr(self._opened)
-        return widget_bundle(self.widget, page, text) if has_widgets() else {"text/html": page, "text/plain": text}
+        page = root(moment_blocks(self._opened), self._timeline.blocks())
+        static = {"text/html": str(page), "text/plain": repr(self._opened)}
+        return widget_bundle(self.widget, static) if has_widgets() else static
 
-    def _button(self, label: str, tooltip: str, go: Callable[[], Moment]) -> widgets.Button:
+    def _button(self, label: str, tooltip: str, go: Callable[[Moment], Moment]) -> widgets.Button:
         button = widgets.Button(description=label, tooltip=tooltip, layout=widgets.Layout(width="auto"))
 
         def click(_button: widgets.Button) -> None:
             with self._lock:
                 try:
-                    self._show(go())
+                    self._show(go(self.moment))
                 except NoSuchMoment:
                     button.disabled = True  # the last one, which the buttons already say
 
         button.on_click(click)
         return button
-
-    def _go_prev(self) -> Moment:
-        return self.moment.prev()
-
-    def _go_next(self) -> Moment:
-        return self.moment.next()
-
-    def _go_step(self) -> Moment:
-        return self.moment.next_step()
 
     def _slid(self, change: dict[str, Any]) -> None:
         with self._lock:
@@ -122,9 +102,9 @@ class Explorer:
 
     def _show(self, moment: Moment) -> None:
         self.moment = moment
-        self._head.value, self._code.value = head_html(moment), code_html(moment)
-        self._variables.value = variables_html(moment)
-        self._cursor.value = f'<div style="line-height: 1">{self._timeline.cursor(moment.time)}</div>'
+        self._head.value, self._code.value = root(*head_blocks(moment)), root(*code_blocks(moment))
+        self._variables.value = root(*variables_blocks(moment))
+        self._cursor.value = root(Picture(self._timeline.cursor(moment.time)))
         self._slider.value = moment.number
         self._prev.disabled = moment.number == 0
         self._next.disabled = moment.number >= len(moment.trace) - 1

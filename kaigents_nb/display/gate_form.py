@@ -9,9 +9,11 @@ from typing import Final, Literal
 
 import ipywidgets as widgets
 
-from kaigents_nb.display import html, words
+from kaigents_nb.display import words
+from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.kernel import close_tree, detached
 from kaigents_nb.display.protocols import Done
+from kaigents_nb.display.run_blocks import gate_blocks, message_blocks
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
@@ -40,7 +42,7 @@ class GateForm:
         self._heading = heading
         self._state: Literal["open", "sent", "closed"] = "open"
         self._lock = threading.RLock()
-        self._question = widgets.HTML(html.gate_html(gate, how=how, heading=heading))
+        self._question = widgets.HTML(root(*gate_blocks(gate, how=how, heading=heading)))
         self._choice = self._make_choice()
         self._comment = widgets.Text(
             description="Comment",
@@ -61,7 +63,7 @@ class GateForm:
         with self._lock:
             self.gate = gate
             self._how = self._how if how is None else how
-            self._question.value = html.gate_html(gate, how=self._how, heading=self._heading)
+            self._question.value = root(*gate_blocks(gate, how=self._how, heading=self._heading))
             if over or not gate.is_open:
                 self._settle("closed", f"{words.verdict(gate.answer)}.")
 
@@ -109,7 +111,7 @@ class GateForm:
             if approved and self._choice is not None:
                 choice = self._choice.value
                 if choice is None:
-                    self._message.value = html.message_html("Choose one of the options first.", bad=True)
+                    self._message.value = root(*message_blocks("Choose one of the options first.", bad=True))
                     return
             self._settle("sent", "Sending …")
             asked = self.gate.asked
@@ -140,4 +142,4 @@ class GateForm:
         for control in (*self._buttons, self._comment, self._choice):
             if control is not None:
                 control.disabled = state != "open"
-        self._message.value = html.message_html(message, bad=bad)
+        self._message.value = root(*message_blocks(message, bad=bad))

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final
 
 import ipywidgets as widgets
 import pandas as pd
 
 from kaigents_nb.control.run import Run
-from kaigents_nb.display import html, markup, words
+from kaigents_nb.display import words
+from kaigents_nb.display.blocks import Line, Strong, line
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.kernel import close_tree, detached, has_widgets, is_open, widget_bundle
-from kaigents_nb.display.protocols import Done
-from kaigents_nb.display.text import pending_text
-from kaigents_nb.gates.answer import Answer
+from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, widget_bundle
+from kaigents_nb.display.protocols import LiveRun
+from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.tables import gates_frame
 from kaigents_nb.history.view import GateView, RunView
 from kaigents_nb.people.pending import open_questions, post_open_questions
 from kaigents_nb.runtime.connecting import current
 
-Refreshed = Callable[[Sequence[Question] | None, BaseException | None], None]
-"""Called from a background thread with the open gates, or with why they can't be had."""
-
 MAX_SHOWN: Final = 20
 """Each run with a form is followed, so that decisions taken elsewhere show; the rest comes up as these are decided."""
+
+Found = Callable[[Sequence[Question] | None, BaseException | None], None]
+"""Hears which gates are open, or why that can't be said."""
 
 
 def inbox() -> Inbox:
@@ -39,47 +42,18 @@ def inbox() -> Inbox:
     --------
     ``kg.inbox()``
     """
-    return Inbox(_Desk(), open_questions())
-
-
-class Desk(Protocol):
-    """Where the gates come from, and where decisions go; everything returns at once."""
-
-    def refresh(self, done: Refreshed) -> None:
-        """Ask for the open gates."""
-        ...
-
-    def submit_answer(self, question: Question, answer: Answer, done: Done) -> None:
-        """Post an answer."""
-        ...
-
-    def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
-        """Follow a run."""
-        ...
-
-
-class _Desk:
-    """The runs of the connected server. None of them is adopted: reading a question must not start work."""
-
-    def __init__(self) -> None:
-        self._connection = current()
-
-    def refresh(self, done: Refreshed) -> None:
-        post_open_questions(done)
-
-    def submit_answer(self, question: Question, answer: Answer, done: Done) -> None:
-        Run(self._connection, question.run_id).submit_answer(question, answer, done)
-
-    def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
-        return Run(self._connection, run_id).watch(callback)
+    # None of the runs is adopted: reading a question must not start work.
+    return Inbox(partial(Run, current()), post_open_questions, open_questions())
 
 
 class Inbox:
     """Open gates, longest waiting first. ``pending`` is their table, as ``kg.pending()`` gives it."""
 
-    def __init__(self, desk: Desk, questions: Sequence[Question]) -> None:
+    def __init__(
+        self, runs: Callable[[str], LiveRun], refresh: Callable[[Found], None], questions: Sequence[Question]
+    ) -> None:
         self._questions: Sequence[Question] = ()
-        self._desk = desk
+        self._runs, self._look = runs, refresh
         self._lock = threading.RLock()
         self._forms: dict[tuple[str, str], GateForm] = {}
         self._watched: dict[str, Callable[[], None]] = {}
@@ -90,10 +64,7 @@ class Inbox:
             description="Refresh", tooltip="Look for new gates", layout=widgets.Layout(width="auto")
         )
         self._refresh.on_click(self._ask)
-        self.widget = widgets.VBox(
-            [widgets.HBox([self._title, self._refresh]), self._message, self._list],
-            layout=widgets.Layout(border=f"1px solid {markup.RULE}", padding="8px 12px", max_width="900px"),
-        )
+        self.widget = framed([widgets.HBox([self._title, self._refresh]), self._message, self._list])
         self._show(questions)
 
     @property
@@ -110,16 +81,16 @@ class Inbox:
             close_tree(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        rows = _rows(self.pending)
-        page, text = html.pending_html(rows), pending_text(rows)
-        return widget_bundle(self.widget, page, text) if has_widgets() else {"text/html": page, "text/plain": text}
+        found = pending_blocks(_rows(self.pending))
+        static = {"text/html": str(root(found)), "text/plain": text(found)}
+        return widget_bundle(self.widget, static) if has_widgets() else static
 
     def _ask(self, _button: widgets.Button) -> None:
         with self._lock:
             self._refresh.disabled = True
         answered = detached(self._answered)
         try:
-            self._desk.refresh(answered)
+            self._look(answered)
         except Exception as error:  # noqa: BLE001 - a click has no caller: the inbox shows it
             answered(None, error)
 
@@ -128,7 +99,7 @@ class Inbox:
             if not is_open(self.widget):
                 return
             self._refresh.disabled = False
-            self._message.value = html.message_html(str(error) or type(error).__name__, bad=True) if error else ""
+            self._message.value = root(*message_blocks(str(error) or type(error).__name__ if error else "", bad=True))
             if questions is not None:
                 self._show(questions)
 
@@ -141,19 +112,18 @@ class Inbox:
                 if key not in self._forms:
                     self._forms[key] = self._form(question)
             self._list.children = tuple(self._forms[key].widget for key in shown)
-            self._title.value = html.inbox_title_html(len(questions), len(shown))
+            self._title.value = root(_title(len(questions), len(shown)))
             for form in gone:
                 form.close()
             runs = {run_id for run_id, _ in shown}
             self._unwatch(set(self._watched) - runs)
             for run_id in runs - set(self._watched):
-                self._watched[run_id] = self._desk.watch(run_id, detached(self._update))
+                self._watched[run_id] = self._runs(run_id).watch(detached(self._update))
 
     def _form(self, question: Question) -> GateForm:
-        gate = GateView(question)
+        gate, run = GateView(question), self._runs(question.run_id)
         how = words.in_code(gate, run=f"kg.run({question.run_id!r})")
-        heading = f"{question.agent} · {question.run_id}"
-        return GateForm(gate, self._desk.submit_answer, how=how, heading=heading)
+        return GateForm(gate, run.submit_answer, how=how, heading=f"{question.agent} · {question.run_id}")
 
     def _update(self, view: RunView) -> None:
         """Take a newer state of a run: the details of its gates, and decisions taken elsewhere."""
@@ -169,6 +139,13 @@ class Inbox:
     def _unwatch(self, runs: set[str]) -> None:
         for run_id in runs:
             self._watched.pop(run_id)()
+
+
+def _title(count: int, shown: int) -> Line:
+    """How many decisions wait."""
+    waiting = {0: "No decision is waiting", 1: "One decision is waiting"}.get(count, f"{count:,} decisions are waiting")
+    more = f"; the longest waiting {shown} are shown" if shown < count else ""
+    return line(Strong(f"{waiting}{more}"), " \N{NO-BREAK SPACE}")
 
 
 def _rows(pending: pd.DataFrame) -> list[dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, ParamSpec, TypeVar
 
 from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
-from ipywidgets import Widget
+from ipywidgets import Layout, VBox, Widget
+
+from kaigents_nb.display.markup import COLOURS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,10 +41,16 @@ def publish(bundle: Mapping[str, Any], display_id: str, *, update: bool = False)
     publish_display_data(dict(bundle), transient=transient, update=update)  # type: ignore[no-untyped-call]
 
 
-def widget_bundle(widget: Widget, html: str, text: str) -> dict[str, Any]:
+def widget_bundle(widget: Widget, static: Mapping[str, str]) -> dict[str, Any]:
     """Return a widget's mime bundle with the static forms for viewers without a kernel."""
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    return {WIDGET_VIEW: view, "text/html": html, "text/plain": text}
+    return {WIDGET_VIEW: view, **static}
+
+
+def framed(parts: Sequence[Widget], width: int = 900) -> VBox:
+    """Return widgets below each other in a frame."""
+    layout = Layout(border=f"1px solid {COLOURS['border']}", padding="8px 12px", max_width=f"{width}px")
+    return VBox(list(parts), layout=layout)
 
 
 def is_open(widget: Widget) -> bool:

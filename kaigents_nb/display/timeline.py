@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Final
 
 import pandas as pd
+from markupsafe import Markup
 
-from kaigents_nb.display import words
-from kaigents_nb.display.markup import FRAME, QUIET, esc, state, table
+from kaigents_nb.display import blocks as b
+from kaigents_nb.display import blocks_html, blocks_text, words
 from kaigents_nb.display.timeline_bars import COLUMNS, Bar, bars_of
 from kaigents_nb.display.timeline_lanes import Layout, lay_out
 from kaigents_nb.display.timeline_svg import CHART, cursor_of, svg_of
@@ -60,51 +61,43 @@ class Timeline:
         return frame((bar.row() for bar in self._bars), COLUMNS, self._view.run_id)
 
     def __repr__(self) -> str:
-        view = self._view
-        lines = [f"{words.line(view.agent)} · {words.state(view)} · {self._when()}", f"run {words.line(view.run_id)}"]
+        head = blocks_text.lines(self._head(), b.line("run ", b.Code(self._view.run_id)))
         if not self._bars:
-            return "\n".join([*lines, _NOTHING])
+            return "\n".join([*head, _NOTHING])
         layout = self._layout(TEXT_WIDTH)
-        return "\n".join([*lines, *chart_lines(layout), *([f"({layout.note})"] if layout.note else [])])
+        return "\n".join([*head, *chart_lines(layout), *([f"({layout.note})"] if layout.note else [])])
 
     def _repr_html_(self) -> str:
-        view = self._view
-        head = (
-            f'<div><strong style="font-size: 1.15em">{esc(view.agent, words.LINE)}</strong> &nbsp;'
-            f'{state(view.status, words.state(view))} <span style="{QUIET}">&nbsp;{esc(self._when())}</span></div>'
-        )
-        frame_style = FRAME.replace("max-width: 900px", "max-width: 960px")
-        label = esc(f"Timeline of run {view.run_id}", words.LINE)
-        if not self._bars:
-            return f'<section aria-label="{label}" style="{frame_style}">{head}{_NOTHING}</section>'
-        layout = self._layout(CHART)
-        drawn = self.picture()
-        note = f'<div style="{QUIET}">{esc(layout.note)} run.timeline().frame has each.</div>' if layout.note else ""
-        summary = '<summary style="cursor: pointer">As a table</summary>'
-        return (
-            f'<section aria-label="{label}" style="{frame_style}">{head}'
-            f'<div style="overflow-x: auto; margin: 8px 0">{drawn}</div>{note}'
-            f'<details>{summary}<div style="overflow-x: auto">{self._table(layout)}</div></details></section>'
-        )
+        return str(blocks_html.root(self.blocks()))
 
-    def picture(self) -> str:
+    def blocks(self) -> b.Section:
+        """Return it as blocks: the picture, and its table behind a click."""
+        parts: b.Blocks = (b.line(_NOTHING),)
+        if self._bars:
+            layout = self._layout(CHART)
+            note = (b.line(f"{layout.note} run.timeline().frame has each.", quiet=True),) if layout.note else ()
+            parts = (b.Picture(self.picture()), *note, b.Fold(("As a table",), (self._table(layout),)))
+        return b.Section(f"Timeline of run {self._view.run_id}", ((self._head(),), parts), width=960)
+
+    def picture(self) -> Markup:
         """Return the picture alone, as SVG; empty where nothing has happened yet."""
         if not self._bars:
-            return ""
+            return Markup("")
         layout = self._layout(CHART)
         return svg_of(layout, f"Timeline of run {self._view.run_id}", self._summary(layout))
 
-    def cursor(self, time: datetime) -> str:
+    def cursor(self, time: datetime) -> Markup:
         """Return a mark that points at a time, to be shown just above the picture."""
-        return cursor_of(self._layout(CHART), time) if self._bars else ""
+        return cursor_of(self._layout(CHART), time) if self._bars else Markup("")
+
+    def _head(self) -> b.Heading:
+        view = self._view
+        return b.Heading(view.agent, (b.State(words.state(view), b.tone_of(view.status)), self._when()))
 
     def _layout(self, width: float) -> Layout:
         if width not in self._layouts:
-            self._layouts[width] = self._lay_out(width)
+            self._layouts[width] = lay_out(self._bars, self._start, self._now, width)
         return self._layouts[width]
-
-    def _lay_out(self, width: float) -> Layout:
-        return lay_out(self._bars, self._start, self._now, width)
 
     def _when(self) -> str:
         lasted = words.duration((self._now - self._start).total_seconds())
@@ -114,35 +107,31 @@ class Timeline:
         """The picture in a few sentences, for a screen reader; the table below has the rest."""
         lanes = [f"{lane.name}: {lane.note}" for lane in layout.lanes[:12]]
         more = f" {len(layout.lanes) - 12} more are in the table." if len(layout.lanes) > 12 else ""
-        deaths = " ".join(f"{told}." for _, told in layout.deaths[:5])
+        deaths = " ".join(f"{title}." for _, title in layout.deaths[:5])
         return f"{words.state(self._view)}, {self._when()}. {'. '.join(lanes)}. {deaths}{more}"
 
-    def _table(self, layout: Layout) -> str:
+    def _table(self, layout: Layout) -> b.Table:
         if len(self._bars) > ROWS:
-            lanes = [(esc(lane.kind), esc(words.line(lane.name)), esc(lane.note)) for lane in layout.lanes]
+            lanes = tuple((lane.kind, words.line(lane.name), lane.note) for lane in layout.lanes)
             note = f"{len(self._bars):,} bars by name; run.timeline().frame has each"
-            return table(("What", "Name", "How it went"), lanes, note=note)
+            return b.Table(("What", "Name", "How it went"), lanes, (False,) * 3, note)
         clock = "%H:%M:%S" if (self._now - self._start).days == 0 else "%Y-%m-%d %H:%M:%S"
-        rows = [
+        rows = tuple(
             (
-                _whole(bar.kind),
-                esc(words.line(bar.name)),
+                bar.kind,
+                words.line(bar.name),
                 str(bar.attempt or ""),
-                esc(bar.status),
-                _whole(f"{bar.start:{clock}}"),
-                _whole(f"{bar.end:{clock}}" if bar.end else ""),
-                _whole(words.duration((bar.end - bar.start).total_seconds()) if bar.end else "lasts"),
-                esc(bar.worker, words.LINE),
-                esc(bar.detail, words.LINE),
+                bar.status,
+                f"{bar.start:{clock}}",
+                f"{bar.end:{clock}}" if bar.end else "",
+                words.duration((bar.end - bar.start).total_seconds()) if bar.end else "lasts",
+                words.line(bar.worker),
+                words.line(bar.detail),
             )
             for bar in self._bars
-        ]
+        )
         columns = ("What", "Name", "Attempt", "State", "Start (UTC)", "End (UTC)", "Time", "Worker", "Detail")
-        return table(columns, rows, sides=["left", "left", "right", *["left"] * 6])
-
-
-def _whole(text: str) -> str:
-    return f'<span style="white-space: nowrap">{esc(text)}</span>'
+        return b.Table(columns, rows, (False, False, True, False, True, True, True, False, False))
 
 
 _NOTHING = "Nothing has happened yet: no step, gate or sleep."

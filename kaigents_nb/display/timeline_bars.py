@@ -52,18 +52,9 @@ class Bar:
 
     def row(self) -> dict[str, Any]:
         """Return the bar as a row of the table."""
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "call": int(self.call) if self.call.isdigit() else None,
-            "attempt": self.attempt or None,
-            "start": self.start,
-            "end": self.end,
-            "duration_s": (self.end - self.start).total_seconds() if self.end else None,
-            "status": self.status,
-            "worker": self.worker,
-            "detail": self.detail,
-        }
+        call = int(self.call) if self.call.isdigit() else None
+        duration_s = (self.end - self.start).total_seconds() if self.end else None
+        return {**vars(self), "call": call, "attempt": self.attempt or None, "duration_s": duration_s}
 
 
 def bars_of(view: RunView) -> list[Bar]:

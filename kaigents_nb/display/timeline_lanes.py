@@ -4,47 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Final
 
 from kaigents_nb.display import words
 from kaigents_nb.display.timeline_bars import Bar, Kind
+from kaigents_nb.display.timeline_looks import LASTS, LOOKS, SIGNS, LookName, legend
 from kaigents_nb.display.timeline_scale import Scale
 
 PIECES: Final = 400
 """More bars than this are not drawn one by one."""
 LANES: Final = 40
 _TOLD: Final = ("running", "retrying", "parked", "failed", "cancelled", "open", "rejected", "withdrawn")
+_OTHERS: Final[tuple[Kind, str]] = ("step", "")
+"""The lane of all names beyond these."""
 _HAIRLINE = 0.003
 _ROWS = 24
 """Calls of one name at the same time that have a row each."""
 
-Look = Literal[
-    "queued", "reused", "sleep", "work", "child", "approved", "withdrawn", "rejected", "open", "running",
-    "child running", "stopped", "retried", "parked", "failed",
-]  # fmt: skip
-"""How a piece is drawn; later ones matter more and are drawn on top."""
-_STEP_LOOKS: Final[dict[str, Look]] = {
-    "scheduled": "queued",
-    "running": "running",
-    "completed": "work",
-    "failed": "failed",
-    "parked": "failed",
-    "retrying": "queued",
-    "cancelled": "stopped",
-}
+_STEP_LOOKS: Final[dict[str, LookName]] = {"scheduled": "waiting", "retrying": "waiting", "cancelled": "stopped"}
+_GATE_SIGNS: Final = {"approved": "✓", "rejected": "✕", "withdrawn": "–", "open": LASTS}
 
 
 @dataclass(frozen=True)
 class Piece:
     """Something to draw from ``x0`` to ``x1``; ``count`` bars that were too close to each other are one piece."""
 
-    look: Look
+    look: LookName
     x0: float
     x1: float
-    told: str
-    lasts: bool = False
+    title: str
+    sign: str = ""
     count: int = 1
 
 
@@ -56,7 +47,7 @@ class Lane:
     name: str
     note: str
     rows: list[list[Piece]]
-    deaths: list[tuple[float, str]] = field(default_factory=list)
+    deaths: list[tuple[float, str]]
 
 
 @dataclass(frozen=True)
@@ -70,12 +61,18 @@ class Layout:
     note: str
     """What is not drawn one by one."""
 
+    @property
+    def looks(self) -> list[tuple[LookName, str]]:
+        """The looks and signs that are drawn, what matters least first."""
+        used = {(piece.look, piece.sign) for lane in self.lanes for row in lane.rows for piece in row}
+        return [(look, sign) for look in LOOKS for sign in ("", *SIGNS) if (look, sign) in used]
+
 
 def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -> Layout:
     """Place the bars of a run on an axis of ``width`` units; ``now`` is its end."""
     groups = _grouped(bars)
     scale = Scale(start, now, _busy(groups, now), width)
-    named: dict[tuple[str, str], list[list[Bar]]] = {}
+    named: dict[tuple[Kind, str], list[list[Bar]]] = {}
     deaths = []
     for group in groups:
         head = group[0]
@@ -83,17 +80,15 @@ def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -
             deaths.append((scale.x(head.start), f"{head.worker or 'A worker'} {head.detail}"))
             continue
         key = (head.kind, head.name)
-        if key not in named and len(named) >= LANES - 1:
-            key = ("step", "")
-        named.setdefault(key, []).append(group)
+        full = key not in named and len(named) >= LANES - 1
+        named.setdefault(_OTHERS if full else key, []).append(group)
     lanes = [_lane(key, found, scale, now) for key, found in named.items()]
-    pieces = sum(len(row) for lane in lanes for row in lane.rows)
-    if pieces > PIECES:
-        _thin_out(lanes, width)
-    drawn = sum(len(row) for lane in lanes for row in lane.rows)
+    pieces = _count(lanes)
+    _thin_out(lanes, width)
+    drawn = _count(lanes)
     note = f"{pieces:,} bars are drawn as {drawn:,}: close neighbours as one. " if drawn < pieces else ""
-    if ("step", "") in named:
-        other = len({(group[0].kind, group[0].name) for group in named["step", ""]})
+    if _OTHERS in named:
+        other = len({(group[0].kind, group[0].name) for group in named[_OTHERS]})
         note += f"The lane 'others' holds {other:,} more names. "
     return Layout(lanes, scale, deaths, note.strip())
 
@@ -119,68 +114,63 @@ def _busy(groups: Iterable[Sequence[Bar]], now: datetime) -> Iterable[tuple[date
                 yield bar.began, bar.end or now
 
 
-def _lane(key: tuple[str, str], groups: list[list[Bar]], scale: Scale, now: datetime) -> Lane:
-    hairline = scale.width * _HAIRLINE
+def _lane(key: tuple[Kind, str], groups: list[list[Bar]], scale: Scale, now: datetime) -> Lane:
     free: list[datetime] = []
     rows: list[list[Piece]] = []
-    deaths: list[tuple[float, str]] = []
     for group in groups:
         begin, end = group[0].start, group[0].end or now
-        row = next((number for number, until in enumerate(free) if until <= begin), len(free))
+        row = next((number for number, until in enumerate(free) if until <= begin), min(len(free), _ROWS - 1))
         if row == len(free):
-            if row < _ROWS:
-                free.append(end)
-                rows.append([])
-            else:
-                row = _ROWS - 1
+            free.append(end)
+            rows.append([])
         free[row] = max(free[row], end)
-        pieces = _pieces(group, scale, now)
-        rows[row] += [piece for piece in pieces if piece.look != "queued" or piece.x1 - piece.x0 > hairline]
-        deaths += [(scale.x(bar.start), bar.detail) for bar in group if bar.kind == "worker death"]
+        for piece in _pieces(group, scale, now):
+            if piece.look != "waiting" or piece.x1 - piece.x0 > scale.width * _HAIRLINE:
+                rows[row].append(piece)
+    deaths = [(scale.x(bar.start), bar.detail) for group in groups for bar in group if bar.kind == "worker death"]
     kind, name = key
-    return Lane(kind, name or "others", _note(groups, now), rows, deaths)  # type: ignore[arg-type]
+    return Lane(kind, name or "others", _note(groups, now), rows, deaths)
 
 
 def _pieces(group: list[Bar], scale: Scale, now: datetime) -> list[Piece]:
     head, *parts = group
+    found: list[Piece] = []
 
-    def piece(look: Look, begin: datetime, end: datetime | None, told: str) -> Piece:
+    def draw(look: LookName, begin: datetime, end: datetime | None, text: str, sign: str = "") -> None:
         lasted = words.duration(((end or now) - begin).total_seconds())
-        return Piece(look, scale.x(begin), scale.x(end or now), f"{head.name}: {told}, {lasted}", end is None)
+        sign = sign or ("" if end else LASTS)
+        found.append(Piece(look, scale.x(begin), scale.x(end or now), f"{head.name}: {text}, {lasted}", sign))
 
     if head.kind == "sleep":
-        return [piece("sleep", head.start, head.end, "asleep")]
-    if head.kind == "wait at gate":
-        look: Look = head.status  # type: ignore[assignment]
-        return [piece(look, head.start, head.end, head.detail or "waiting for a decision")]
-    if head.kind == "child agent":
-        look = "failed" if head.status == "failed" else "child" if head.end else "child running"
-        return [piece(look, head.start, head.end, f"called agent {head.detail}, {_state(head)}")]
-    if head.reused:
-        return [piece("reused", head.start, head.end, head.detail)]
-    found: list[Piece] = []
-    tried = [part for part in parts if part.kind in ("attempt", "parked")]
-    if not tried:
-        if head.began is None:
-            return [piece("queued", head.start, head.end, "waiting for a worker")]
-        tried = [head]
+        draw("asleep", head.start, head.end, "asleep")
+    elif head.kind == "wait at gate":
+        text = head.detail or "waiting for a decision"
+        draw("person", head.start, head.end, text, _GATE_SIGNS[head.status])
+    elif head.kind == "child agent":
+        look: LookName = "failed" if head.status == "failed" else "called agent"
+        draw(look, head.start, head.end, f"called agent {head.detail}, {_state(head)}")
+    elif head.reused:
+        draw("taken over", head.start, head.end, head.detail)
+    if found:
+        return found
+    tried = [part for part in parts if part.kind != "worker death"] or ([head] if head.began else [])
     at = head.start
     for bar in tried:
         began = bar.began or bar.start
         if began > at:
-            found.append(piece("queued", at, began, "waiting for a worker"))
+            draw("waiting", at, began, "waiting for a worker")
         if bar.kind == "parked":
-            found.append(piece("parked", bar.start, bar.end, "parked"))
+            draw("person", bar.start, bar.end, "parked")
         else:
-            look = "retried" if bar.status in ("failed", "parked") else _STEP_LOOKS.get(bar.status, "work")
+            look = "failed attempts" if bar.status in ("failed", "parked") else _STEP_LOOKS.get(bar.status, "step")
             if bar is tried[-1] and head.status == "failed":
                 look = "failed"
             number = f"attempt {bar.attempt}, " if bar is not head else ""
             why = f" ({bar.detail})" if bar.detail else ""
-            found.append(piece(look, began, bar.end, bar.detail if bar.several else f"{number}{_state(bar)}{why}"))
+            draw(look, began, bar.end, bar.detail if bar.several else f"{number}{_state(bar)}{why}")
         at = bar.end or now
     if (head.end or now) > at:
-        found.append(piece("queued", at, head.end, "waiting for the next attempt"))
+        draw("waiting", at, head.end, f"waiting for {'the next attempt' if tried else 'a worker'}")
     return found
 
 
@@ -197,8 +187,8 @@ def _note(groups: list[list[Bar]], now: datetime) -> str:
         head = heads[0]
         lasted = words.duration(((head.end or now) - head.start).total_seconds())
         if head.kind == "wait at gate":
-            told = head.detail.rpartition(" on ")[0] or head.detail
-            return f"{lasted}; {told[:1].lower()}{told[1:]}" if told else f"waiting, {lasted}"
+            verdict = head.detail.rpartition(" on ")[0] or head.detail
+            return f"{lasted}; {verdict[:1].lower()}{verdict[1:]}" if verdict else f"waiting, {lasted}"
         if head.reused:
             return head.detail
         tries = f", attempt {head.attempt}" if head.attempt > 1 else ""
@@ -215,23 +205,27 @@ def _note(groups: list[list[Bar]], now: datetime) -> str:
 def _thin_out(lanes: list[Lane], width: float) -> None:
     """Draw what is close together and looks alike as one, until little enough is left."""
     for share in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0):
+        if _count(lanes) <= PIECES:
+            return
         for lane in lanes:
             # Rows tell calls of the same time apart; in so long a run they would only repeat each other.
             row = sorted((piece for row in lane.rows for piece in row), key=lambda piece: piece.x0)
             lane.rows = [_merged(row, share * width, lane.name)]
-        if sum(len(row) for lane in lanes for row in lane.rows) <= PIECES:
-            return
+
+
+def _count(lanes: Iterable[Lane]) -> int:
+    return sum(len(row) for lane in lanes for row in lane.rows)
 
 
 def _merged(row: list[Piece], apart: float, name: str) -> list[Piece]:
     """Pieces of a row, merged with the one before of the same look; what matters more comes last, so on top."""
-    merged: dict[Look, list[Piece]] = {look: [] for look in get_args(Look)}
+    merged: dict[tuple[LookName, str], list[Piece]] = {(look, sign): [] for look in LOOKS for sign in ("", *SIGNS)}
     for piece in row:
-        alike = merged[piece.look]
+        alike = merged[piece.look, piece.sign]
         if not alike or piece.x0 - alike[-1].x1 > apart:
             alike.append(piece)
             continue
         last, count = alike[-1], alike[-1].count + piece.count
-        told = f"{name}: {count:,} × {piece.look}"
-        alike[-1] = Piece(piece.look, last.x0, max(last.x1, piece.x1), told, last.lasts or piece.lasts, count)
+        title = f"{name}: {count:,} × {legend(piece.look, piece.sign)}"
+        alike[-1] = Piece(piece.look, last.x0, max(last.x1, piece.x1), title, piece.sign, count)
     return [piece for alike in merged.values() for piece in alike]

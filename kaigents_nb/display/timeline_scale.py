@@ -52,23 +52,15 @@ class Scale:
         folded = _chosen(gaps, self.length_s) if spans else []
         rest_s = self.length_s - sum(gap_end - gap for gap, gap_end in folded)
         fold_s = rest_s * min(0.12, 0.5 / max(len(folded), 1))
+        self._unit = width / (rest_s + fold_s * len(folded))
         self.stretches: list[Stretch] = []
-        unit = width / (rest_s + fold_s * len(folded))
         at_s = x = 0.0
-        for begin, stop in [*sorted(folded), (self.length_s, self.length_s)]:
-            if begin > at_s:
-                self._add(at_s, begin, x, x + (begin - at_s) * unit, False)
-                x += (begin - at_s) * unit
-            if stop > begin:
-                self._add(begin, stop, x, x + fold_s * unit, True)
-                x += fold_s * unit
-            at_s = stop
-        self._unit = unit
+        for begin_s, end_s in [*sorted(folded), (self.length_s, self.length_s)]:
+            for until_s, wide in ((begin_s, (begin_s - at_s) * self._unit), (end_s, fold_s * self._unit)):
+                if until_s > at_s:
+                    self.stretches.append(Stretch(at_s, until_s, x, x + wide, until_s > begin_s))
+                    at_s, x = until_s, x + wide
         self._starts = [stretch.start_s for stretch in self.stretches]
-
-    def _add(self, *stretch: float) -> None:
-        start_s, end_s, x0, x1, folded = stretch
-        self.stretches.append(Stretch(start_s, end_s, x0, x1, bool(folded)))
 
     def _seconds(self, time: datetime) -> float:
         return min(max((time - self._start).total_seconds(), 0.0), self.length_s)

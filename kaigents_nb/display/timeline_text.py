@@ -5,40 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from kaigents_nb.display import words
-from kaigents_nb.display.timeline_lanes import Lane, Layout, Look
+from kaigents_nb.display.timeline_lanes import Lane, Layout
+from kaigents_nb.display.timeline_looks import LOOKS, SIGNS
 
 TEXT_WIDTH: Final = 48
 _NAME = 24
-_SIGNS: Final[dict[Look, str]] = {
-    "queued": "·",
-    "reused": "◇",
-    "sleep": "~",
-    "parked": "░",
-    "retried": "x",
-    "work": "█",
-    "child": "▓",
-    "approved": "─",
-    "withdrawn": "─",
-    "rejected": "─",
-    "open": "─",
-    "running": "▒",
-    "child running": "▒",
-    "stopped": "■",
-    "failed": "X",
-}
-"""In the order in which they are drawn: later ones cover earlier ones."""
 _MEANINGS: Final = {
-    "·": "waiting for a worker or the next attempt",
-    "◇": "taken over",
-    "~": "asleep",
-    "█": "step",
-    "▓": "called agent",
-    "─": "gate",
-    "▒": "still running",
-    "■": "stopped",
-    "x": "failed attempts",
-    "░": "parked",
-    "X": "failed for good",
+    **{look.letter: look.word for look in LOOKS.values()},
+    **{sign: word for sign, (word, _) in SIGNS.items()},
     "!": "a worker died",
     "⋯": "waiting, not to scale",
 }
@@ -51,19 +25,21 @@ def chart_lines(layout: Layout) -> list[str]:
     lines = [f"  {'':{name_wide}} |{axis}|"]
     for lane, signs in zip(layout.lanes, drawn, strict=True):
         lines.append(f"  {words.line(lane.name, name_wide):{name_wide}} |{signs}| {words.line(lane.note, 80)}".rstrip())
-    lines += [f"  ! {words.line(told)}" for _, told in layout.deaths]
+    lines += [f"  ! {words.line(title)}" for _, title in layout.deaths]
     used = {*axis, *"".join(drawn)} | ({"!"} if layout.deaths else set())
-    meanings = [f"{sign} {told}" for sign, told in _MEANINGS.items() if sign in used]
+    meanings = [f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in used]
     return [*lines, f"  {'':{name_wide}}  {', '.join(meanings)}"]
 
 
 def _lane(lane: Lane) -> str:
     cells = [" "] * TEXT_WIDTH
-    pieces = sorted((piece for row in lane.rows for piece in row), key=lambda piece: list(_SIGNS).index(piece.look))
-    for piece in pieces:
+    order = list(LOOKS)
+    for piece in sorted((piece for row in lane.rows for piece in row), key=lambda piece: order.index(piece.look)):
         first = min(int(piece.x0), TEXT_WIDTH - 1)
         last = max(min(round(piece.x1), TEXT_WIDTH), first + 1)
-        cells[first:last] = _SIGNS[piece.look] * (last - first)
+        cells[first:last] = LOOKS[piece.look].letter * (last - first)
+        if piece.sign and last - first > 1:
+            cells[last - 1] = piece.sign
     for x, _ in lane.deaths:
         cells[min(int(x), TEXT_WIDTH - 1)] = "!"
     return "".join(cells)
@@ -71,16 +47,13 @@ def _lane(lane: Lane) -> str:
 
 def _axis(layout: Layout) -> str:
     cells = [" "] * TEXT_WIDTH
-    taken = -1
     for stretch in layout.scale.stretches:
         if stretch.folded:
-            middle = int((stretch.x0 + stretch.x1) / 2)
-            cells[min(middle, TEXT_WIDTH - 1)] = "⋯"
+            cells[min(int((stretch.x0 + stretch.x1) / 2), TEXT_WIDTH - 1)] = "⋯"
+    taken = -1
     for tick in layout.scale.ticks(10):
-        first = int(tick.x)
-        label = tick.label
-        if first <= taken or first + len(label) > TEXT_WIDTH or "⋯" in cells[first : first + len(label)]:
-            continue
-        cells[first : first + len(label)] = label
-        taken = first + len(label)
+        first, last = int(tick.x), int(tick.x) + len(tick.label)
+        if taken < first and last <= TEXT_WIDTH and "⋯" not in cells[first:last]:
+            cells[first:last] = tick.label
+            taken = last
     return "".join(cells)

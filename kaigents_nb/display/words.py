@@ -11,18 +11,8 @@ from typing import Any, Final
 from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
 
-STATE_WORDS: Final[Mapping[str, str]] = {
-    "waiting": "waiting for a decision",
-}
-STEP_WORDS: Final[Mapping[str, str]] = {
-    "scheduled": "queued",
-    "completed": "done",
-}
-LINEAGE_WORDS: Final[Mapping[str, str]] = {
-    "forked_from": "forked from",
-    "forked_at": "at",
-    "forked_edits": "changed",
-}
+STEP_WORDS: Final[Mapping[str, str]] = {"scheduled": "queued", "completed": "done"}
+LINEAGE_WORDS: Final[Mapping[str, str]] = {"forked_from": "forked from", "forked_at": "at", "forked_edits": "changed"}
 
 # Bounds of what is shown, in characters. The whole of it stays in the history.
 LINE, PARAGRAPH, PAGE = 300, 4_000, 12_000
@@ -113,7 +103,7 @@ def span(started: datetime | None, ended: datetime | None) -> str:
 
 def state(view: RunView) -> str:
     """Return the run's state in words."""
-    return STATE_WORDS.get(view.status, view.status)
+    return "waiting for a decision" if view.status == "waiting" else view.status
 
 
 def step_state(step: StepView) -> str:
@@ -131,9 +121,8 @@ def step_time(step: StepView) -> str:
 
 def lineage(view: RunView) -> list[tuple[str, str]]:
     """Return where a fork comes from: labels and texts, the run first."""
-    known = [name for name in LINEAGE_WORDS if name in view.lineage]
-    names = known + [name for name in view.lineage if name not in LINEAGE_WORDS]
-    return [(LINEAGE_WORDS.get(name, name), view.lineage[name]) for name in names if view.lineage[name]]
+    origins = sorted(view.lineage.items(), key=lambda origin: [*LINEAGE_WORDS, origin[0]].index(origin[0]))
+    return [(LINEAGE_WORDS.get(name, name), origin) for name, origin in origins if origin]
 
 
 def progress(now: Progress) -> str:
@@ -162,7 +151,7 @@ def next_steps(view: RunView) -> list[str]:
     """Return what a person can do now, one sentence each; nothing for a run that needs nobody."""
     todo: list[str] = []
     if view.problem:
-        todo.append(clean(view.problem))
+        todo.append(view.problem)
     if view.closed:
         if view.status == "failed":
             todo.append(

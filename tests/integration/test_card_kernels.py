@@ -270,7 +270,7 @@ def test_a_parked_step_is_mended_from_the_card(start_kernel: Starter) -> None:
     _, kernel = start_kernel(*LATEST)
     kernel.cell(AGENT.replace("return 2 * x", "return 2 * x['rate']") + "\n    run = copier.start(3)\n    run")
     kernel.until_said("run.mend()")
-    kernel.until_said("TypeError: &#x27;int&#x27; object is not subscriptable")
+    kernel.until_said("TypeError: &#39;int&#39; object is not subscriptable")
     kernel.cell("@kg.step\ndef double(x: int) -> int:\n    return 2 * x")
     kernel.click("Mend and go on")
     kernel.click("Approve")

@@ -12,7 +12,8 @@ import time
 import pytest
 
 import kaigents_nb as kg
-from kaigents_nb.display.moment import failure_html
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.moment import failure_blocks
 from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
 
@@ -126,7 +127,8 @@ def test_a_parked_step_shows_how_long_it_was_parked():
         ["parked", "parked"],
     ]
     assert parked["end"].isna().tolist() == [True, False, True]
-    assert "doubled" in failure_html(run) and "Waiting for refuses" in failure_html(run)
+    page = root(*failure_blocks(run))
+    assert "doubled" in page and "Waiting for refuses" in page
     run.retry_now()
     eventually(lambda: len(run.timeline().frame.query("kind == 'attempt'")) == 2)
     run.terminate()
@@ -176,9 +178,9 @@ def test_a_failure_can_be_looked_at_on_the_card():
     run = fails.start([1, 2])
     with pytest.raises(kg.RunFailed):
         run.result(20)
-    page = failure_html(run)
+    page = root(*failure_blocks(run))
     assert "This line raised KeyError" in page
-    assert "→" in page and "loaded[&quot;price&quot;] * total" in page
+    assert "→" in page and "loaded[&#34;price&#34;] * total" in page
     assert "total" in page and "<code" in page
 
 

@@ -83,16 +83,17 @@ def test_files_are_private(data_dir):
 
 def test_markup_in_a_question_is_shown_as_text():
     """A question, detail or comment with markup is escaped on the card."""
-    from kaigents_nb.display.html import run_html
+    from kaigents_nb.display.blocks_html import root
+    from kaigents_nb.display.run_blocks import run_blocks
 
     run = evil.start()
     run.wait_for_gate(30)
-    page = run_html(run.view())
+    page = root(run_blocks(run.view()))
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     run.reject(comment="<img src=x onerror=alert(1)>")
     run.result(30)
-    assert "<img" not in run_html(run.view())
+    assert "<img" not in root(run_blocks(run.view()))
 
 
 @kg.agent

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,16 +17,21 @@ import pytest
 from comm.base_comm import BaseComm
 
 from kaigents_nb.display import card as card_module
+from kaigents_nb.display.blocks import Blocks, Strong, line
 from kaigents_nb.display.card import Card, show
+from kaigents_nb.display.explore import Explorer
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.inbox import MAX_SHOWN, Inbox, Refreshed
+from kaigents_nb.display.inbox import MAX_SHOWN, Found, Inbox
 from kaigents_nb.display.kernel import WIDGET_VIEW
+from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, ServerError
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.view import Progress, RunView, StepView
+from kaigents_nb.replay.moment import Moment
 from tests.support import eventually
 from tests.unit.gate_views import a_gate, an_answer
+from tests.unit.moments import a_trace
 
 START = datetime(2026, 11, 23, 15, 6, 2, tzinfo=UTC)
 DECISION = an_answer(by="anna", at=datetime(2026, 11, 23, 15, 10, tzinfo=UTC))
@@ -229,14 +235,11 @@ def test_two_gates_have_a_form_each() -> None:
 @pytest.mark.usefixtures("messages")
 def test_called_agents_ask_on_the_card_too() -> None:
     """Two called agents number their gates alike; each form says who asks and decides its own."""
-    below = tuple(
-        replace(GATE, asked=replace(GATE.asked, run_id=f"run-1-{number}"), run_id=f"run-1-{number}")
-        for number in (1, 2)
-    )
+    below = tuple(replace(GATE, asked=asked, run_id=asked.run_id) for asked in asked_by("run-1-1", "run-1-2"))
     run, card = a_card(replace(VIEW, status="waiting", gates=below))
     first_form, second_form = card.widget.children[1].children
     assert "asked by the called agent run-1-2" in said(second_form)
-    assert "kg.run(&#x27;run-1-2&#x27;).approve(&#x27;1&#x27;)" in said(second_form)
+    assert "kg.run(&#39;run-1-2&#39;).approve(&#39;1&#39;)" in said(second_form)
     buttons(second_form)["Approve"].click()
     assert run.sent == [("1", True, "approve", "", "run-1-2")]
     run.become(replace(VIEW, status="waiting", gates=(below[0], replace(below[1], answer=DECISION))))
@@ -336,20 +339,24 @@ def test_a_failed_run_shows_the_moment_of_failure(
     shown: list[tuple[str, dict[str, Any], bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The card is there at once; the replay's moment follows in the same place, closed until it is clicked."""
-    monkeypatch.setattr(card_module, "failure_html", lambda run: f"<b>{run.id} at its failure</b>")
+    monkeypatch.setattr(card_module, "failure_blocks", lambda run: (line(Strong(f"{run.id} at its failure")),))
     run = FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'"))
     show(run)
     assert [update for _, _, update in shown] == [False, True]
     assert len({display_id for display_id, _, _ in shown}) == 1
-    assert "failure</b>" not in shown[0][1]["text/html"]
+    assert "failure</strong>" not in shown[0][1]["text/html"]
     page = shown[1][1]["text/html"]
-    assert "<summary" in page and "Look at the moment of failure" in page and "<b>run-1 at its failure</b>" in page
+    assert (
+        "<summary" in page
+        and "Look at the moment of failure" in page
+        and "<strong>run-1 at its failure</strong>" in page
+    )
     shown.clear()
     live = FakeRun(VIEW)
     show(live)
     live.become(run.now)
     assert [WIDGET_VIEW in bundle for _, bundle, _ in shown] == [True, False, False]
-    assert "<b>run-1 at its failure</b>" in shown[-1][1]["text/html"]
+    assert "<strong>run-1 at its failure</strong>" in shown[-1][1]["text/html"]
 
 
 def test_a_long_failed_run_is_not_replayed_unasked(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
@@ -363,7 +370,7 @@ def test_a_long_failed_run_is_not_replayed_unasked(shown: list[tuple[str, dict[s
 def test_a_replay_that_fails_leaves_the_card(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
     """Why the moment can't be shown is said, escaped, where it would be."""
     show(FakeRun(replace(VIEW, status="failed", error="KeyError: 'CN'")))
-    assert "can&#x27;t be shown: No moment &#x27;failure&#x27;: &lt;none&gt;." in shown[-1][1]["text/html"]
+    assert "can&#39;t be shown: No moment &#39;failure&#39;: &lt;none&gt;." in shown[-1][1]["text/html"]
 
 
 @pytest.mark.usefixtures("messages")
@@ -371,21 +378,21 @@ def test_a_parked_run_is_looked_at_with_one_click(monkeypatch: pytest.MonkeyPatc
     """The replay runs beside the kernel, and what it shows goes when the run goes on."""
     asked, may_answer = threading.Event(), threading.Event()
 
-    def replayed(run: Any) -> str:
+    def replayed(run: Any) -> Blocks:
         asked.set()
         may_answer.wait(10)
-        return "<b>the moment</b>"
+        return (line(Strong("the moment")),)
 
-    monkeypatch.setattr("kaigents_nb.display.actions.failure_html", replayed)
+    monkeypatch.setattr("kaigents_nb.display.actions.failure_blocks", replayed)
     run, card = a_card(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
-    assert "run.fork(at=&quot;failed&quot;, code=&quot;current&quot;)" in said(card.widget)
+    assert "run.fork(at=&#34;failed&#34;, code=&#34;current&#34;)" in said(card.widget)
     look = buttons(card.widget)["Look at the moment of failure"]
     look.click()
     assert asked.wait(10) and look.disabled and "Replaying the run" in said(card.widget)
     may_answer.set()
-    eventually(lambda: "<b>the moment</b>" in said(card.widget) and not look.disabled)
+    eventually(lambda: "<strong>the moment</strong>" in said(card.widget) and not look.disabled)
     run.become(VIEW)
-    assert "<b>the moment</b>" not in said(card.widget)
+    assert "<strong>the moment</strong>" not in said(card.widget)
 
 
 def test_without_widgets_the_state_is_shown(
@@ -445,31 +452,23 @@ def test_close_leaves_no_widget_behind(messages: object) -> None:
 
 
 class FakeDesk:
-    """Runs by id, and open gates that the test names."""
+    """Runs by id, and a table that the test fills."""
 
     def __init__(self, *runs: FakeRun) -> None:
         self.runs = {run.id: run for run in runs}
-        self.asked: Refreshed | None = None
+        self.asked: Found | None = None
 
-    def refresh(self, done: Refreshed) -> None:
+    def refresh(self, done: Found) -> None:
         self.asked = done
 
-    def submit_answer(self, question: Question, answer: Answer, done: Any) -> None:
-        self.runs[question.run_id].submit_answer(question, answer, done)
-
-    def watch(self, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
-        return self.runs[run_id].watch(callback)
+    def inbox(self, questions: Sequence[Question]) -> Inbox:
+        return Inbox(self.runs.__getitem__, self.refresh, questions)
 
 
 def waiting(name: str) -> FakeRun:
-    return FakeRun(
-        replace(
-            VIEW,
-            run_id=name,
-            status="waiting",
-            gates=(replace(GATE, asked=asked_by(name)[0], details={"budget": 1500}),),
-        )
-    )
+    [asked] = asked_by(name)
+    gate = replace(GATE, asked=asked, details={"budget": 1500})
+    return FakeRun(replace(VIEW, run_id=name, status="waiting", gates=(gate,)))
 
 
 def asked_by(*names: str) -> list[Question]:
@@ -480,7 +479,7 @@ def asked_by(*names: str) -> list[Question]:
 def test_the_inbox_decides_and_keeps_in_step() -> None:
     """Details come with the run's view; a decision here is posted, one taken elsewhere shows."""
     first, second = waiting("run-1"), waiting("run-2")
-    inbox = Inbox(FakeDesk(first, second), asked_by("run-1", "run-2"))
+    inbox = FakeDesk(first, second).inbox(asked_by("run-1", "run-2"))
     assert "2 decisions are waiting" in said(inbox.widget)
     assert said(inbox.widget).count("1500") == 2
     one_form, other_form = inbox.widget.children[2].children
@@ -496,7 +495,7 @@ def test_the_inbox_refreshes_without_waiting() -> None:
     """New gates come in, decided ones go, forms that stay keep what was typed."""
     first, second, third = waiting("run-1"), waiting("run-2"), waiting("run-3")
     desk = FakeDesk(first, second, third)
-    inbox = Inbox(desk, asked_by("run-1", "run-2"))
+    inbox = desk.inbox(asked_by("run-1", "run-2"))
     kept = inbox.widget.children[2].children[1]
     one(kept, widgets.Text).value = "typed"
     buttons(inbox.widget)["Refresh"].click()
@@ -517,7 +516,7 @@ def test_the_inbox_refreshes_without_waiting() -> None:
 def test_a_long_inbox_is_bounded() -> None:
     """The longest waiting are shown, and how many there are."""
     runs = [waiting(f"run-{n}") for n in range(MAX_SHOWN + 5)]
-    inbox = Inbox(FakeDesk(*runs), asked_by(*(run.id for run in runs)))
+    inbox = FakeDesk(*runs).inbox(asked_by(*(run.id for run in runs)))
     assert len(inbox.widget.children[2].children) == MAX_SHOWN
     assert f"{MAX_SHOWN + 5} decisions are waiting; the longest waiting {MAX_SHOWN} are shown" in said(inbox.widget)
 
@@ -525,12 +524,41 @@ def test_a_long_inbox_is_bounded() -> None:
 @pytest.mark.usefixtures("messages")
 def test_the_inbox_has_a_static_form() -> None:
     """Without widgets it is a table with the code that decides."""
-    inbox = Inbox(FakeDesk(waiting("run-1")), asked_by("run-1"))
+    inbox = FakeDesk(waiting("run-1")).inbox(asked_by("run-1"))
     bundle = inbox._repr_mimebundle_()
     assert sorted(bundle) == ["text/html", "text/plain"]
-    assert "kg.run(&#x27;run-1&#x27;)" in bundle["text/html"]
+    assert "kg.run(&#39;run-1&#39;)" in bundle["text/html"]
     assert "kg.run('run-1').approve()" in bundle["text/plain"]
-    assert "No decision is waiting" in Inbox(FakeDesk(), asked_by())._repr_mimebundle_()["text/plain"]
+    assert "No decision is waiting" in FakeDesk().inbox(asked_by())._repr_mimebundle_()["text/plain"]
+
+
+def test_prices_are_not_typeset_as_formulas(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
+    """JupyterLab would show ``$61.50 to $68.90`` as TeX: every element that we show tells it not to."""
+    gate = a_gate("1", "From $61.50 to $68.90?", (), {"budget": "$1 to $2"}, START)
+    step = replace(STEP, status="parked", error="E: $1 $2", output="$1 $2")
+    view = replace(VIEW, status="waiting", gates=(gate,), steps=(step,), problem="$1 $2", url="http://x", result="$")
+    run, card = a_card(view)
+    buttons(card.widget)["Retry now"].click()
+    buttons(card.widget)["Look at the moment of failure"].click()
+    eventually(lambda: "can&#39;t be shown" in said(card.widget))
+    buttons(card.widget)["Approve"].click()
+    inbox = FakeDesk(waiting("run-1")).inbox(asked_by("run-1"))
+    moment = Moment(a_trace([(8, {"price": "$1 $2"}), (9, {})]), 1)
+    explorer = Explorer(moment, Timeline(view))
+    show(run)
+    pages = [
+        part.value for root in (card, inbox, explorer) for part in parts(root.widget) if isinstance(part, widgets.HTML)
+    ]
+    pages += [
+        shown[-1][1]["text/html"],
+        inbox._repr_mimebundle_()["text/html"],
+        explorer._repr_mimebundle_()["text/html"],
+    ]
+    pages += [moment._repr_html_(), Timeline(view)._repr_html_()]
+    assert len([page for page in pages if page]) > 15
+    assert [
+        page for page in pages if not re.match(r'(<(div|section) class="mathjax_ignore tex2jax_ignore"|$)', page)
+    ] == []
 
 
 @pytest.mark.usefixtures("messages")

@@ -13,11 +13,13 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 
 from kaigents_nb.display import words
-from kaigents_nb.display.html import message_html, output_html, pending_html, run_html
-from kaigents_nb.display.markup import details_html
-from kaigents_nb.display.text import details_lines, pending_text, run_text
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.blocks_text import lines, text
+from kaigents_nb.display.details import details_blocks
+from kaigents_nb.display.run_blocks import message_blocks, pending_blocks, printed_blocks, run_blocks
 from kaigents_nb.history.view import Progress, RunView, Status, StepView
 from tests.unit.gate_views import a_gate, an_answer
 
@@ -45,6 +47,22 @@ def at(seconds: float) -> datetime:
 def a_view(status: Status = "running", **changes: Any) -> RunView:
     view = RunView("run-1", "sourcing_agent", status, started=START, url="http://127.0.0.1:8233/x", arguments="'solar'")
     return replace(view, **changes)
+
+
+def run_html(view: RunView) -> str:
+    return str(root(run_blocks(view)))
+
+
+def run_text(view: RunView) -> str:
+    return text(run_blocks(view))
+
+
+def details_html(value: Any) -> str:
+    return str(root(*details_blocks(value)))
+
+
+def details_lines(value: Any) -> list[str]:
+    return lines(*details_blocks(value))
 
 
 class Reader(html.parser.HTMLParser):
@@ -76,45 +94,70 @@ class Reader(html.parser.HTMLParser):
 def safe(page: str) -> Reader:
     """Read a page and check that nothing in it can act or be fetched, and that any protocol can carry it."""
     page.encode("utf-8")
-    read = Reader(page)
+    read = Reader(str(page))
     assert not set(read.tags) & {"script", "img", "iframe", "style", "link", "h1", "svg", "form", "input"}
     assert not [name for name, _ in read.attributes if name.startswith("on")]
     assert all(value.startswith(("http://", "https://")) for name, value in read.attributes if name == "href")
     return read
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_shown_and_never_acts(text: str) -> None:
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_is_shown_and_never_acts(hostile: str) -> None:
     """Text of models, steps, errors and people is escaped wherever the card shows it."""
-    names = pd.Index([text], dtype=object)
+    names = pd.Index([hostile], dtype=object)
     frame = pd.DataFrame(
-        [[text], [text]], columns=names, index=pd.Index([text, "b"], dtype=object, name=text), dtype=object
+        [[hostile], [hostile]], columns=names, index=pd.Index([hostile, "b"], dtype=object, name=hostile), dtype=object
     )
-    step = StepView(text, text, "running", 2, START, START, progress=Progress(1, 2, text), output=text, error=text)
-    details = {text: text, "frame": frame, "rows": [{text: text}], "list": [text]}
-    decision = an_answer(choice=text, comment=text, by=text, at=START, values={text: text})
+    step = StepView(
+        hostile, hostile, "running", 2, START, START, progress=Progress(1, 2, hostile), output=hostile, error=hostile
+    )
+    details = {hostile: hostile, "frame": frame, "rows": [{hostile: hostile}], "list": [hostile]}
+    decision = an_answer(choice=hostile, comment=hostile, by=hostile, at=START, values={hostile: hostile})
     view = RunView(
-        run_id=text,
-        agent=text,
+        run_id=hostile,
+        agent=hostile,
         status="waiting",
-        steps=(step, replace(step, call="2", status="parked", child_run=text)),
-        gates=(a_gate("g", text, (text,), details), a_gate("h", text, (), None, None, decision)),
-        result=text,
-        error=text,
-        problem=text,
-        notices=(text,),
-        url=text,
-        arguments=text,
-        lineage={text: text},
+        steps=(step, replace(step, call="2", status="parked", child_run=hostile)),
+        gates=(a_gate("g", hostile, (hostile,), details), a_gate("h", hostile, (), None, None, decision)),
+        result=hostile,
+        error=hostile,
+        problem=hostile,
+        notices=(hostile,),
+        url=hostile,
+        arguments=hostile,
+        lineage={hostile: hostile},
     )
     read = safe(run_html(view))
-    assert words.clean(text) in read.text
+    assert words.clean(hostile) in read.text
+    labels = [value for name, value in read.attributes if name == "aria-label"]
+    assert f"Run {words.clean(hostile)} of {words.clean(hostile)}: waiting for a decision" in labels
     run_text(view).encode("utf-8")
     assert not re.search("[\x00\x07\x1b\u202e]", run_html(view) + run_text(view))
-    row = {"run_id": text, "agent": text, "gate": text, "question": text, "options": [text], "opened": text}
-    safe(pending_html([row]))
-    safe(message_html(text, bad=True))
-    pending_text([row]).encode("utf-8")
+    row = {
+        "run_id": hostile,
+        "agent": hostile,
+        "gate": hostile,
+        "question": hostile,
+        "options": [hostile],
+        "opened": hostile,
+    }
+    safe(root(pending_blocks([row])))
+    safe(root(*message_blocks(hostile, bad=True)))
+    text(pending_blocks([row])).encode("utf-8")
+
+
+def test_text_that_claims_to_be_html_is_text() -> None:
+    """What a template engine made, or any class with ``__html__``, is escaped like every other text of a user."""
+
+    class Claims(str):
+        def __html__(self) -> str:
+            return "<script>alert(1)</script>"
+
+    for claimed in (Markup("<script>alert(1)</script>"), Claims("<img src=x>")):
+        gate = a_gate("1", claimed, (claimed,), {claimed: claimed, "rows": [{claimed: claimed}], "items": [claimed]})
+        view = a_view("waiting", agent=claimed, run_id=claimed, gates=(gate,), result=claimed, problem=claimed)
+        assert str(claimed) in safe(run_html(view)).text
+        safe(root(pending_blocks([{"run_id": claimed, "agent": claimed, "question": claimed, "opened": claimed}])))
 
 
 def test_only_web_addresses_become_links() -> None:
@@ -155,10 +198,8 @@ def test_a_retrying_step_says_when() -> None:
 def test_a_gate_says_how_to_decide_in_code() -> None:
     """The question, the options and the calls are shown; a second gate makes the calls name theirs."""
     gate = a_gate("1", "Contact?", ("ACME", "Beta"), opened=START)
-    one, two = (
-        a_view("waiting", gates=(gate,)),
-        a_view("waiting", gates=(gate, a_gate("2", "Contact?", ("ACME", "Beta"), opened=START))),
-    )
+    other = a_gate("2", "Contact?", ("ACME", "Beta"), opened=START)
+    one, two = a_view("waiting", gates=(gate,)), a_view("waiting", gates=(gate, other))
     assert "run.approve(choice='ACME') or .reject(comment=\"…\")" in safe(run_html(one)).text
     assert "run.approve('2', choice='ACME') or .reject('2', comment=\"…\")" in run_text(two)
 
@@ -205,6 +246,7 @@ run run-1 · started 2026-11-23 15:06:02 UTC
 arguments: 'solar'
 
 ? Contact?
+  asked 2026-11-23 15:06:02 UTC
   budget: 1500
   note: duty included
   Decide: run.approve() or .reject(comment="…")
@@ -249,9 +291,19 @@ def test_huge_texts_are_bounded() -> None:
     assert "step_0" in page and "step_1999" in page and "step_5" not in page
 
 
+def test_what_is_cut_is_counted() -> None:
+    """A long problem, question, detail or comment says how much of it is not shown."""
+    long = "x" * 5_000
+    decided = a_gate("2", "Contact?", answer=an_answer(comment=long))
+    view = a_view("stuck", problem=long, gates=(a_gate("1", long, details=long), decided), result=long)
+    for shown in (safe(run_html(view)).text, run_text(view)):
+        assert shown.count("… (1,000 more characters)") == 5
+
+
 def test_bounds_keep_the_end_of_output() -> None:
     """Of a long output the latest is shown, and how much is left out."""
-    page = output_html(StepView("1", "quote", "running", output="a" * 50_000 + "the end"))
+    step = StepView("1", "quote", "running", output="a" * 50_000 + "the end")
+    page = root(*printed_blocks(a_view(steps=(step,)))["1"])
     assert "the end" in page
     assert "38,007 characters before this" in page
 
@@ -340,7 +392,7 @@ def test_a_value_that_cannot_be_printed_does_not_break_the_card() -> None:
 def test_the_static_forms_are_light() -> None:
     """A terminal that shows a run waits for neither pandas nor widgets."""
     code = (
-        "import sys, kaigents_nb.display.html, kaigents_nb.display.text\n"
+        "import sys, kaigents_nb.display.blocks_html, kaigents_nb.display.blocks_text, kaigents_nb.display.run_blocks\n"
         "print(sorted({'pandas', 'ipywidgets', 'IPython', 'temporalio'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 
-from kaigents_nb.display.moment import LINES, failure_html, moment_html
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.moment import LINES, failure_blocks, moment_html
 from kaigents_nb.errors import ReplayDiverged
 from kaigents_nb.replay.moment import Moment
 from tests.unit.moments import SOURCE, a_trace
@@ -166,7 +167,7 @@ def test_why_a_failure_can_not_be_shown() -> None:
         def at(self, moment: str) -> Moment:
             raise ReplayDiverged(f"<{moment}> no longer gives its history.")
 
-    assert "The moment can't be shown: <failure> no longer gives its history." in text_of(failure_html(Gone()))
+    assert "The moment can't be shown: <failure> no longer gives its history." in text_of(root(*failure_blocks(Gone())))
 
 
 def test_the_moment_of_the_library_is_shown_by_it() -> None:

@@ -16,6 +16,7 @@ import pytest
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.display.timeline_bars import COLUMNS
 from kaigents_nb.display.timeline_lanes import PIECES
+from kaigents_nb.display.timeline_looks import LOOKS, SIGNS
 from kaigents_nb.display.timeline_scale import Scale, since
 from kaigents_nb.history.view import AttemptView, LossView, RunView, SleepView, StepView
 from tests.unit.gate_views import a_gate, an_answer
@@ -257,6 +258,29 @@ def test_taken_over_and_odd_states_are_drawn() -> None:
     assert "helper: called agent run-1/helper-5, failed, 2.0 s" in told
     assert "First?: Rejected by bob, 1.0 s" in told
     assert "Second?: Not decided; the run no longer waits for it, 8.0 s" in told
+
+
+def test_nine_looks_are_told_apart_in_the_picture_and_in_the_text() -> None:
+    """Each has a letter and a word of its own, and both forms explain what they draw with the same words."""
+    letters = [*(look.letter for look in LOOKS.values()), *SIGNS]
+    assert len(LOOKS) <= 9 and len(set(letters)) == len(letters)
+    steps = (step(1, "load", 0, 9, reused=True), step(2, "train", 3, None), step(3, "quote", 3, 9, status="cancelled"))
+    gates = (
+        a_gate("1", "Yes?", opened=at(1), answer=DECISION, closed=at(9)),
+        a_gate("2", "No?", opened=at(1), answer=an_answer(False), closed=at(9)),
+        a_gate("3", "Or?", opened=at(1), withdrawn=True, closed=at(9)),
+    )
+    timeline = Timeline(RunView("run-1", "agent", "running", started=START, steps=steps, gates=gates), now=at(10))
+    drawn = {element.text for element in drawing(timeline).iter(f"{SVG}text")}
+    assert drawn >= {
+        *("taken over from the first run", "step, not over yet", "stopped"),
+        *(f"waiting for a person, {how}" for how in ("approved", "rejected", "not decided")),
+    }
+    explained = repr(timeline).splitlines()[-1]
+    assert explained.strip() == (
+        "◇ taken over from the first run, █ step, ░ waiting for a person, ■ stopped, "
+        "✓ approved, ✕ rejected, – not decided, ▸ not over yet"
+    )
 
 
 def test_hostile_names_are_only_text() -> None:

@@ -1,28 +1,32 @@
-"""Values as small tables: the details of a gate, bounded in rows, columns and characters."""
+"""Values as blocks: the details of a gate, bounded in rows, columns and characters."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Final
 
+from kaigents_nb.display import blocks as b
 from kaigents_nb.display.words import line
 
 ROWS, COLUMNS, ITEMS = 20, 12, 40
 ABSENT: Final = "–"
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table ready to be shown: everything is text; ``note`` says what was left out."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
-    note: str = ""
+def details_blocks(value: Any, depth: int = 0) -> b.Blocks:
+    """Return a value as a person reads it: text as written, tables, names with values, lists."""
+    if isinstance(value, str):
+        return (b.line(value),)
+    if (table := as_table(value)) is not None:
+        return (table,)
+    if (pairs := as_pairs(value)) is not None and depth < 2:
+        shown = tuple(b.Pair(name, details_blocks(item, depth + 1)) for name, item in pairs[:ITEMS])
+        return b.Pairs(shown), *b.more(len(pairs) - ITEMS)
+    if isinstance(value, list | tuple | set | frozenset) and value:
+        return b.Items(tuple(map(cell, list(value)[:ROWS]))), *b.more(len(value) - ROWS)
+    return (b.line(cell(value)),)
 
 
 def cell(value: Any) -> str:
@@ -43,22 +47,22 @@ def as_pairs(value: Any) -> list[tuple[str, Any]] | None:
     return None
 
 
-def as_grid(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> Grid | None:
+def as_table(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> b.Table | None:
     """Return a DataFrame, a Series or a list of mappings as a table; None for anything else."""
     # If nobody imported pandas, then nothing is a DataFrame, and a terminal need not wait for the import.
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.Series):
         value = value.to_frame()
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        return _frame_grid(value, pandas, rows, columns)
+        return _frame_table(value, pandas, rows, columns)
     if _is_records(value):
         names = list(dict.fromkeys(name for row in value[:rows] for name in row))
         cells = [[row.get(name) for name in names[:columns]] for row in value[:rows]]
-        return _grid([line(name) for name in names[:columns]], cells, (len(value), len(names)), (rows, columns))
+        return _table([line(name) for name in names[:columns]], cells, (len(value), len(names)), (rows, columns))
     return None
 
 
-def _frame_grid(frame: Any, pandas: Any, n_rows: int, n_columns: int) -> Grid:
+def _frame_table(frame: Any, pandas: Any, n_rows: int, n_columns: int) -> b.Table:
     head = frame.iloc[:n_rows, :n_columns]
     names = [line(name) for name in head.columns]
     rows = [list(row) for row in head.itertuples(index=False, name=None)]
@@ -67,20 +71,18 @@ def _frame_grid(frame: Any, pandas: Any, n_rows: int, n_columns: int) -> Grid:
         multi = isinstance(frame.index, pandas.MultiIndex)
         names = [*labels, *names]
         rows = [[*(key if multi else (key,)), *row] for key, row in zip(head.index, rows, strict=True)]
-    return _grid(names, rows, frame.shape, (n_rows, n_columns))
+    return _table(names, rows, frame.shape, (n_rows, n_columns))
 
 
-def _grid(names: list[str], rows: list[list[Any]], shape: tuple[int, int], limits: tuple[int, int]) -> Grid:
+def _table(names: list[str], rows: list[list[Any]], shape: tuple[int, int], limits: tuple[int, int]) -> b.Table:
     note, (n_rows, n_columns) = "", shape
     if n_rows > limits[0] or n_columns > limits[1]:
         shown = f"first {min(n_rows, limits[0])} rows, {min(n_columns, limits[1])} columns"
         note = f"{n_rows:,} rows × {n_columns:,} columns; {shown} shown"
     elif not n_rows:
         note = "no rows"
-    numeric = tuple(
-        bool(rows) and all(_is_number(row[at]) or cell(row[at]) == ABSENT for row in rows) for at in range(len(names))
-    )
-    return Grid(tuple(names), tuple(tuple(cell(item) for item in row) for row in rows), numeric, note)
+    numeric = tuple(bool(rows) and all(_is_number(row[at]) for row in rows) for at in range(len(names)))
+    return b.Table(tuple(names), tuple(tuple(map(cell, row)) for row in rows), numeric, note)
 
 
 def _is_records(value: Any) -> bool:
@@ -93,7 +95,7 @@ def _is_records(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return cell(value) == ABSENT or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def _missing(value: Any) -> bool:

@@ -1,0 +1,176 @@
+"""A run, its gates and what waits for a decision, as blocks: what the card, a saved notebook and the CLI show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kaigents_nb.display import blocks as b
+from kaigents_nb.display import words
+from kaigents_nb.display.details import details_blocks
+from kaigents_nb.history.view import GateView, RunView, StepView
+
+_OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
+
+
+def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
+    """Return the whole card of a run; ``failure`` is the moment at which it failed."""
+    several = len(view.open_gates) > 1
+    gates = (
+        gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
+        for gate in words.open_gates(view)
+    )
+    looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
+    decided = ((gate,) for gate in decided_blocks(view))
+    steps = steps_blocks(view, printed_blocks(view))
+    parts = (head_blocks(view), *gates, end_blocks(view), looked, *decided, steps, foot_blocks(view))
+    return b.Section(f"Run {view.run_id} of {view.agent}: {words.state(view)}", parts, b.tone_of(view.status))
+
+
+def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = False) -> b.Blocks:
+    """Return an open gate's question and details; ``how`` says how to decide it in code.
+
+    ``options`` lists them too, where no buttons do.
+    """
+    about = [words.line(heading)] if heading else []
+    about += [f"asked {words.clock(gate.opened, date=True)}"] if gate.opened else []
+    parts: list[b.Block] = [b.line(b.Strong(gate.question))]
+    parts += [b.line(" · ".join(about), quiet=True)] if about else []
+    parts += details_blocks(gate.details) if gate.details is not None else ()
+    if options and gate.options:
+        parts.append(b.line("Options: ", ", ".join(words.line(name) for name in gate.options)))
+    parts.append(b.line("Decide: ", b.Code(how), quiet=True))
+    return (b.Aside(tuple(parts), "warning", "? "),)
+
+
+def pending_blocks(rows: Iterable[Mapping[str, Any]]) -> b.Section:
+    """Return the open gates of all runs; ``rows`` are those of ``kg.pending()``."""
+    cells = tuple(
+        (
+            words.line(row["agent"]),
+            words.line(row["question"]),
+            words.moment(row["opened"]),
+            b.Code(f"kg.run({str(row['run_id'])!r}).approve() or .reject()"),
+        )
+        for row in rows
+    )
+    if not cells:
+        return b.Section("Open decisions", ((b.line("No decision is waiting."),),))
+    caption = f"{len(cells)} {'decision' if len(cells) == 1 else 'decisions'} open"
+    columns = ("Agent", "Question", "Asked", "In a cell")
+    numeric = (False, False, True, False)
+    return b.Section("Open decisions", ((b.Table(columns, cells, numeric, caption=caption, listed=True),),))
+
+
+def message_blocks(text: str, *, bad: bool = False) -> b.Blocks:
+    """Return one sentence about a click: sent, taken or refused."""
+    if not text:
+        return ()
+    return (b.callout(text, "error", "alert") if bad else b.callout(text, "muted", "status"),)
+
+
+def head_blocks(view: RunView) -> b.Blocks:
+    """Return the agent, the state in words, and what to do next."""
+    tone = b.tone_of(view.status)
+    about = f" · started {words.clock(view.started, date=True)}" if view.started else ""
+    about += f" · took {words.span(view.started, view.ended)}" if view.started and view.ended else ""
+    parts: list[b.Block] = [
+        b.Heading(view.agent, (b.State(words.state(view), tone),)),
+        b.line("run ", b.Code(view.run_id), about, quiet=True),
+    ]
+    if view.arguments:
+        parts.append(b.line("arguments: ", b.Code(words.line(view.arguments)), quiet=True))
+    if origins := words.lineage(view):
+        named = [(" · ", f"{words.line(name)} ", b.Code(words.line(origin))) for name, origin in origins]
+        parts.append(b.line(*[part for origin in named for part in origin][1:], quiet=True))
+    parts += (b.callout(todo, tone) for todo in words.next_steps(view))
+    parts += (b.line(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])
+    return tuple(parts)
+
+
+def end_blocks(view: RunView) -> b.Blocks:
+    """Return the result, or why the run failed."""
+    if view.error:
+        title = words.last_line(view.error)
+        return (b.Fold((title,), (b.Pre(view.error, lines=_ERROR_LINES),), opened=True, tone="error"),)
+    return (b.line(b.Strong("Result")), b.Pre(view.result, tail=False)) if view.result else ()
+
+
+def foot_blocks(view: RunView) -> b.Blocks:
+    """Return the link to the run in Temporal's own page."""
+    return (b.line(b.Link("Temporal UI", view.url.strip()), quiet=True),) if view.url.strip() else ()
+
+
+def decided_blocks(view: RunView) -> tuple[b.Aside, ...]:
+    """Return the decisions taken."""
+    return tuple(map(_decided, words.past_gates(view)))
+
+
+def _decided(gate: GateView) -> b.Aside:
+    """The decision taken at a gate: what, who and when, with comment and values."""
+    answer = gate.answer
+    parts: list[b.Block] = [b.line(words.line(gate.question))]
+    parts += [b.line(words.asked_by(gate), quiet=True)] if gate.run_id else []
+    parts.append(b.line(b.Strong(words.verdict(answer))))
+    if answer is None:
+        return b.Aside(tuple(parts), "muted")
+    if answer.comment:
+        parts.append(b.line("“", answer.comment, "”"))
+    if answer.values:
+        parts += details_blocks(dict(answer.values))
+    return b.Aside(tuple(parts), "success" if answer.approved else "error")
+
+
+def steps_blocks(view: RunView, printed: Mapping[str, tuple[b.Fold, ...]] | None = None) -> b.Blocks:
+    """Return the steps: state, time and what each is at, and what each has ``printed``."""
+    steps, hidden = words.shown_steps(view)
+    if not steps:
+        return ()
+    notes = [tuple(_notes(step)) for step in steps]
+    rows = [
+        (words.line(step.name), b.State(words.step_state(step), b.tone_of(step.status)), words.step_time(step), noted)
+        for step, noted in zip(steps, notes, strict=True)
+    ]
+    wide = 4 if any(notes) else 3
+    table = b.Table(
+        ("Step", "State", "Time", "Note")[:wide],
+        tuple(row[:wide] for row in rows),
+        (False, False, True, False)[:wide],
+        f"{hidden:,} earlier steps are done and not shown; run.steps() has them all" if hidden else "",
+        f"Steps ({len(view.steps):,})",
+        under=tuple((printed or {}).get(step.call, ()) for step in steps),
+    )
+    return (table,)
+
+
+def _notes(step: StepView) -> Iterable[b.Inline]:
+    if step.attempt > 1:
+        yield f"attempt {step.attempt}"
+    if step.progress is not None and step.ended is None:
+        done = words.progress(step.progress)
+        yield b.Meter(words.share(step.progress), done) if step.progress.total else done
+        if step.progress.note:
+            yield words.line(step.progress.note)
+    if step.status == "retrying" and step.next_retry:
+        yield f"next try at {words.clock(step.next_retry)}"
+    if step.child_run:
+        yield b.Code(f"kg.run({step.child_run!r})")
+
+
+def printed_blocks(view: RunView) -> dict[str, tuple[b.Fold, ...]]:
+    """Return by call what steps printed and their last errors; open where somebody has to act or may want to watch."""
+    steps = words.shown_steps(view)[0]
+    failing = [step for step in steps if step.status in ("retrying", "parked")]
+    lines = {step.call: 1 for step in failing} | {step.call: _ERROR_LINES for step in failing[-3:]}
+    found = {step.call: tuple(_printed(step, lines.get(step.call, 0))) for step in steps}
+    return {call: folds for call, folds in found.items() if folds}
+
+
+def _printed(step: StepView, error_lines: int) -> Iterable[b.Fold]:
+    name = words.line(step.name)
+    if step.error.strip():
+        error = b.Pre(step.error, lines=error_lines)
+        yield b.Fold((f"{name}: {words.last_line(step.error)}",), (error,), step.status == "parked", "error")
+    if step.output.strip():
+        output = b.Pre(step.output, lines=_OUTPUT_LINES)
+        yield b.Fold((f"Printed by {name}",), (output,), step.status == "running", "border")
