@@ -36,6 +36,10 @@ from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
 
 _POLL_S = 0.2
+_KEPT = (
+    "The server keeps the decision. Whether it counts is known when the worker that has the run in hand answers: "
+    "waiting for that. An interrupt ends the waiting, not the decision."
+)
 
 
 class Run(LookingBack):
@@ -240,16 +244,23 @@ class Run(LookingBack):
 
         async def take() -> Answer:
             question = await find_question(self._connection, self.id, gate, seen)
-            return await decide(self._connection, question, answer(question))
+            return await decide(self._connection, question, answer(question), kept=lambda: print(_KEPT))
 
         return to_decision(self._connection.run(take))
 
-    def submit_answer(self, question: Question, answer: Answer, done: Callable[[BaseException | None], None]) -> None:
+    def submit_answer(
+        self,
+        question: Question,
+        answer: Answer,
+        done: Callable[[BaseException | None], None],
+        kept: Callable[[], None] = lambda: None,
+    ) -> None:
         """Decide without waiting, for buttons; ``done`` is called from a background thread with the error, if any.
 
-        The question is the one that was shown, of this run or of an agent that it called.
+        ``kept`` is called before that, where it is not known at once whether the decision counts. The question is
+        the one that was shown, of this run or of an agent that it called.
         """
-        self._post(decide(self._connection, question, answer), done)
+        self._post(decide(self._connection, question, answer, kept), done)
 
     # Mending and ending.
 

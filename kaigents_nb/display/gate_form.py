@@ -24,8 +24,11 @@ MAX_BUTTONS: Final = 5
 
 _LABEL: Final = 60
 
-Submit = Callable[[Question, Answer, Done], None]
-"""Posts an answer to the question as it was shown, and returns at once; ``done`` hears how it went."""
+Submit = Callable[[Question, Answer, Done, Callable[[], None]], None]
+"""Posts an answer to the question as it was shown, and returns at once; ``done`` hears how it went.
+
+Before that the last argument may be called: the answer is kept, and it is not yet known whether it counts.
+"""
 
 
 class GateForm:
@@ -118,9 +121,14 @@ class GateForm:
             answer = asked.answer(approved, choice=choice, comment=self._comment.value)
         done = detached(partial(self._done, answer))
         try:
-            self._submit(asked, answer, done)
+            self._submit(asked, answer, done, detached(self._kept))
         except Exception as error:  # noqa: BLE001 - a click has no caller: the form shows it
             done(error)
+
+    def _kept(self) -> None:
+        with self._lock:
+            if self._state == "sent":
+                self._settle("sent", "The server keeps the decision. Whether it counts is not known yet …")
 
     def _done(self, answer: Answer, error: BaseException | None) -> None:
         with self._lock:

@@ -35,8 +35,11 @@ class LiveRun(Protocol):
         """
         ...
 
-    def submit_answer(self, question: Question, answer: Answer, done: Done) -> None:
-        """Post an answer to a question of the run, or of an agent that it called, and return at once."""
+    def submit_answer(self, question: Question, answer: Answer, done: Done, kept: Callable[[], None]) -> None:
+        """Post an answer to a question of the run, or of an agent that it called, and return at once.
+
+        ``kept`` is called where it is not known at once whether the answer counts.
+        """
         ...
 
     def at(self, moment: str) -> Moment:

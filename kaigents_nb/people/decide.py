@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.gates.answer import APPROVE, Answer
+from kaigents_nb.gates.policy import Standing
 from kaigents_nb.gates.question import Question
+from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observers import observed
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connection import Connection
@@ -24,6 +26,7 @@ from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_
 from kaigents_nb.runtime.served import queue_is_served
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
+_KNOWN_TIMEOUT = timedelta(seconds=60)
 
 
 def default_by() -> str:
@@ -66,8 +69,12 @@ async def find_question(
     )
 
 
-async def decide(connection: Connection, question: Question, answer: Answer) -> Answer:
-    """Take a decision on the question as it was shown; exactly one wins.
+async def decide(
+    connection: Connection, question: Question, answer: Answer, kept: Callable[[], None] = lambda: None
+) -> Answer:
+    """Take a decision on the question as it was shown, and return when the run's history says that it counts.
+
+    ``kept`` is called where that takes a while: the server has the decision, and nobody knows yet whether it counts.
 
     Raises
     ------
@@ -76,38 +83,101 @@ async def decide(connection: Connection, question: Question, answer: Answer) -> 
     AlreadyDecided
         When somebody else was first; says who and when.
     GateError
-        When the run asks something else there by now.
+        When the run asks something else there by now, or when it is still not known whether the decision counts.
     """
     answer = replace(answer, id=uuid.uuid4().hex, by=answer.by or default_by(), at=datetime.now(UTC))
-    handle = connection.client.get_workflow_handle(question.run_id)
-    if await queue_is_served(connection, question.queue):
-        try:
-            # An asyncio timeout, not the RPC's own: the client repeats timed-out calls by itself.
-            await asyncio.wait_for(
-                handle.execute_update(DECIDE_UPDATE, answer.to_wire(), id=answer.id), _UPDATE_TIMEOUT.total_seconds()
-            )
-            return answer
-        except WorkflowUpdateFailedError as error:
-            raise await _refused(connection, question, error.cause) from None
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            pass
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                raise await _too_late(connection, question) from None
-            if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
-                raise
+    if await queue_is_served(connection, question.queue) and await _updated(connection, question, answer):
+        return answer
     # Without a worker the server keeps a signal, not an update; the answer's id makes sending both harmless.
-    await _unless_taken(connection, question, answer)
-    await handle.signal(DECIDE_SIGNAL, answer.to_wire())
-    # Two may have come this far; the server has put them in an order.
-    await _unless_taken(connection, question, answer)
+    observer = await observed(connection, question.run_id)
+    if not _counts(observer.fold, question, answer):
+        try:
+            await connection.client.get_workflow_handle(question.run_id).signal(DECIDE_SIGNAL, answer.to_wire())
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+        await _known(connection, question, answer, kept)
     return answer
 
 
-async def _unless_taken(connection: Connection, question: Question, answer: Answer) -> None:
-    taken = await taken_answer(connection, question.run_id, question.gate)
-    if taken is not None and taken.id != answer.id:
-        raise already(taken)
+async def _updated(connection: Connection, question: Question, answer: Answer) -> bool:
+    """Ask the run's worker to take an answer; false when it has not said what came of it."""
+    handle = connection.client.get_workflow_handle(question.run_id)
+    try:
+        # An asyncio timeout, not the RPC's own: the client repeats timed-out calls by itself.
+        await asyncio.wait_for(
+            handle.execute_update(DECIDE_UPDATE, answer.to_wire(), id=answer.id), _UPDATE_TIMEOUT.total_seconds()
+        )
+    except WorkflowUpdateFailedError as error:
+        cause = error.cause
+        if isinstance(cause, ApplicationError) and cause.type == ALREADY_DECIDED:
+            taken = Answer.from_wire(cause.details[0])
+            if taken.id != answer.id:
+                raise already(taken) from None
+            return True
+        # Refused, but perhaps only the second time: the first answer of the run may have got lost on its way.
+        observer = await observed(connection, question.run_id)
+        if _counts(observer.fold, question, answer):
+            return True
+        if isinstance(cause, ApplicationError) and cause.type == NO_DECISION:
+            raise _asks_otherwise(question) from None
+        raise _no_longer_open(question) from None
+    except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
+        return False
+    except RPCError as error:
+        lost = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.NOT_FOUND)
+        if error.status not in lost:
+            raise
+        return False
+    return True
+
+
+async def _known(connection: Connection, question: Question, answer: Answer, kept: Callable[[], None]) -> None:
+    """Wait until the history says that an answer counts.
+
+    Where a worker has a task of the run in hand, the server writes down what it is sent meanwhile only when that is
+    over: a moment, or ten seconds where the worker has died over it.
+    """
+    told = False
+    try:
+        async with asyncio.timeout(_KNOWN_TIMEOUT.total_seconds()):
+            while True:
+                observer = await observed(connection, question.run_id)
+                if _counts(observer.fold, question, answer):
+                    return
+                if observer.fold.closed:
+                    raise _no_longer_open(question)
+                if not told:
+                    told = True
+                    kept()
+                await observer.grown(observer.fold.last_event)
+    except TimeoutError:
+        raise GateError(
+            f"The decision on {question.question!r} is kept by the server, and it is not yet known whether it counts: "
+            f"the worker of run {question.run_id!r} does not answer. kg.run({question.run_id!r}).decisions() says it "
+            "when it does."
+        ) from None
+
+
+def _counts(fold: RunFold, question: Question, answer: Answer) -> bool:
+    """Whether a history says that an answer counts; false where it says nothing yet.
+
+    Raises
+    ------
+    AlreadyDecided, NoOpenGate, GateError
+        When it says that the answer does not count.
+    """
+    gate = fold.gates.get(answer.gate)
+    if gate is not None and gate.answer is not None:
+        if gate.answer.id == answer.id:
+            return True
+        raise already(gate.answer)
+    for taken in fold.decisions:
+        if taken.answer.id == answer.id:
+            raise _asks_otherwise(question) if taken.standing is Standing.NOT_ASKED else _no_longer_open(question)
+    if gate is not None and gate.withdrawn:
+        raise _no_longer_open(question)
+    return False
 
 
 def _matching(gates: Sequence[Question], run_id: str, gate: str | None) -> list[Question]:
@@ -131,25 +201,14 @@ async def taken_answer(connection: Connection, run_id: str, gate: str | None) ->
     return found[-1] if found else None
 
 
-async def _refused(connection: Connection, question: Question, cause: BaseException | None) -> GateError:
-    """The error for an update that the run has not let in."""
-    if isinstance(cause, ApplicationError) and cause.type == ALREADY_DECIDED:
-        return already(Answer.from_wire(cause.details[0]))
-    too_late = await _too_late(connection, question)
-    if isinstance(too_late, AlreadyDecided):
-        return too_late
-    if isinstance(cause, ApplicationError) and cause.type == NO_DECISION:
-        return GateError(
-            f"The decision was not taken: run {question.run_id!r} does not ask {question.question!r} with these "
-            f"options and details at gate {question.gate!r} now. Look again: kg.run({question.run_id!r}).pending()."
-        )
-    return too_late
+def _asks_otherwise(question: Question) -> GateError:
+    return GateError(
+        f"The decision was not taken: run {question.run_id!r} does not ask {question.question!r} with these "
+        f"options and details at gate {question.gate!r} now. Look again: kg.run({question.run_id!r}).pending()."
+    )
 
 
-async def _too_late(connection: Connection, question: Question) -> GateError:
-    decided = await taken_answer(connection, question.run_id, question.gate)
-    if decided:
-        return already(decided)
+def _no_longer_open(question: Question) -> NoOpenGate:
     return NoOpenGate(f"The gate {question.question!r} is no longer open: the run went on without a decision.")
 
 

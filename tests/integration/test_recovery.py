@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -234,3 +235,38 @@ def test_processes_end_with_code_0(tmp_path):
     assert outcomes == [(0, "said goodbye", "")] * 20
     for run_id in kg.runs("short", status="waiting")["run_id"]:
         kg.run(run_id).terminate()
+
+
+def test_of_two_who_decide_while_the_worker_is_frozen_one_is_told_that_it_counts(tmp_path, workers):
+    """What nobody knows yet is not told as taken: both wait, and what each is told is what the history has."""
+    ledger = tmp_path / "ledger"
+    process = start_worker(workers)
+    run = dies_at_a_gate.start(str(ledger))
+    question = run.wait_for_gate(30)
+    process.send_signal(signal.SIGSTOP)
+    told = {}
+
+    def decide_as(name):
+        try:
+            told[name] = kg.run(run.id).approve(by=name).by
+        except kg.AlreadyDecided as error:
+            told[name] = error.decision["by"]
+
+    try:
+        threads = [threading.Thread(target=decide_as, args=[name]) for name in ("ann", "bob", "cem")]
+        for thread in threads:
+            thread.start()
+        # They have posted what the frozen worker can't answer; another one takes over.
+        eventually(lambda: len(run.events()) > 8 or told, 30)
+        second = start_worker(workers)
+        assert second.poll() is None
+        for thread in threads:
+            thread.join(60)
+    finally:
+        process.send_signal(signal.SIGCONT)
+    winner = run.result(30)
+    assert told == dict.fromkeys(("ann", "bob", "cem"), winner)
+    table = run.decisions()
+    assert table[table["counted"]]["by"].tolist() == [winner]
+    assert question.gate == "1"
+    assert ledger.read_text().split() == ["before", "after"]

@@ -64,7 +64,8 @@ class FakeRun:
         for callback in list(self.callbacks):
             callback(view)
 
-    def submit_answer(self, question: Question, answer: Answer, done: Any) -> None:
+    def submit_answer(self, question: Question, answer: Answer, done: Any, kept: Callable[[], None]) -> None:
+        self.kept = kept
         assert answer.asked == question.digest
         called = [question.run_id] if question.run_id not in ("", self.id) else []
         self._take((answer.gate, answer.approved, answer.choice, answer.comment, *called), done)
@@ -169,6 +170,18 @@ def test_a_decision_that_fails_can_be_tried_again(at_once: bool) -> None:
     run.refuse = None
     buttons(card.widget)["Reject"].click()
     assert run.sent[-1] == ("1", False, "reject", "")
+
+
+@pytest.mark.usefixtures("messages")
+def test_a_kept_decision_is_not_called_taken() -> None:
+    """Where nobody knows yet whether it counts, the form says so, and then what came of it."""
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
+    buttons(card.widget)["Approve"].click()
+    run.kept()
+    assert "Whether it counts is not known yet" in said(card.widget)
+    assert buttons(card.widget)["Approve"].disabled
+    run.answer(AlreadyDecided("already", decision=DECISION.to_wire()))
+    assert "Somebody else was faster. Approved by anna" in said(card.widget)
 
 
 @pytest.mark.usefixtures("messages")
