@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.service import RPCError, RPCStatusCode
@@ -20,8 +19,6 @@ from kaigents_nb.history.fold import RunFold
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import DECIDE_SIGNAL
 from kaigents_nb.runtime.seeds import unpack_seeds
-
-_TASK_EVENTS = (EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED)
 
 
 def not_found(run_id: str, error: RPCError) -> RunNotFound:
@@ -70,6 +67,8 @@ class Observer:
         self._token = b""
         """Where the next page begins."""
         self._page: _Page | None = None
+        self._numbered = False
+        """Whether the server gives what is in a history a task id, as Temporal's own does."""
 
     async def take(self, description: DescribeWorkflowExecutionResponse) -> None:
         """Read what the server had when it described the run."""
@@ -132,7 +131,11 @@ class Observer:
         self.ended = not self._token
 
     async def _take(self, event: HistoryEvent) -> None:
-        if event.event_id > self.fold.last_event and not _transient(event):
+        if event.event_id == 1:
+            self._numbered = bool(event.task_id)
+        # A task under way is shown with the history though it is not in it, under ids that others may get.
+        recorded = bool(event.task_id) or not self._numbered
+        if recorded and event.event_id > self.fold.last_event:
             await complete(self.connection, event)
             self.fold.add(event)
         if self.fold.seeds_payload is not None:
@@ -144,11 +147,6 @@ class Observer:
 class _Page:
     request: asyncio.Task[None]
     waiting: int = 0
-
-
-def _transient(event: HistoryEvent) -> bool:
-    """Whether an event is not in the history: tasks under way are shown with it, under ids that others may get."""
-    return not event.task_id and event.event_type in _TASK_EVENTS
 
 
 async def complete(connection: Connection, event: HistoryEvent) -> None:
