@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 
-from kaigents_nb.cli import app, output
+from kaigents_nb.cli import app, printing
 from kaigents_nb.demo.command import demo
 from kaigents_nb.errors import KaigentsError
 
@@ -57,7 +57,7 @@ def _run() -> int:
     except (KaigentsError, ValueError) as error:
         if "--debug" in sys.argv:
             raise
-        output.say(str(error), stderr=True)
+        printing.say(str(error), stderr=True)
         return 1
     finally:
         connecting = sys.modules.get("kaigents_nb.runtime.connecting")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kaigents_nb import __version__
-from kaigents_nb.cli import output, server
+from kaigents_nb.cli import printing, server
 from kaigents_nb.cli.doctor import doctor
 from kaigents_nb.cli.people import approve, inbox, reject
 from kaigents_nb.cli.runs import cancel, code, history, runs, show
@@ -28,7 +28,7 @@ app.add_typer(server.app, name="server")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        output.say(f"kaigents-nb {__version__}")
+        printing.say(f"kaigents-nb {__version__}")
         raise typer.Exit
 
 

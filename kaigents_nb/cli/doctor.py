@@ -6,12 +6,12 @@ import os
 from dataclasses import replace
 
 import kaigents_nb as kg
-from kaigents_nb.cli import output
-from kaigents_nb.cli.options import AsJson
+from kaigents_nb.cli import printing
+from kaigents_nb.cli.arguments import AsJson
 from kaigents_nb.runtime.environment import names_cluster
 from kaigents_nb.server import datadir
-from kaigents_nb.server.doctor import Check
-from kaigents_nb.server.doctor import doctor as embedded_checks
+from kaigents_nb.server.diagnosis import Check
+from kaigents_nb.server.diagnosis import doctor as embedded_checks
 
 _SIGNS = {True: "ok", False: "WRONG", None: "-"}
 
@@ -27,15 +27,15 @@ def doctor(as_json: AsJson = False) -> None:
         checks.append(_cluster())
     if as_json:
         fields = ("name", "ok", "detail", "advice", "blocks")
-        output.as_json([{name: getattr(check, name) for name in fields} for check in checks])
+        printing.as_json([{name: getattr(check, name) for name in fields} for check in checks])
     else:
         for check in checks:
-            output.say(f"{_SIGNS[check.ok]:5}  {check.name}: {check.detail}")
+            printing.say(f"{_SIGNS[check.ok]:5}  {check.name}: {check.detail}")
             if check.advice:
-                output.say(f"       {'→ ' if check.ok is False else ''}{check.advice}")
+                printing.say(f"       {'→ ' if check.ok is False else ''}{check.advice}")
     wrong = [check.name for check in checks if check.ok is False and check.blocks]
     if wrong:
-        raise output.fail(f"Runs can't be started: {', '.join(wrong)}.")
+        raise printing.fail(f"Runs can't be started: {', '.join(wrong)}.")
 
 
 def _unused(check: Check) -> Check:

@@ -7,20 +7,20 @@ from typing import Annotated
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.cli import output
-from kaigents_nb.cli.options import AsJson, By, Comment, Gate, RunId
+from kaigents_nb.cli import printing
+from kaigents_nb.cli.arguments import AsJson, By, Comment, Gate, RunId
 
 
 def inbox(as_json: AsJson = False) -> None:
     """List what waits for a decision, over all runs, longest waiting first."""
     gates = kg.pending()
     if as_json:
-        return output.as_json(output.records(gates))
+        return printing.as_json(printing.records(gates))
     if gates.empty:
-        return output.say("No decision is waiting.")
+        return printing.say("No decision is waiting.")
     rows = ((gate.run_id, gate.gate, gate.opened, gate.question, gate.options) for gate in gates.itertuples())
-    output.table(rows, ("run_id", "gate", "opened", "question", "options"))
-    return output.say(f"{output.program()} show RUN has the details; approve RUN or reject RUN decides.")
+    printing.table(rows, ("run_id", "gate", "opened", "question", "options"))
+    return printing.say(f"{printing.program()} show RUN has the details; approve RUN or reject RUN decides.")
 
 
 def approve(
@@ -46,12 +46,12 @@ def _tell(run_id: str, decision: kg.Decision) -> None:
         told = "Rejected"
     else:
         told = "Approved" if decision.choice == "approve" else f"Approved: {decision.choice}"
-    output.say(f"{told}, by {decision.by}.")
+    printing.say(f"{told}, by {decision.by}.")
     from kaigents_nb.control.orphans import orphaned_queue
 
     connection = kg.connect()
     if queue := connection.run(lambda: orphaned_queue(connection, run_id)):
-        output.say(
+        printing.say(
             "The decision is saved. No worker serves the run now; it goes on when its notebook is opened, or with: "
-            f"{output.program()} worker --queue {queue}"
+            f"{printing.program()} worker --queue {queue}"
         )

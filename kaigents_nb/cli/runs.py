@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.cli import output
-from kaigents_nb.cli.options import AsJson, RunId
+from kaigents_nb.cli import printing
+from kaigents_nb.cli.arguments import AsJson, RunId
 from kaigents_nb.display import blocks_text
 from kaigents_nb.display.run_blocks import run_blocks
 
@@ -27,22 +27,24 @@ def runs(
     """List the runs on the server, newest first."""
     found = kg.runs(agent, status=status, since=since, limit=limit)
     if as_json:
-        return output.as_json(output.records(found))
+        return printing.as_json(printing.records(found))
     if found.empty:
-        return output.say("No runs." if status is agent is since is None else "No such runs.")
+        return printing.say("No runs." if status is agent is since is None else "No such runs.")
     rows = (
-        (row.run_id, row.agent, row.status, row.started, output.seconds(row.duration_s), row.waits_for)
+        (row.run_id, row.agent, row.status, row.started, printing.seconds(row.duration_s), row.waits_for)
         for row in found.itertuples()
     )
-    return output.table(rows, ("run_id", "agent", "status", "started", "duration", "waits_for"), numbers=("duration",))
+    return printing.table(
+        rows, ("run_id", "agent", "status", "started", "duration", "waits_for"), numbers=("duration",)
+    )
 
 
 def show(run_id: RunId) -> None:
     """Show a run as its card: state, steps, output, errors, and the gate that is open."""
     view = kg.run(run_id).view()
-    output.say(blocks_text.text(run_blocks(view)))
+    printing.say(blocks_text.text(run_blocks(view)))
     if view.open_gates and not view.closed:
-        output.say(f"\nIn a terminal: {output.program()} approve {run_id}, or reject")
+        printing.say(f"\nIn a terminal: {printing.program()} approve {run_id}, or reject")
 
 
 def history(
@@ -60,41 +62,41 @@ def history(
     run = kg.run(run_id)
     if as_csv:
         table = run.events() if only_events else run.steps()
-        return output.say(table.to_csv(index=False).rstrip("\n"))
+        return printing.say(table.to_csv(index=False).rstrip("\n"))
     if as_json:
-        tables = {} if only_events else {"steps": output.records(run.steps())}
+        tables = {} if only_events else {"steps": printing.records(run.steps())}
         if not only_steps:
-            tables["events"] = output.records(run.events())
-        return output.as_json({"run_id": run_id, **tables})
+            tables["events"] = printing.records(run.events())
+        return printing.as_json({"run_id": run_id, **tables})
     if not (only_steps or only_events):
-        output.say(f"{run.timeline()}\n")
+        printing.say(f"{run.timeline()}\n")
     if not only_events:
         print_steps(run)
     if not only_steps:
         events = run.events()[["event_id", "time", "type", "step", "attempt", "detail"]]
         rows = events.itertuples(index=False)
-        output.table(rows, list(events.columns), numbers=("event_id", "attempt"))
+        printing.table(rows, list(events.columns), numbers=("event_id", "attempt"))
     return None
 
 
 def print_steps(run: kg.Run) -> None:
     """Print the steps of a run as a table."""
     rows = (
-        (row.step, row.status, row.attempts, row.started, output.seconds(row.duration_s), row.worker, row.error)
+        (row.step, row.status, row.attempts, row.started, printing.seconds(row.duration_s), row.worker, row.error)
         for row in run.steps().itertuples()
     )
     columns = ("step", "status", "attempts", "started", "duration", "worker", "error")
-    output.table(rows, columns, numbers=("attempts", "duration"))
+    printing.table(rows, columns, numbers=("attempts", "duration"))
 
 
 def code(run_id: RunId) -> None:
     """Print the code that a run carries, as a readable module."""
     source = kg.run(run_id).code()
     if not sys.stdout.isatty():
-        return output.say(source.rstrip("\n"))
+        return printing.say(source.rstrip("\n"))
     from rich.syntax import Syntax
 
-    return output.console().print(Syntax(source, "python", background_color="default"))
+    return printing.console().print(Syntax(source, "python", background_color="default"))
 
 
 def cancel(run_id: RunId) -> None:
@@ -102,6 +104,6 @@ def cancel(run_id: RunId) -> None:
     run = kg.run(run_id)
     view = run.view()
     if view.closed:
-        raise output.fail(f"Run {run_id!r} has ended already: it is {view.status}.")
+        raise printing.fail(f"Run {run_id!r} has ended already: it is {view.status}.")
     run.cancel()
-    output.say(f"Asked {run_id} to stop.")
+    printing.say(f"Asked {run_id} to stop.")

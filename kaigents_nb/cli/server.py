@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from kaigents_nb.cli import output
-from kaigents_nb.cli.options import AsJson
+from kaigents_nb.cli import printing
+from kaigents_nb.cli.arguments import AsJson
 from kaigents_nb.display import words
 from kaigents_nb.server import datadir
 from kaigents_nb.server import embedded as server
@@ -37,9 +37,9 @@ def stop() -> None:
     """Stop the server. No run is lost: they go on when it is started again."""
     place = datadir.chosen()
     if server.stop(place):
-        output.say("Stopped. Runs go on when it is started again.")
+        printing.say("Stopped. Runs go on when it is started again.")
     else:
-        output.say(f"No server runs for {place}.")
+        printing.say(f"No server runs for {place}.")
 
 
 @app.command()
@@ -49,15 +49,15 @@ def status(as_json: AsJson = False) -> None:
     info: server.ServerInfo | None = found["info"]
     if as_json:
         parts = {name: asdict(found[name]) if found[name] else None for name in ("info", "binary")}
-        output.as_json(output.plain({**found, **parts}))
+        printing.as_json(printing.plain({**found, **parts}))
     elif info is not None:
         _describe(info)
-        output.say(f"up for      {words.duration(found['uptime_s'])}")
-        output.say(f"database    {found['database']} ({(found['database_bytes'] or 0) / 2**20:.1f} MB)")
-        output.say(f"log         {found['log']}")
+        printing.say(f"up for      {words.duration(found['uptime_s'])}")
+        printing.say(f"database    {found['database']} ({(found['database_bytes'] or 0) / 2**20:.1f} MB)")
+        printing.say(f"log         {found['log']}")
     else:
-        output.say(f"{'Runs, but does not answer' if found['running'] else 'Not running'}: {found['data_dir']}")
-        output.say(found["problem"] or "`kaigents-nb doctor` says more; `kaigents-nb server start` starts it.")
+        printing.say(f"{'Runs, but does not answer' if found['running'] else 'Not running'}: {found['data_dir']}")
+        printing.say(found["problem"] or "`kaigents-nb doctor` says more; `kaigents-nb server start` starts it.")
     if info is None:
         raise typer.Exit(1)
 
@@ -70,10 +70,10 @@ def log(
     """Show what the server says."""
     path = server.log_path(datadir.chosen())
     if not path.is_file():
-        raise output.fail(f"No log {path}: no server was started there yet.")
+        raise printing.fail(f"No log {path}: no server was started there yet.")
     with contextlib.suppress(KeyboardInterrupt):
         for line in _lines(path, lines, follow=follow):
-            output.say(line.rstrip("\n"))
+            printing.say(line.rstrip("\n"))
 
 
 @app.command()
@@ -84,15 +84,15 @@ def backup(
 ) -> None:
     """Save the database, big values and the signing key while runs go on."""
     saved = server.backup(datadir.chosen(), target)
-    output.say(str(saved))
-    output.say("It can be used as KAIGENTS_DATA_DIR. It holds the signing key: keep it private.", stderr=True)
+    printing.say(str(saved))
+    printing.say("It can be used as KAIGENTS_DATA_DIR. It holds the signing key: keep it private.", stderr=True)
 
 
 def _describe(info: server.ServerInfo) -> None:
-    output.say(f"server      Temporal {info.version} at {info.address}, process {info.pid}")
-    output.say(f"web UI      {info.ui_url}")
-    output.say(f"durability  {info.durability}")
-    output.say(f"data        {info.data_dir}")
+    printing.say(f"server      Temporal {info.version} at {info.address}, process {info.pid}")
+    printing.say(f"web UI      {info.ui_url}")
+    printing.say(f"durability  {info.durability}")
+    printing.say(f"data        {info.data_dir}")
 
 
 def _lines(path: Path, last: int, *, follow: bool) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.cli import output
+from kaigents_nb.cli import printing
 from kaigents_nb.runtime.queue import task_queue
 
 _LOOK_EVERY_S = 3.0
@@ -47,7 +47,7 @@ def worker(
     for name in queues:
         _serve(connection, name)
     if everything:
-        output.say("Adopting queues that nobody serves.")
+        printing.say("Adopting queues that nobody serves.")
     while not leave.is_set():
         if everything:
             for name in _orphans(connection):
@@ -56,14 +56,14 @@ def worker(
         leave.wait(_LOOK_EVERY_S)
         for name in queues:
             if problem := connection.worker_problem(name):
-                output.say(problem, stderr=True)
+                printing.say(problem, stderr=True)
                 _serve(connection, name)
-    output.say("Leaving; what was under way goes to the next worker.")
+    printing.say("Leaving; what was under way goes to the next worker.")
 
 
 def _serve(connection: kg.Connection, queue: str) -> None:
     connection.serve(queue, explicit=True)
-    output.say(f"Serving {queue} at {connection.address}.")
+    printing.say(f"Serving {queue} at {connection.address}.")
 
 
 def _orphans(connection: kg.Connection) -> list[str]:
@@ -72,7 +72,7 @@ def _orphans(connection: kg.Connection) -> list[str]:
     try:
         found = connection.run(lambda: orphaned_queues(connection))
     except kg.KaigentsError as error:
-        output.say(str(error), stderr=True)
+        printing.say(str(error), stderr=True)
         return []
     return found
 

@@ -15,8 +15,8 @@ from kaigents_nb.gates.answer import Answer
 from kaigents_nb.history.calls import Call, failure_text
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
+from kaigents_nb.history.frames import frame, read
 from kaigents_nb.history.observers import observed
-from kaigents_nb.history.tables import frame, read
 from kaigents_nb.replay.copies import same
 from kaigents_nb.replay.records import Change
 from kaigents_nb.replay.trace import Trace, trace_of

@@ -23,7 +23,7 @@ from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
-from kaigents_nb.history import tables
+from kaigents_nb.history import frames
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observe import Observer, not_found
@@ -200,7 +200,7 @@ class Run(LookingBack):
     def pending(self) -> pd.DataFrame:
         """Return the open gates of this run and the agents it called; columns as in ``kg.pending()``."""
         self._seen = self._connection.run(lambda: open_gates(self._connection, self.id))
-        return tables.gates_frame(self._seen)
+        return frames.gates_frame(self._seen)
 
     def approve(
         self,
@@ -395,7 +395,7 @@ class Run(LookingBack):
 
         async def build() -> pd.DataFrame:
             observer = await self._caught_up()
-            return await tables.steps_frame(observer, self.id, full=full)
+            return await frames.steps_frame(observer, self.id, full=full)
 
         return self._connection.run(build)
 
@@ -406,7 +406,7 @@ class Run(LookingBack):
         ``attempt`` (int or NA), ``detail`` (str). Source: the server's history, fetched now; that of an ended run is
         fetched once.
         """
-        return self._connection.run(lambda: tables.events_frame(self._connection, self.id))
+        return self._connection.run(lambda: frames.events_frame(self._connection, self.id))
 
     def decisions(self) -> pd.DataFrame:
         """Return the decisions taken, one row per attempt to decide: (n, 12), oldest first.
@@ -417,7 +417,7 @@ class Run(LookingBack):
         """
 
         async def build() -> pd.DataFrame:
-            return tables.decisions_frame((await self._caught_up()).fold)
+            return frames.decisions_frame((await self._caught_up()).fold)
 
         return self._connection.run(build)
 

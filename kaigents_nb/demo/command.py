@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 
 import kaigents_nb as kg
-from kaigents_nb.cli import output
+from kaigents_nb.cli import printing
 from kaigents_nb.cli.runs import print_steps
 from kaigents_nb.demo.ledger import Entry, read_ledger
+from kaigents_nb.demo.own_worker import OwnWorker
 from kaigents_nb.demo.screen import Given, Screen, can_ask, show_gate
-from kaigents_nb.demo.worker import OwnWorker
 from kaigents_nb.display.blocks_text import lines
 from kaigents_nb.display.details import details_blocks
 from kaigents_nb.errors import GateError, KaigentsError
@@ -83,23 +83,23 @@ def demo(
         signal.signal(number, signal.default_int_handler)  # so that our worker is ended, too
     with OwnWorker(task_queue()) as worker:  # gets ready while the server starts
         connection = kg.connect()
-        output.say(f"Server at {connection.address}" + (f", web UI {connection.ui_url}" if connection.ui_url else ""))
+        printing.say(f"Server at {connection.address}" + (f", web UI {connection.ui_url}" if connection.ui_url else ""))
         pace_s = _CRASH_PACE_S if crash else _PACE_S
         run: kg.Run = sourcing_agent.start(**inputs, pace_s=pace_s, ledger=str(ledger) if ledger else None)
-        output.say(f"Run {run.id}, executed by worker process {worker.pid}\n")
+        printing.say(f"Run {run.id}, executed by worker process {worker.pid}\n")
         screen = Screen()
         try:
             _execute(run, worker, screen, answer, ledger)
         except (KeyboardInterrupt, EOFError):
             screen.pause()
-            output.say("\nThis demo is over; the run is not. " + _come_back(run.id), stderr=True)
+            printing.say("\nThis demo is over; the run is not. " + _come_back(run.id), stderr=True)
             raise typer.Exit(_INTERRUPTED) from None
         finally:
             screen.pause()
     if ledger is not None:
         _prove(run, ledger)
     if connection.embedded:
-        output.say(f"\nThe server stays, so that you can look back; `{output.program()} server stop` ends it.")
+        printing.say(f"\nThe server stays, so that you can look back; `{printing.program()} server stop` ends it.")
 
 
 def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Given | None, ledger: Path | None) -> None:
@@ -118,7 +118,7 @@ def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Given | Non
             given = screen.ask(gate)
         else:
             show_gate(gate)
-            raise output.fail(
+            raise printing.fail(
                 "\nNobody can be asked here: this is no terminal. Give --decide approve or --decide reject. "
                 + _come_back(run.id, gate),
                 code=2,
@@ -127,10 +127,10 @@ def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Given | Non
         decided.append(gate)
     screen.pause()
     result = run.result()  # raises what went wrong
-    output.say("\nResult")
+    printing.say("\nResult")
     for line in lines(*details_blocks(result)):
-        output.say(f"  {line}")
-    output.say("\nSteps: run.steps()")
+        printing.say(f"  {line}")
+    printing.say("\nSteps: run.steps()")
     print_steps(run)
     for gate in decided:
         _look_back(run, gate)
@@ -157,9 +157,9 @@ def _look_back(run: kg.Run, gate: GateView) -> None:
     from kaigents_nb.values.brief import brief
 
     moment = run.at(step=gate.question)
-    output.say(f"\nVariables at the gate: run.at(event_id={moment.event_id}).variables")
+    printing.say(f"\nVariables at the gate: run.at(event_id={moment.event_id}).variables")
     for name, value in moment.variables.items():
-        output.say(f"  {name} = {brief(value, _VARIABLE_CHARS)}")
+        printing.say(f"  {name} = {brief(value, _VARIABLE_CHARS)}")
 
 
 def _decide(run: kg.Run, gate: GateView, answer: Given) -> None:
@@ -170,9 +170,9 @@ def _decide(run: kg.Run, gate: GateView, answer: Given) -> None:
         else:
             decision = run.reject(gate.gate, comment=answer.comment)
     except GateError as error:  # somebody else was quicker: from a notebook, or another terminal
-        output.say(str(error))
+        printing.say(str(error))
     else:
-        output.say(f"\n{'Approved: ' + decision.choice if decision.approved else 'Rejected'}, by {decision.by}\n")
+        printing.say(f"\n{'Approved: ' + decision.choice if decision.approved else 'Rejected'}, by {decision.by}\n")
 
 
 def _crash(run: kg.Run, worker: OwnWorker, screen: Screen, ledger: Path) -> None:
@@ -194,14 +194,14 @@ def _prove(run: kg.Run, ledger: Path) -> None:
     """Show from the ledger, which the steps wrote outside Temporal, that no finished step ran twice."""
     entries = read_ledger(ledger)
     ledger.unlink(missing_ok=True)
-    output.say("\nLedger that the steps wrote themselves")
-    output.table(entries, Entry._fields)
+    printing.say("\nLedger that the steps wrote themselves")
+    printing.table(entries, Entry._fields)
     ends = [entry.step for entry in entries if entry.event == "ends"]
     twice = sorted({step for step in ends if ends.count(step) > 1})
     if twice:
         raise KaigentsError(f"Finished steps of run {run.id} ran twice: {', '.join(twice)}.")
     again = sum(entry.event == "begins" for entry in entries) - len(ends)
-    output.say(f"No finished step ran twice. {again} attempt was killed with its worker and made again.")
+    printing.say(f"No finished step ran twice. {again} attempt was killed with its worker and made again.")
 
 
 def _check_choice(choice: str, inputs: dict[str, Any]) -> None:
@@ -214,7 +214,7 @@ def _check_choice(choice: str, inputs: dict[str, Any]) -> None:
 
 def _come_back(run_id: str, gate: GateView | None = None) -> str:
     choice = f" --choice '{gate.options[0]}'" if gate is not None and gate.options else ""
-    program = output.program()
+    program = printing.program()
     return (
         f"Run {run_id} goes on waiting, for as long as you like:\n"
         f"  {program} show {run_id}\n"

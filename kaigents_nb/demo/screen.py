@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kaigents_nb.cli import output
+from kaigents_nb.cli import printing
 from kaigents_nb.display import blocks_text, words
 from kaigents_nb.display.blocks import Table
 from kaigents_nb.display.details import as_table, details_blocks
@@ -37,7 +37,7 @@ class Screen:
     """Says what is new about a run; on a terminal, what goes on is redrawn in place below."""
 
     def __init__(self) -> None:
-        self._console = output.console()
+        self._console = printing.console()
         self._live: Live | None = None
         self._told: set[tuple[str, str, int]] = set()
 
@@ -57,7 +57,7 @@ class Screen:
         if self._live is not None:
             self._console.print(text, markup=False)
         else:
-            output.say(text)
+            printing.say(text)
 
     def pause(self) -> None:
         """Leave the terminal to whoever prints next."""
@@ -83,20 +83,20 @@ class Screen:
             When nobody answers.
         """
         self.pause()
-        output.say(f"\n? {words.clean(gate.question)}\n")
+        printing.say(f"\n? {words.clean(gate.question)}\n")
         _details(gate)
         allowed = f"1-{len(gate.options)}, a name" if gate.options else "approve"
         answer = None
         while answer is None:
             answer = _read(input(f"Your choice ({allowed}, or reject): "), gate.options)
         comment = input("Comment (Enter for none): ").strip()
-        output.say()
+        printing.say()
         return Given(answer != REJECT, answer if answer != REJECT and gate.options else None, comment)
 
 
 def show_gate(gate: GateView) -> None:
     """Print a gate without asking."""
-    output.say(f"\n? {words.clean(gate.question)}\n")
+    printing.say(f"\n? {words.clean(gate.question)}\n")
     _details(gate)
 
 
@@ -112,7 +112,7 @@ def _read(typed: str, options: tuple[str, ...]) -> str | None:
     exact = [option for option in meant if option.casefold() == said]
     if len(exact or meant) == 1:
         return (exact or meant)[0]
-    output.say(f"{typed.strip()!r} is none of: {', '.join(words.line(option) for option in known)}, reject.")
+    printing.say(f"{typed.strip()!r} is none of: {', '.join(words.line(option) for option in known)}, reject.")
     return None
 
 
@@ -124,14 +124,14 @@ def _details(gate: GateView) -> None:
         numbers = [name for name, number in zip(table.columns, table.numeric, strict=True) if number]
         rows = [(str(at), *row) for at, row in enumerate(table.rows, 1)] if numbered else table.rows
         columns = ("#", *table.columns) if numbered else table.columns
-        output.table(rows, columns, numbers=("#", *numbers))
+        printing.table(rows, columns, numbers=("#", *numbers))
         if table.note:
-            output.say(f"({table.note})")
+            printing.say(f"({table.note})")
     elif gate.details is not None:
-        output.say(blocks_text.text(*details_blocks(gate.details)))
+        printing.say(blocks_text.text(*details_blocks(gate.details)))
     if not numbered:
         for at, option in enumerate(gate.options, 1):
-            output.say(f"  {at}  {words.line(option)}")
+            printing.say(f"  {at}  {words.line(option)}")
 
 
 def _option_column(table: Table, options: tuple[str, ...]) -> bool:

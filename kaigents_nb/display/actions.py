@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.kernel import close_tree, detached
-from kaigents_nb.display.moment import failure_blocks
+from kaigents_nb.display.moment_blocks import failure_blocks
 from kaigents_nb.display.protocols import Action, LiveRun
 from kaigents_nb.display.run_blocks import message_blocks
 from kaigents_nb.history.view import RunView

@@ -17,7 +17,7 @@ from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, publish, widget_bundle
 from kaigents_nb.display.markup import COLOURS
-from kaigents_nb.display.moment import failure_blocks
+from kaigents_nb.display.moment_blocks import failure_blocks
 from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.history.view import RunView
 

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from kaigents_nb.display.blocks import Picture
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.kernel import close_tree, framed, has_widgets, widget_bundle
-from kaigents_nb.display.moment import code_blocks, head_blocks, moment_blocks, variables_blocks
+from kaigents_nb.display.moment_blocks import code_blocks, head_blocks, moment_blocks, variables_blocks
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.replay.moment import Moment

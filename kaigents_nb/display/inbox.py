@@ -20,7 +20,7 @@ from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets
 from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
 from kaigents_nb.gates.question import Question
-from kaigents_nb.history.tables import gates_frame
+from kaigents_nb.history.frames import gates_frame
 from kaigents_nb.history.view import GateView, RunView
 from kaigents_nb.people.pending import open_questions, post_open_questions
 from kaigents_nb.runtime.connecting import current

@@ -15,7 +15,7 @@ from kaigents_nb.display.timeline_bars import COLUMNS, Bar, bars_of
 from kaigents_nb.display.timeline_lanes import Layout, lay_out
 from kaigents_nb.display.timeline_svg import CHART, cursor_of, svg_of
 from kaigents_nb.display.timeline_text import TEXT_WIDTH, chart_lines
-from kaigents_nb.history.tables import frame
+from kaigents_nb.history.frames import frame
 from kaigents_nb.history.view import RunView
 
 ROWS: Final = 60

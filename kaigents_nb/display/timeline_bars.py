@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from kaigents_nb.display import words
-from kaigents_nb.history.tables import UTC_TIME
+from kaigents_nb.history.frames import UTC_TIME
 from kaigents_nb.history.view import AttemptView, GateView, RunView, StepView
 
 Kind = Literal["step", "attempt", "parked", "wait at gate", "sleep", "child agent", "worker death"]

@@ -13,7 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.history import memo
-from kaigents_nb.history.tables import frame
+from kaigents_nb.history.frames import frame
 from kaigents_nb.runtime.connecting import current
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 

@@ -11,9 +11,9 @@ import pandas as pd
 from kaigents_nb.errors import RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
+from kaigents_nb.history.frames import DECISION_COLUMNS, decisions_frame, frame, gates_frame
 from kaigents_nb.history.observers import observed
 from kaigents_nb.history.runs_table import runs
-from kaigents_nb.history.tables import DECISION_COLUMNS, decisions_frame, frame, gates_frame
 from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE

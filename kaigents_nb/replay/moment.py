@@ -215,6 +215,6 @@ class Moment:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        from kaigents_nb.display.moment import moment_html
+        from kaigents_nb.display.moment_blocks import moment_html
 
         return moment_html(self)

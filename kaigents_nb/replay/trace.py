@@ -18,8 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from kaigents_nb.errors import HistoryGone, KaigentsError, ReplayDiverged
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
+from kaigents_nb.history.frames import UTC_TIME, frame
 from kaigents_nb.history.observe import complete
-from kaigents_nb.history.tables import UTC_TIME, frame
 from kaigents_nb.replay.changes import KEPT_BYTES
 from kaigents_nb.replay.recorder import Enough, Recorder
 from kaigents_nb.replay.records import CallSite, Change, Frame, Row, Wait

@@ -33,8 +33,8 @@ from kaigents_nb.runtime.leaving import sdk_core
 from kaigents_nb.runtime.loop import LoopThread, in_thread
 from kaigents_nb.runtime.output import restore_output, route_output
 from kaigents_nb.runtime.payloads import reference
+from kaigents_nb.runtime.queue_worker import QueueWorker, identity
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
-from kaigents_nb.runtime.worker import QueueWorker, identity
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.server.process import was_ended

@@ -9,7 +9,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.worker import identity, identity_is_dead
+from kaigents_nb.runtime.queue_worker import identity, identity_is_dead
 
 _POLLER_IS_OLD = timedelta(seconds=90)
 """A live worker asks again at least once a minute."""

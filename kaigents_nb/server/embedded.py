@@ -18,9 +18,9 @@ from kaigents_nb.server import process as server_process
 from kaigents_nb.server.backup import backup
 from kaigents_nb.server.binary import Binary, download_binary, find_binary, named_binary
 from kaigents_nb.server.datadir import log_path
-from kaigents_nb.server.doctor import Check, doctor
+from kaigents_nb.server.diagnosis import Check, doctor
 from kaigents_nb.server.process import find_server
-from kaigents_nb.server.start import join, make_database, start
+from kaigents_nb.server.starting import join, make_database, start
 from kaigents_nb.server.state import ServerInfo, wanted_durability
 
 __all__ = [

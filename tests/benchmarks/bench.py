@@ -21,7 +21,7 @@ import kaigents_nb as kg
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.leaving import sdk_core
 from kaigents_nb.runtime.loop import LoopThread
-from kaigents_nb.runtime.worker import _HEARTBEAT_THROTTLE, _STICKY_TIMEOUT
+from kaigents_nb.runtime.queue_worker import _HEARTBEAT_THROTTLE, _STICKY_TIMEOUT
 from kaigents_nb.server import embedded
 from tests.benchmarks import raw
 from tests.support import ROOT

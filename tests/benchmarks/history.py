@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Iterator
 
-from kaigents_nb.history import tables
+from kaigents_nb.history import frames
 from tests.benchmarks import agents, trace
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.rows import Row
@@ -33,7 +33,7 @@ def _events(bench: Bench) -> Iterator[Row]:
     count = int(min(wanted / per_step, _GENERATE_S / took_s * _WIDTH))
     run = agents.at_once.start(count, _WIDTH)
     run.result(3 * _GENERATE_S)
-    tables._ended.clear()
+    frames._ended.clear()
     began = time.perf_counter()
     number = len(run.events())
     cold_s = time.perf_counter() - began

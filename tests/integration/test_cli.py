@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import kaigents_nb as kg
-from kaigents_nb.cli.options import complete_run
+from kaigents_nb.cli.arguments import complete_run
 from kaigents_nb.demo.sourcing import check_inputs, sourcing_agent
 from kaigents_nb.runtime.queue import task_queue
 from kaigents_nb.server.embedded import ServerInfo

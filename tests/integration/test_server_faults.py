@@ -17,11 +17,11 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from kaigents_nb.cli.options import complete_run
+from kaigents_nb.cli.arguments import complete_run
 from kaigents_nb.errors import DatabaseError, ServerNotReady
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server import process as server_process
-from kaigents_nb.server import start as server_start
+from kaigents_nb.server import starting as server_start
 from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT, eventually
 
@@ -111,7 +111,7 @@ async def test_server_left_by_a_killed_starter_is_joined(place: Path) -> None:
         import os
         from pathlib import Path
         from kaigents_nb.server import embedded as server
-        from kaigents_nb.server import start as server_start
+        from kaigents_nb.server import starting as server_start
         server_start._POLL_S = None  # the starter breaks down with its first look at the server
         try:
             server.ensure(Path({str(place)!r}))

@@ -13,7 +13,7 @@ import pytest
 
 import kaigents_nb as kg
 from kaigents_nb.display.blocks_html import root
-from kaigents_nb.display.moment import failure_blocks
+from kaigents_nb.display.moment_blocks import failure_blocks
 from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
 

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from kaigents_nb.__main__ import app
-from kaigents_nb.cli import options
+from kaigents_nb.cli.arguments import complete_run
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERMINAL_WIDTH": "200", "NO_COLOR": "1"})
 COMMANDS = {
@@ -81,7 +81,7 @@ def test_wrong_usage_is_told() -> None:
 def test_completion_never_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Where no server runs, or another one is asked for, a run id is completed with nothing, and nothing starts."""
     monkeypatch.setenv("KAIGENTS_DATA_DIR", str(tmp_path / "nowhere"))
-    assert options.complete_run("s") == []
+    assert complete_run("s") == []
     monkeypatch.setenv("TEMPORAL_ADDRESS", "temporal.invalid:7233")
-    assert options.complete_run("s") == []
+    assert complete_run("s") == []
     assert not (tmp_path / "nowhere").exists()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kaigents_nb.display.blocks_html import root
-from kaigents_nb.display.moment import LINES, failure_blocks, moment_html
+from kaigents_nb.display.moment_blocks import LINES, failure_blocks, moment_html
 from kaigents_nb.errors import ReplayDiverged
 from kaigents_nb.replay.moment import Moment
 from tests.unit.moments import SOURCE, a_trace

@@ -12,7 +12,7 @@ import pytest
 from kaigents_nb.errors import ServerNotFound
 from kaigents_nb.server import ports as server_ports
 from kaigents_nb.server.binary import download_binary, find_binary
-from kaigents_nb.server.start import log_tail
+from kaigents_nb.server.starting import log_tail
 from kaigents_nb.server.state import wanted_durability
 
 
