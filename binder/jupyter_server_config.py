@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.datadir import data_dir
 
-running = server.find(data_dir())
+running = server.find_server(data_dir())
 if running is not None:
     c.ServerProxy.servers = {  # noqa: F821 - `c` is Jupyter's configuration
         "temporal": {
