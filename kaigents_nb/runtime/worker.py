@@ -19,6 +19,8 @@ from kaigents_nb.runtime.steps import StepRunner
 # After a worker died, the server keeps its workflow tasks for the dead one this long before it asks others.
 _STICKY_TIMEOUT = timedelta(seconds=1)
 _HEARTBEAT_THROTTLE = timedelta(seconds=1)
+MAX_CACHED_RUNS = 1000
+"""So many open runs a worker keeps in memory; any other is replayed from its start when something happens to it."""
 
 
 def identity() -> str:
@@ -54,6 +56,7 @@ class QueueWorker:
             activities=[runner.run],
             workflow_runner=sandbox(),
             identity=identity(),
+            max_cached_workflows=MAX_CACHED_RUNS,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

@@ -12,7 +12,7 @@ from kaigents_nb.errors import AlreadyDecided, NoOpenGate
 from kaigents_nb.people.decide import default_by
 from tests.support import eventually
 
-pytestmark = pytest.mark.usefixtures("server")
+pytestmark = pytest.mark.usefixtures("replayed")
 
 
 @kg.agent

@@ -278,8 +278,7 @@ def test_histories_that_are_gone():
 
 def test_run_that_no_worker_has_taken(monkeypatch):
     """A run that has not started has an empty trace with all columns, and no moments."""
-    monkeypatch.setattr("kaigents_nb.control.submit.task_queue", lambda: "nobody-serves-this", raising=False)
-    monkeypatch.setattr("kaigents_nb.control.start.task_queue", lambda: "nobody-serves-this", raising=False)
+    monkeypatch.setattr("kaigents_nb.control.submit.task_queue", lambda: "nobody-serves-this")
     monkeypatch.setenv("KAIGENTS_WORKER", "off")
     run = parks.start("x")
     lines, changes = run.trace(), run.variables()
