@@ -468,7 +468,6 @@ def test_killed_three_times_is_as_never_killed(tmp_path, monkeypatch):
 
     def go(kills, folder):
         folder.mkdir()
-        monkeypatch.chdir(tmp_path)
         run = long.start(str(folder))
         for number in range(2):
             run.wait_for_gate(30)
