@@ -7,10 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kaigents_nb.server import embedded
 from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT
+
+# So many examples of a property whose example is a run on the server or a whole notebook; of one that takes a
+# millisecond, a multiple: `tests.support.times`. `--hypothesis-profile=nightly` looks further.
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("nightly", max_examples=80, deadline=None)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session", autouse=True)

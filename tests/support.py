@@ -1,4 +1,4 @@
-"""What tests share: waiting for something to become true, never for time to pass."""
+"""What tests share: waiting for something to become true, never for time to pass; how many examples are enough."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from hypothesis import settings
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 _POLL_S = 0.02
+
+
+def times(factor: int) -> settings:
+    """Return settings of so many times the profile's examples, for a property whose examples are cheap."""
+    return settings(max_examples=factor * settings.default.max_examples)
 
 
 def eventually(fn: Callable[[], T], timeout_s: float = 15, message: str = "") -> T:

@@ -22,6 +22,8 @@ _HEARTBEAT_THROTTLE = timedelta(seconds=1)
 _DEADLOCK_S = 8
 """An agent that has not yielded by then hangs. Not the SDK's 2 s: a fork reads and decodes big results it takes over
 in one go, as fast as its agent asks for them. Less than the 10 s of the server, so that the card says what is wrong."""
+MAX_CACHED_RUNS = 1000
+"""So many open runs a worker keeps in memory; any other is replayed from its start when something happens to it."""
 
 
 def identity() -> str:
@@ -57,6 +59,7 @@ class QueueWorker:
             activities=[runner.run],
             workflow_runner=sandbox(),
             identity=identity(),
+            max_cached_workflows=MAX_CACHED_RUNS,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

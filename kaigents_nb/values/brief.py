@@ -24,6 +24,7 @@ _BRACKETS: dict[type, tuple[str, str]] = {
     dict: ("{", "}"),
     frozenset: ("frozenset({", "})"),
 }
+_SET_REPRS: tuple[object, ...] = (set.__repr__, frozenset.__repr__)
 _CUT = "…"
 
 
@@ -131,12 +132,12 @@ def _own_text(value: Any, room: int, depth: int) -> str:
     table = _table(value, room)
     if table is not None:
         return table
-    if depth and dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = (field.name for field in dataclasses.fields(value))
         return _fields(cls.__name__, ((n, getattr(value, n)) for n in names if hasattr(value, n)), room, depth)
-    if depth and is_pydantic_model(cls):
+    if is_pydantic_model(cls):
         return _fields(cls.__name__, value.__dict__.items(), room, depth)
-    if depth and is_namedtuple(cls):
+    if is_namedtuple(cls):
         return _fields(cls.__name__, zip(value._fields, value, strict=False), room, depth)
     if cls is collections.deque:
         return f"deque({_container(list(itertools.islice(value, _SHOWN + 1)), room, depth)})"
@@ -144,6 +145,8 @@ def _own_text(value: Any, room: int, depth: int) -> str:
         return f"{cls.__name__}({_container(dict(itertools.islice(value.items(), _SHOWN + 1)), room, depth)})"
     if isinstance(value, (list, tuple, set, frozenset, str, bytes)) and len(value) > 10 * _SHOWN:
         return f"<{_name(value)} of {len(value):,}>"
+    if isinstance(value, (set, frozenset)) and getattr(cls, "__repr__", None) in _SET_REPRS:
+        return f"{cls.__name__}({_container(set(value), room, depth) if value else ''})"
     if vars(object)["__repr__"] is getattr(cls, "__repr__", None):
         return f"<{_name(value)}>"
     return _ADDRESS.sub("", repr(value))
@@ -154,7 +157,7 @@ def _container(value: Any, room: int, depth: int) -> str:
     opening, closing = _BRACKETS[cls]
     if not value:
         return repr(value)
-    if depth == 0:
+    if depth <= 0:
         return f"{opening}{_CUT}{closing}"
     if cls in (set, frozenset) and len(value) > _SHOWN:
         return f"{cls.__name__} of {len(value):,}"  # which items come first differs from process to process
@@ -180,6 +183,8 @@ def _container(value: Any, room: int, depth: int) -> str:
 
 
 def _fields(name: str, fields: Iterable[tuple[str, Any]], room: int, depth: int) -> str:
+    if depth < 0:  # one level below containers: a row of small records is worth reading
+        return f"{name}({_CUT})"
     parts: list[str] = []
     for field, held in fields:
         if room <= 0:

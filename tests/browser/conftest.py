@@ -100,7 +100,7 @@ class Lab:
         return True
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(server: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Start JupyterLab with nothing of the user's own; end it and its kernels with the tests."""
     place = tmp_path_factory.mktemp("lab")
@@ -151,7 +151,7 @@ def _end(jupyter: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium; Playwright's own download is not needed."""
     executable = next(filter(None, map(shutil.which, _BROWSERS)), None)

@@ -12,7 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
-from kaigents_nb.runtime.connection import data_converter
+from kaigents_nb.runtime.connection import Connection, data_converter
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.storage import FileStore
@@ -34,20 +34,29 @@ def read(path: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(started["workflowId"], text)
 
 
-async def replay(history: WorkflowHistory, blobs: Path) -> str:
+async def replay(history: WorkflowHistory, blobs: Path, key: bytes = SIGNING_KEY.encode()) -> str:
     """Replay a history as a worker does that goes on with the run, and return how the replayed code ended it.
 
-    Raises what the SDK's replayer raises, where the interpreter would now do something else than was recorded.
+    ``key`` has signed its code, and its big values lie in ``blobs``. Raises what the SDK's replayer raises, where the
+    interpreter would now do something else than was recorded.
     """
     preload()
     last = _LastCommands(sandbox())
     replayer = Replayer(
         workflows=[AgentWorkflow],
         workflow_runner=last,
-        data_converter=data_converter(SIGNING_KEY.encode(), FileStore(blobs)),
+        debug_mode=True,  # no deadlock detector: a busy machine is not a deadlock
+        data_converter=data_converter(key, FileStore(blobs)),
     )
     await replayer.replay_workflow(history)
     return last.end
+
+
+async def replay_run(connection: Connection, workflow_id: str, run_id: str) -> None:
+    """Replay what a server has of a run, ended or open; fails where the replayed code asks for or ends as another."""
+    history = await connection.client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
+    ended = await replay(history, connection.data_dir / "blobs", connection.key)
+    assert end(history) in ("", ended), f"{workflow_id} ended with {end(history)}, replayed with {ended}"
 
 
 def end(history: WorkflowHistory) -> str:

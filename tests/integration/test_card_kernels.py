@@ -166,42 +166,55 @@ def ipykernel_at(request: pytest.FixtureRequest) -> Callable[[str], Path | None]
     return find
 
 
-@pytest.fixture
-def start_kernel(
-    ipykernel_at: Callable[[str], Path | None], server: ServerInfo, tmp_path: Path
-) -> Iterator[Callable[[str, str], tuple[KernelManager, Kernel]]]:
-    """Start a kernel of an ipykernel version, in a directory of its own."""
-    managers: list[KernelManager] = []
-    kernels: list[Kernel] = []
+@pytest.fixture(scope="module")
+def kernel_of(
+    ipykernel_at: Callable[[str], Path | None], server: ServerInfo, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], KernelManager]]:
+    """The kernel of an ipykernel version, in a directory of its own; each is started once."""
+    managers: dict[str, KernelManager] = {}
 
-    def start(version: str, shell: str) -> tuple[KernelManager, Kernel]:
-        manager = KernelManager()
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        manager._kernel_spec = KernelSpec(argv=argv, language="python", display_name=version)
-        overlay = ipykernel_at(version)
-        path = os.environ["PYTHONPATH"]
-        env = {**os.environ, "PYTHONPATH": f"{overlay}{os.pathsep}{path}" if overlay else path}
-        manager.start_kernel(env=env, cwd=str(tmp_path))
-        managers.append(manager)
-        kernels.append(Kernel(manager, shell))
-        assert kernels[-1].cell("import ipykernel; print(ipykernel.__version__)").startswith(version)
-        return manager, kernels[-1]
+    def find(version: str) -> KernelManager:
+        if version not in managers:
+            managers[version] = manager = KernelManager()
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            manager._kernel_spec = KernelSpec(argv=argv, language="python", display_name=version)
+            overlay = ipykernel_at(version)
+            path = os.environ["PYTHONPATH"]
+            env = {**os.environ, "PYTHONPATH": f"{overlay}{os.pathsep}{path}" if overlay else path}
+            manager.start_kernel(env=env, cwd=str(tmp_path_factory.mktemp("kernel")))
+        return managers[version]
 
-    yield start
-    for kernel in kernels:
-        kernel.close()
-    for manager in managers:
+    yield find
+    for manager in managers.values():
         manager.shutdown_kernel(now=True)
         manager.context.destroy()
 
 
-Starter = Callable[[str, str], tuple[KernelManager, Kernel]]
+@pytest.fixture
+def open_kernel(
+    kernel_of: Callable[[str], KernelManager],
+) -> Iterator[Callable[[str, str], tuple[KernelManager, Kernel]]]:
+    """Open a page on the kernel of an ipykernel version; it sees what is shown from then on."""
+    opened: list[Kernel] = []
+
+    def open_page(version: str, shell: str) -> tuple[KernelManager, Kernel]:
+        manager = kernel_of(version)
+        opened.append(Kernel(manager, shell))
+        assert opened[-1].cell("import ipykernel; print(ipykernel.__version__)").startswith(version)
+        return manager, opened[-1]
+
+    yield open_page
+    for kernel in opened:
+        kernel.close()
+
+
+Opener = Callable[[str, str], tuple[KernelManager, Kernel]]
 
 
 @pytest.mark.parametrize(("version", "shell"), SHELLS)
-def test_a_click_decides_after_the_cell_has_returned(start_kernel: Starter, version: str, shell: str) -> None:
+def test_a_click_decides_after_the_cell_has_returned(open_kernel: Opener, version: str, shell: str) -> None:
     """The gate's form appears by itself, the click is heard, and the saved output tells what happened."""
-    _, kernel = start_kernel(version, shell)
+    _, kernel = open_kernel(version, shell)
     assert kernel.cell(AGENT + "\n    run = copier.start(21)\n    run") == ""
     assert WIDGET_VIEW in kernel.last_display()
     kernel.type("Comment", "fine")
@@ -213,9 +226,9 @@ def test_a_click_decides_after_the_cell_has_returned(start_kernel: Starter, vers
     assert kernel.cell("run.result()") == "'42 True fine'"
 
 
-def test_a_restarted_kernel_goes_on_with_the_card(start_kernel: Starter) -> None:
+def test_a_restarted_kernel_goes_on_with_the_card(open_kernel: Opener) -> None:
     """After kill -9 and a restart, kg.run(id) shows the run's card, and its button works; no cell is re-run."""
-    manager, kernel = start_kernel(*LATEST)
+    manager, kernel = open_kernel(*LATEST)
     run_id = kernel.cell(AGENT + "\n    run = copier.start(4)\n    run.wait_for_gate(30)\n    print(run.id)").strip()
     kernel.close()
     manager.restart_kernel(now=True)
@@ -229,9 +242,9 @@ def test_a_restarted_kernel_goes_on_with_the_card(start_kernel: Starter) -> None
         again.close()
 
 
-def test_two_cards_and_a_decision_in_code_stay_in_step(start_kernel: Starter) -> None:
+def test_two_cards_and_a_decision_in_code_stay_in_step(open_kernel: Opener) -> None:
     """Every place where the run is shown becomes the record of the decision taken elsewhere."""
-    _, kernel = start_kernel(*LATEST)
+    _, kernel = open_kernel(*LATEST)
     kernel.cell(AGENT + "\n    run = copier.start(1)\n    run")
     kernel.cell("kg.run(run.id)")
     kernel.model(_model_name="ButtonModel", description="Approve")
@@ -244,9 +257,9 @@ def test_two_cards_and_a_decision_in_code_stay_in_step(start_kernel: Starter) ->
     assert not any(model.get("description") == "Approve" for model in kernel.models.values())
 
 
-def test_the_inbox_decides(start_kernel: Starter) -> None:
+def test_the_inbox_decides(open_kernel: Opener) -> None:
     """kg.inbox() lists the gate with its details, and a click there lets the run go on."""
-    _, kernel = start_kernel(*LATEST)
+    _, kernel = open_kernel(*LATEST)
     kernel.cell(AGENT + "\n    run = copier.start(1000)\n    gate = run.wait_for_gate(30)")
     kernel.until(
         lambda: "True" in kernel.cell("print(run.id in set(kg.pending().run_id))"), "the gate is in the server's index"
@@ -265,9 +278,9 @@ def test_the_inbox_decides(start_kernel: Starter) -> None:
     assert kernel.cell("run.result()") == "'2000 True '"
 
 
-def test_a_parked_step_is_mended_from_the_card(start_kernel: Starter) -> None:
+def test_a_parked_step_is_mended_from_the_card(open_kernel: Opener) -> None:
     """The card shows the bug; the corrected cell and one click let the same run go on."""
-    _, kernel = start_kernel(*LATEST)
+    _, kernel = open_kernel(*LATEST)
     kernel.cell(AGENT.replace("return 2 * x", "return 2 * x['rate']") + "\n    run = copier.start(3)\n    run")
     kernel.until_said("run.mend()")
     kernel.until_said("TypeError: &#39;int&#39; object is not subscriptable")

@@ -1,4 +1,7 @@
-"""The command line as people use it: real processes, a real server, a terminal where one is needed."""
+"""The command line as people use it: a real server, and real processes and terminals where they matter.
+
+Each command runs as a process of its own at least once; what else it prints is asked in this process.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import kaigents_nb as kg
+from kaigents_nb import __main__ as program
 from kaigents_nb.cli.arguments import complete_run
 from kaigents_nb.demo.sourcing import check_inputs, sourcing_agent
+from kaigents_nb.runtime import connecting
 from kaigents_nb.runtime.queue import task_queue
 from kaigents_nb.server.embedded import ServerInfo
 from tests.support import eventually
@@ -40,8 +46,25 @@ def place(server: ServerInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     kg.disconnect()
 
 
-def kaigents(*arguments: str, code: int = 0, timeout_s: float = 60) -> str:
-    """Run a command without a terminal; return what it printed, stderr after stdout."""
+def kaigents(*arguments: str, code: int = 0) -> str:
+    """Run a command in this process, without a terminal; return what it printed, stderr after stdout."""
+    printed, said = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Path(os.devnull).open() as nothing,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(said),
+    ):
+        patch.setattr(sys, "stdin", nothing)
+        patch.setattr(sys, "argv", ["kaigents-nb", *arguments])
+        patch.setattr(connecting, "disconnect", lambda: None)  # this process goes on, with its connection
+        ended = program._run()
+    assert ended == code, f"{arguments}: {ended}\n{printed.getvalue()}\n{said.getvalue()}"
+    return printed.getvalue() + said.getvalue()
+
+
+def in_a_process(*arguments: str, code: int = 0, timeout_s: float = 60) -> str:
+    """Run a command in a process of its own, without a terminal; return what it printed, stderr after stdout."""
     done = subprocess.run(
         [*PROGRAM, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s
     )
@@ -92,14 +115,14 @@ def test_decide_from_a_terminal(place: Path) -> None:
             lambda: [gate for gate in json.loads(kaigents("inbox", "--json")) if gate["run_id"] == run.id]
         )
         assert "Surya Cells" in waiting[0]["options"]
-        assert run.id in kaigents("inbox")
-        assert "kaigents-nb approve" in kaigents("show", run.id)
+        assert run.id in in_a_process("inbox")
+        assert "kaigents-nb approve" in in_a_process("show", run.id)
         assert "Say which" in kaigents("approve", run.id, code=1)
         assert "No option 'Nobody'" in kaigents("approve", run.id, "--choice", "Nobody", code=1)
 
-        told = kaigents("approve", run.id, "--choice", "Surya Cells", "--by", "Ada", "--comment", "close by")
+        told = in_a_process("approve", run.id, "--choice", "Surya Cells", "--by", "Ada", "--comment", "close by")
         assert told == "Approved: Surya Cells, by Ada.\n"
-        assert "Already decided: Ada chose 'Surya Cells'" in kaigents("reject", run.id, "--by", "Bob", code=1)
+        assert "Already decided: Ada chose 'Surya Cells'" in in_a_process("reject", run.id, "--by", "Bob", code=1)
         assert run.result(30)["supplier"] == "Surya Cells"
         assert len(list((place / "outbox").iterdir())) == 1
         assert "has ended already: it is completed" in kaigents("cancel", run.id, code=1)
@@ -154,7 +177,7 @@ def test_runs_and_history_for_machines(place: Path) -> None:
     ]  # fmt: skip
     assert history["steps"][0]["result"][0]["supplier"] == "Helian Photovoltaics"
     assert history["events"][0]["type"] == "workflow_execution_started"
-    steps = list(csv.DictReader(io.StringIO(kaigents("history", run.id, "--csv"))))
+    steps = list(csv.DictReader(io.StringIO(in_a_process("history", run.id, "--csv"))))
     assert [step["status"] for step in steps] == ["completed"] * 3
     events = list(csv.DictReader(io.StringIO(kaigents("history", run.id, "--csv", "--events"))))
     assert len(events) == len(history["events"])
@@ -162,7 +185,7 @@ def test_runs_and_history_for_machines(place: Path) -> None:
     assert "█ step" in text.partition("status")[0]
     assert "analyze_tariffs" in text and "workflow_execution_completed" in text and "│" not in text
 
-    assert "sourcing_agent" in kaigents("code", run.id)
+    assert "sourcing_agent" in in_a_process("code", run.id)
     assert "Ankara Panel" in kaigents("show", run.id)
     assert run.id in complete_run("sourcing")
 
@@ -172,13 +195,13 @@ def test_cancel(place: Path) -> None:
     run = start()
     with working():
         run.wait_for_gate(30)
-        assert run.id in kaigents("cancel", run.id)
+        assert run.id in in_a_process("cancel", run.id)
         eventually(lambda: run.status == "cancelled", 30)
 
 
 def test_unknown_run(place: Path) -> None:
     """A run that is not there is told in one message, and with its traceback only when that is wanted."""
-    assert "No run 'nowhere-1'" in kaigents("show", "nowhere-1", code=1)
+    assert "No run 'nowhere-1'" in in_a_process("show", "nowhere-1", code=1)
     done = subprocess.run([*PROGRAM, "--debug", "show", "nowhere-1"], capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" in done.stderr
 
@@ -186,7 +209,7 @@ def test_unknown_run(place: Path) -> None:
 def test_demo_approved(place: Path) -> None:
     """The demo runs to its end without a terminal, writes one letter and leaves no worker."""
     began = time.monotonic()
-    output = kaigents("demo", "--decide", "approve")
+    output = in_a_process("demo", "--decide", "approve")
     assert time.monotonic() - began < 20
     run_id, worker = started_by(output)
     assert "supplier: Mekong Solar Works" in output and "contact_manufacturer" in output
@@ -204,14 +227,14 @@ def test_demo_with_other_files(place: Path) -> None:
         "Right,tea,BR,0901,1.4,0.1,10,5,4,right@example.com,sample\n"
     )
     mine = ("--suppliers", "mine.csv", "--product", "tea")
-    output = kaigents("demo", *mine, "--choice", "Right", "--outbox", "letters")
+    output = in_a_process("demo", *mine, "--choice", "Right", "--outbox", "letters")
     assert "supplier: Right" in output
     assert len(list((place / "letters").iterdir())) == 1
     assert "Known: Right, Left." in " ".join(
         kaigents("demo", *mine, "--choice", "Up", code=2).replace("│", " ").split()
     )
 
-    output = kaigents("demo", "--decide", "reject")
+    output = in_a_process("demo", "--decide", "reject")
     assert "status: rejected" in output
     assert not (place / "outbox").exists()
 
@@ -219,7 +242,7 @@ def test_demo_with_other_files(place: Path) -> None:
 def test_demo_with_a_bad_file(place: Path) -> None:
     """A bad file is told with its line and column before anything starts; so is an unknown product."""
     (place / "bad.csv").write_text("supplier,product\nA,tea\n")
-    output = kaigents("demo", "--suppliers", "bad.csv", code=1)
+    output = in_a_process("demo", "--suppliers", "bad.csv", code=1)
     assert "bad.csv can't be used" in output and "column country is missing" in output
     assert "no such file" in kaigents("demo", "--duties", "absent.csv", code=1)
     assert "Known: LED lamp" in kaigents("demo", "--product", "unobtainium", code=1)
@@ -229,7 +252,7 @@ def test_demo_with_a_bad_file(place: Path) -> None:
 def test_demo_crash(place: Path) -> None:
     """The worker is killed in a step, another makes only that one again, and the ledger proves it."""
     began = time.monotonic()
-    output = kaigents("demo", "--crash", "--decide", "approve")
+    output = in_a_process("demo", "--crash", "--decide", "approve")
     assert time.monotonic() - began < 25  # 20 on an idle machine
     assert "No finished step ran twice. 1 attempt was killed" in output
     run_id, killed = started_by(output)
@@ -242,7 +265,7 @@ def test_demo_crash(place: Path) -> None:
 
 def test_demo_without_a_terminal(place: Path) -> None:
     """Without a terminal and a decision the run is left waiting, and the way on is told."""
-    output = kaigents("demo", code=2)
+    output = in_a_process("demo", code=2)
     run_id, worker = started_by(output)
     assert "--decide approve" in output and f"kaigents-nb approve {run_id} --choice 'Mekong Solar Works'" in output
     assert not is_alive(worker)
@@ -373,8 +396,9 @@ def test_table_in_a_terminal(terminal: Any) -> None:
 
 def test_exit_code_is_zero_every_time(place: Path) -> None:
     """A command that used the SDK, or even worked, ends with code 0, twenty times out of twenty."""
-    for command in [("runs", "--limit", "1"), ("worker", "--until-eof")] * 10:
-        kaigents(*command)
+    commands = [("runs", "--limit", "1"), ("worker", "--until-eof")] * 10
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda command: in_a_process(*command), commands))
 
 
 def test_reader_that_leaves_early(place: Path) -> None:
@@ -387,24 +411,24 @@ def test_reader_that_leaves_early(place: Path) -> None:
 
 def test_doctor(place: Path, server: ServerInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor names the server and packages, starts nothing, and fails when something blocks runs."""
-    output = kaigents("doctor")
+    output = in_a_process("doctor")
     assert server.address in output and "temporalio 1." in output
     checks = json.loads(kaigents("doctor", "--json"))
     assert {check["name"] for check in checks} >= {"python", "packages", "server binary", "database", "server"}
 
     monkeypatch.setenv("KAIGENTS_DATA_DIR", str(place / "unused"))
-    assert "not running" in kaigents("doctor")
+    assert "not running" in in_a_process("doctor")
     assert not (place / "unused").exists()
     (place / "unused").write_text("")
-    assert "Runs can't be started: data directory" in kaigents("doctor", code=1)
+    assert "Runs can't be started: data directory" in in_a_process("doctor", code=1)
 
 
 def test_doctor_of_a_cluster(place: Path, server: ServerInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the environment names a server, the doctor asks that one, and says what named it."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", server.address)
-    assert f"server: <connected to the server at {server.address}" in kaigents("doctor")
+    assert f"server: <connected to the server at {server.address}" in in_a_process("doctor")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
-    output = kaigents("doctor", code=1)
+    output = in_a_process("doctor", code=1)
     assert "No Temporal server answers at 127.0.0.1:1" in output and "TEMPORAL_ADDRESS" in output
 
 
@@ -414,15 +438,15 @@ def test_server_commands(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Not running" in kaigents("server", "status", code=1)
     assert "no server was started there yet" in kaigents("server", "log", code=1)
     try:
-        assert "web UI" in kaigents("server", "start")
-        assert "durability  power" in kaigents("server", "status")
+        assert "web UI" in in_a_process("server", "start")
+        assert "durability  power" in in_a_process("server", "status")
         status = json.loads(kaigents("server", "status", "--json"))
         assert status["answers"] is True and is_alive(status["info"]["pid"])
         assert len(kaigents("server", "log", "-n", "3").splitlines()) <= 3
-        saved = Path(kaigents("server", "backup", str(place / "backups")).splitlines()[0])
+        saved = Path(in_a_process("server", "backup", str(place / "backups")).splitlines()[0])
         assert (saved / "temporal.db").is_file()
     finally:
-        assert "Stopped" in kaigents("server", "stop")
+        assert "Stopped" in in_a_process("server", "stop")
     assert "No server runs" in kaigents("server", "stop")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import sys
 import time
 
 import pytest
@@ -12,7 +13,7 @@ import kaigents_nb as kg
 from kaigents_nb.errors import CannotFreeze, RunError
 from tests.support import eventually
 
-pytestmark = pytest.mark.usefixtures("server")
+pytestmark = pytest.mark.usefixtures("replayed")
 
 
 class OutOfStock(ValueError):
@@ -191,7 +192,7 @@ def test_a_bug_parks_the_run_until_it_is_mended(monkeypatch):
     [step] = run.view().steps
     assert "AttributeError" in step.error
     assert "x.nothing_like_it" in step.error
-    monkeypatch.setattr("__main__.buggy", mended_buggy(), raising=False)
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "buggy", mended_buggy())
     assert run.mend() == ["buggy"]
     assert run.result(20) == (1, "ABC")
     assert run.steps()["attempts"].tolist() == [2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ import kaigents_nb as kg
 from kaigents_nb.errors import NoSuchMoment
 from tests.support import eventually
 
-pytestmark = pytest.mark.usefixtures("server")
+pytestmark = pytest.mark.usefixtures("replayed")
 
 
 @kg.step
@@ -185,7 +187,7 @@ def test_new_code_parts_where_it_asks_for_another_step(tmp_path, monkeypatch):
     ledger = tmp_path / "ledger"
     run = ten_steps.start(str(ledger), 1)
     run.result(30)
-    monkeypatch.setattr("__main__.ten_steps", rewritten.ten_steps, raising=False)
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "ten_steps", rewritten.ten_steps)
     fork = run.fork(at=("work", 6), code="current")
     assert fork.result(30) == "rewritten after 3 steps: 12"
     [notice] = fork.view().notices

@@ -20,7 +20,7 @@ from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.people.decide import decide, default_by
 from tests.support import eventually
 
-pytestmark = pytest.mark.usefixtures("server")
+pytestmark = pytest.mark.usefixtures("replayed")
 
 
 @kg.agent
@@ -282,7 +282,7 @@ async def asks_three():
     return [(decision.choice, decision.by) for decision in taken]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.tuples(

@@ -17,7 +17,7 @@ import kaigents_nb as kg
 from kaigents_nb.errors import RunNotFound
 from tests.support import eventually
 
-pytestmark = pytest.mark.usefixtures("server")
+pytestmark = pytest.mark.usefixtures("replayed")
 
 
 @kg.step

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -57,13 +59,26 @@ async def has_run(info: ServerInfo, workflow_id: str) -> bool:
     return status is not None and status.name == "RUNNING"
 
 
-async def stopped_with_a_run(place: Path) -> str:
-    """Make a database with a run in it and no server on it."""
-    run = await accepted_run(server.ensure(place))
-    server.stop(place)
-    with sqlite3.connect(place / "temporal.db") as database:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A data directory with a run in its database and no server on it, made once; and the run's id."""
+    folder = tmp_path_factory.mktemp("saved") / "data"
+    try:
+        run = asyncio.run(accepted_run(server.ensure(folder)))
+        server.stop(folder)
+    finally:
+        server_process.end(folder, grace_s=0)
+    with sqlite3.connect(folder / "temporal.db") as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # a log can mend a damaged file
     database.close()
+    return folder, run
+
+
+@pytest.fixture
+def stopped_run(saved: tuple[Path, str], place: Path) -> str:
+    """Give the test's data directory a database with a run in it; return the run's id."""
+    folder, run = saved
+    shutil.copytree(folder, place)
     return run
 
 
@@ -104,9 +119,8 @@ async def test_crash_at_any_moment_of_the_first_start(place: Path, seed: int) ->
     assert list(place.glob("*.empty-*")) == []
 
 
-async def test_server_left_by_a_killed_starter_is_joined(place: Path) -> None:
+async def test_server_left_by_a_killed_starter_is_joined(place: Path, stopped_run: str) -> None:
     """A server whose starter was killed before it could see it come up is found and used, not fought."""
-    run = await stopped_with_a_run(place)
     code = f"""
         import os
         from pathlib import Path
@@ -122,12 +136,11 @@ async def test_server_left_by_a_killed_starter_is_joined(place: Path) -> None:
     pid = eventually(lambda: server_process.living(place)).pid
     info = server.ensure(place)
     assert info.pid == pid
-    assert await has_run(info, run)
+    assert await has_run(info, stopped_run)
 
 
-async def test_server_killed_while_starting_is_started_again(place: Path) -> None:
+async def test_server_killed_while_starting_is_started_again(place: Path, stopped_run: str) -> None:
     """A server that dies on its way up, long after the first start, costs a start and no run."""
-    run = await stopped_with_a_run(place)
     for _ in range(3):
         code = (
             f"from pathlib import Path; from kaigents_nb.server import embedded; embedded.ensure(Path({str(place)!r}))"
@@ -135,12 +148,12 @@ async def test_server_killed_while_starting_is_started_again(place: Path) -> Non
         starter = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
         os.kill(eventually(lambda: server_process.living(place)).pid, signal.SIGKILL)
         starter.wait(timeout=20)
-    assert await has_run(server.ensure(place), run)
+    assert await has_run(server.ensure(place), stopped_run)
 
 
+@pytest.mark.usefixtures("stopped_run")
 async def test_damaged_header_is_told_and_left_alone(place: Path) -> None:
     """A file that is no database any more is diagnosed with its path and ways out, and stays byte for byte."""
-    await stopped_with_a_run(place)
     with (place / "temporal.db").open("r+b") as file:
         file.write(b"this is not a database")
     before = content(place)
@@ -221,9 +234,8 @@ async def test_database_of_something_else_is_refused(place: Path) -> None:
     assert content(place) == before
 
 
-async def test_database_held_by_a_server_started_by_hand(place: Path) -> None:
+async def test_database_held_by_a_server_started_by_hand(place: Path, stopped_run: str) -> None:
     """A second server on one file is never started: the error names the process that has it."""
-    run = await stopped_with_a_run(place)
     binary = server.find_binary().path
     command = [binary, "server", "start-dev", "--db-filename", "temporal.db", "--headless", "--ip", "127.0.0.1"]
     with subprocess.Popen(
@@ -236,12 +248,11 @@ async def test_database_held_by_a_server_started_by_hand(place: Path) -> None:
             assert by_hand.poll() is None
         finally:
             by_hand.terminate()
-    assert await has_run(server.ensure(place), run)
+    assert await has_run(server.ensure(place), stopped_run)
 
 
-async def test_database_locked_by_another_program(place: Path) -> None:
+async def test_database_locked_by_another_program(place: Path, stopped_run: str) -> None:
     """A program that holds the database open is named, and the start works as soon as it is gone."""
-    run = await stopped_with_a_run(place)
     code = (
         "import sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None); "
         "d.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()"
@@ -253,7 +264,7 @@ async def test_database_locked_by_another_program(place: Path) -> None:
         with pytest.raises(DatabaseError, match=rf"in use by another process: {program.pid} "):
             server.ensure(place)
         program.communicate()
-    assert await has_run(server.ensure(place), run)
+    assert await has_run(server.ensure(place), stopped_run)
 
 
 async def test_directory_in_place_of_the_database(place: Path) -> None:
@@ -278,9 +289,9 @@ def test_file_in_place_of_the_data_directory(tmp_path: Path) -> None:
         ("mount -t tmpfs -o size=4m none .", "full"),
     ],
 )
+@pytest.mark.usefixtures("stopped_run")
 async def test_read_only_and_full_disks(place: Path, mount: str, said: str) -> None:
     """A read-only or full file system, also for root, is told before anything is started."""
-    await stopped_with_a_run(place)
     before = content(place)
     code = f"""
         from pathlib import Path
@@ -380,9 +391,9 @@ async def test_server_that_does_not_say_where_it_is_is_started_anew(
     assert not server_process.is_alive(place)
 
 
+@pytest.mark.usefixtures("stopped_run")
 async def test_lock_file_is_made_private(place: Path) -> None:
     """A lock file that others may write can't lead kernels astray: a start takes the permission away."""
-    await stopped_with_a_run(place)
     (place / "server.lock").chmod(0o666)
     assert server.ensure(place) == server.find_server(place)
     assert (place / "server.lock").stat().st_mode & 0o777 == 0o600
@@ -394,14 +405,14 @@ async def test_pid_of_another_process_is_neither_trusted_nor_killed(
 ) -> None:
     """A lock file that names somebody else's process, as after a reboot, harms nobody."""
     run = await accepted_run(server.ensure(place))
-    said = json.loads((place / "server.lock").read_bytes())
+    said = {**json.loads((place / "server.lock").read_bytes()), "pid": bystander.pid}
     server.stop(place)
-    (place / "server.lock").write_text(json.dumps({**said, "pid": bystander.pid}))
+    (place / "server.lock").write_text(json.dumps(said))
     assert server.find_server(place) is None
     assert server.stop(place) is False
     info = server.ensure(place)
     assert await has_run(info, run)
-    (place / "server.lock").write_text(json.dumps({**said, "pid": bystander.pid}))
+    (place / "server.lock").write_text(json.dumps(said))
     assert server.find_server(place) is None
     assert server.stop(place) is True
     assert server.find_server(place) is None
@@ -423,9 +434,9 @@ async def test_server_of_another_directory_is_not_taken(place: Path, tmp_path: P
         server.stop(other)
 
 
+@pytest.mark.usefixtures("stopped_run")
 async def test_lock_held_by_a_stranger_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that no server of this machine holds is told, and its holder is left alone."""
-    await stopped_with_a_run(place)
     code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code, place / "server.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE

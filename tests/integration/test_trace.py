@@ -342,8 +342,7 @@ def test_histories_that_are_gone():
 
 def test_run_that_no_worker_has_taken(monkeypatch):
     """A run that has not started has an empty trace with all columns, and no moments."""
-    monkeypatch.setattr("kaigents_nb.control.submit.task_queue", lambda: "nobody-serves-this", raising=False)
-    monkeypatch.setattr("kaigents_nb.control.start.task_queue", lambda: "nobody-serves-this", raising=False)
+    monkeypatch.setattr("kaigents_nb.control.submit.task_queue", lambda: "nobody-serves-this")
     monkeypatch.setenv("KAIGENTS_WORKER", "off")
     run = parks.start("x")
     lines, changes = run.trace(), run.variables()
@@ -533,7 +532,6 @@ def test_killed_three_times_is_as_never_killed(tmp_path, monkeypatch):
 
     def go(kills, folder):
         folder.mkdir()
-        monkeypatch.chdir(tmp_path)
         run = long.start(str(folder))
         for number in range(2):
             run.wait_for_gate(30)

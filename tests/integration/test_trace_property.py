@@ -35,8 +35,6 @@ def by_branch(rows: Any) -> dict[int, list[tuple[str, int, dict[str, str]]]]:
 
 
 @settings(
-    max_examples=80,
-    deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate),

@@ -12,7 +12,7 @@ from tests.unit.snapshot_cells import notebook
 FUNCTIONS = [f"f{n}" for n in range(5)]
 VALUES = [f"V{n}" for n in range(3)]
 DECORATORS = ["plus", "times"]
-SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow])
 
 START = [
     "import functools, math\nfrom operator import add as plus_op",

@@ -26,6 +26,10 @@ class Huge:
         return "x" * 10**6
 
 
+class Tags(set[Any]):
+    pass
+
+
 class Wrong:
     def __repr__(self) -> str:
         return 5  # type: ignore[return-value]
@@ -43,6 +47,11 @@ class Wrong:
         ({"b", "a"}, "{'a', 'b'}"),
         (set(range(1000)), "set of 1,000"),
         (ex.Point({"b", "a"}), "Point(x={'a', 'b'}, y=None)"),
+        ([[[[ex.Point({"b", "a"}, 1)]]]], "[[[[Point(x={…}, y=1)]]]]"),
+        ([[[[ex.Point(ex.Point(ex.Point(1)))]]]], "[[[[Point(x=Point(…), y=None)]]]]"),
+        (pd.Series([ex.Point({"b"}, 1)], dtype=object), "Series object of 1: [Point(x={…}, y=1)]"),
+        (Tags({"b", "a"}), "Tags({'a', 'b'})"),
+        (Tags(), "Tags()"),
         (collections.deque([1], 5), "deque([1])"),
         ({"a": {1: [2]}}, "{'a': {1: [2]}}"),
         (list(range(100)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, …]"),
@@ -74,13 +83,36 @@ def test_brief_text(value: Any, text: str) -> None:
     assert brief(value) == text
 
 
+@pytest.mark.parametrize("kind", [set, frozenset, Tags])
+@pytest.mark.parametrize("depth", range(7))
+def test_brief_does_not_depend_on_the_order_in_a_set(kind: type, depth: int) -> None:
+    """Equal sets have one text, however their items came in and wherever in a value they are."""
+    one, other = kind(("", False)), kind((False, ""))
+    assert one == other and list(one) != list(other)
+    for _ in range(depth):
+        one, other = ex.Point(one), ex.Point(other)
+    assert brief(one) == brief(other)
+    assert brief(pd.Series([one])) == brief(pd.Series([other]))
+    assert brief({"k": [one]}) == brief({"k": [other]})
+
+
 def test_brief_is_bounded() -> None:
     """The text of a big value is as short as that of a small one, and cycles end."""
     cycle: list[Any] = []
     cycle.append(cycle)
     frame = pd.DataFrame(np.zeros((10, 2000)))
     wide = {f"k{i}": ["y" * 10**6] * 1000 for i in range(1000)}
-    values = [list(range(10**6)), "x" * 10**7, {i: i for i in range(10**6)}, frame, cycle, wide, [wide] * 1000]
+    many = list(range(10**6))
+    values = [
+        many,
+        "x" * 10**7,
+        {i: i for i in range(10**6)},
+        frame,
+        cycle,
+        wide,
+        [wide] * 1000,
+        [[[[ex.Point(many)]]]],
+    ]
     for value in values:
         for limit in (0, 1, 10, 200):
             assert len(brief(value, limit)) <= max(limit, 1)

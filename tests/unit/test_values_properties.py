@@ -8,13 +8,14 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kaigents_nb.values.brief import brief, summary
 from kaigents_nb.values.copying import frozen_copy
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode
+from tests.support import times
 from tests.unit.values_examples import Color, Open, Point, Quote, Supplier, same
 
 _ZONES = st.sampled_from([None, dt.UTC, ZoneInfo("Europe/Berlin"), dt.timezone(dt.timedelta(minutes=-90))])
@@ -54,7 +55,7 @@ _VALUE = st.recursive(
 
 
 @given(_VALUE)
-@settings(max_examples=400, deadline=None)
+@times(16)
 def test_any_value_comes_back(value: Any) -> None:
     """decode(encode(x)) is x in value and type, the bytes are stable, and a frozen copy is the same too."""
     encoded = encode(value)
@@ -116,7 +117,7 @@ def _frames(draw: st.DrawFn) -> pd.DataFrame:
 
 
 @given(_frames())
-@settings(max_examples=200, deadline=None)
+@times(8)
 def test_any_frame_comes_back(frame: pd.DataFrame) -> None:
     """Frames of mixed dtypes, labels and indexes come back equal in all of them."""
     assert same(decode(encode(frame)), frame)

@@ -1,0 +1,61 @@
+"""What integration tests may ask for: a worker that remembers nothing, and a replay of all that it executed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+import kaigents_nb as kg
+from kaigents_nb.runtime import queue_worker
+from kaigents_nb.runtime.sandbox import sandbox
+from kaigents_nb.server.embedded import ServerInfo
+from tests.golden.histories import replay_run
+
+Executed = Counter[tuple[str, str]]
+"""How often each run, by its workflow and run id, was begun by this process's worker."""
+
+
+@pytest.fixture(scope="module")
+def forgetful_worker(server: ServerInfo) -> Iterator[Executed]:
+    """Let this process's worker replay a run from its start whenever something happens to it; yield what it executes.
+
+    An agent must then compute the same, and the interpreter ask the server for the same, each time.
+    """
+    executed: Executed = Counter()
+
+    def noting() -> SandboxedWorkflowRunner:
+        runner = sandbox()
+        create = runner.create_instance
+
+        def create_and_note(details: WorkflowInstanceDetails) -> WorkflowInstance:
+            if details.info.run_id != "sandbox-validate-run_id":  # the SDK tries the workflow's class out first
+                executed[details.info.workflow_id, details.info.run_id] += 1
+            return create(details)
+
+        runner.create_instance = create_and_note
+        return runner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue_worker, "MAX_CACHED_RUNS", 0)
+        patch.setattr(queue_worker, "sandbox", noting)
+        kg.disconnect()  # a worker that is there already remembers
+        yield executed
+        kg.disconnect()
+
+
+@pytest.fixture
+def replayed(forgetful_worker: Executed) -> Iterator[None]:
+    """Replay, at the test's end, each run that was executed in it: it must ask for the same, and end the same."""
+    forgetful_worker.clear()
+    yield
+    connection = kg.connect()
+
+    async def replay_all() -> None:
+        for run in list(forgetful_worker):
+            await replay_run(connection, *run)
+
+    connection.run(replay_all)
