@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -35,7 +36,8 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")
 
-_SIGNALS = 1_500
+_SIGNALS = 1_500 if settings.default.max_examples < 80 else 9_990
+"""The nightly profile reads ten thousand events; the server takes no more than so many signals of one run."""
 _TASK_COMPLETED = "workflow_task_completed_event_attributes"
 _PAGE = 256
 """So many batches of events the server gives at a time."""
