@@ -151,9 +151,12 @@ def _end(jupyter: subprocess.Popen[bytes]) -> None:
             process.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start the system's Chromium; Playwright's own download is not needed."""
+    """Start the system's Chromium; Playwright's own download is not needed.
+
+    Not for the whole session: Playwright keeps an event loop running in this thread, where others need to start one.
+    """
     executable = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if executable is None:
         pytest.fail("The browser tests need Chromium, and none is on PATH. On Debian: apt-get install chromium")
