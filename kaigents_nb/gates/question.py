@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -98,10 +98,15 @@ class Question:
             question=data["question"],
             options=tuple(data["options"]),
             gate=data["gate"],
-            opened=datetime.fromisoformat(data["opened"]) if data.get("opened") else None,
+            opened=_utc(data["opened"]) if data.get("opened") else None,
             details=data.get("details", ""),
             execution=data.get("execution", ""),
             run_id=run_id,
             agent=agent,
             queue=queue,
         )
+
+
+def _utc(text: str) -> datetime:
+    when = datetime.fromisoformat(text)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

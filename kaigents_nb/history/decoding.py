@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 
 from kaigents_nb.errors import SnapshotError
-from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.payloads import value
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.values.class_names import resolve_loaded
@@ -53,7 +54,8 @@ class Decoder:
             digest = self._fold.launch.code
             self._code = held(digest)
             if self._code is None:
-                await self._connection.client.data_converter.decode([payload])
+                [arrived] = await self._connection.client.data_converter.decode([payload], [RawValue])
+                check_admitted(arrived.payload)
                 self._code = held(digest)
         return self._code
 

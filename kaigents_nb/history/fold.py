@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
@@ -363,7 +364,8 @@ class RunFold:
     def _on_signal(self, event: HistoryEvent) -> None:
         data = event.workflow_execution_signaled_event_attributes
         if data.signal_name == MEND_SIGNAL and len(data.input.payloads) == 3:
-            self.mends.append((tuple(plain(data.input.payloads[0])), data.input.payloads[2]))
+            with suppress(ValueError, TypeError):  # not from us
+                self.mends.append((tuple(plain(data.input.payloads[0])), data.input.payloads[2]))
         if data.signal_name == DECIDE_SIGNAL:
             self._decided(data.input.payloads, event, "signal")
 

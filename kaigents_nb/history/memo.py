@@ -1,4 +1,7 @@
-"""What a run's memo says: its open gates, what is parked, where it comes from. Needs neither worker nor history."""
+"""What a run's memo says: its open gates, what is parked, where it comes from. Needs neither worker nor history.
+
+Every client of the server may write a memo. What can't be read counts as not there, and :func:`problem` says so.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
 
 def state(fields: Mapping[str, Payload]) -> dict[str, Any]:
     """Return what the run waits for: ``gates`` and ``parked``, as its interpreter has published."""
-    return dict(plain(fields[MEMO_STATE])) if MEMO_STATE in fields else {}
+    return _read(fields, MEMO_STATE)
 
 
 def origin(fields: Mapping[str, Payload]) -> dict[str, Any]:
     """Return where the run comes from: its notebook, and the run that it was forked from."""
-    return dict(plain(fields[MEMO_ORIGIN])) if MEMO_ORIGIN in fields else {}
+    return _read(fields, MEMO_ORIGIN)
 
 
 def is_ours(fields: Mapping[str, Payload]) -> bool:
@@ -29,5 +32,39 @@ def is_ours(fields: Mapping[str, Payload]) -> bool:
 
 def questions(fields: Mapping[str, Payload], run_id: str, agent: str, queue: str = "") -> list[Question]:
     """Return the open gates that a run's memo names."""
-    gates = state(fields).get("gates", ())
-    return [Question.from_wire(gate, run_id=run_id, agent=agent, queue=queue) for gate in gates]
+    try:
+        gates = state(fields).get("gates", ())
+        return [Question.from_wire(gate, run_id=run_id, agent=agent, queue=queue) for gate in gates]
+    except _UNREADABLE:
+        return []
+
+
+def parked(fields: Mapping[str, Payload]) -> list[str]:
+    """Return the errors of the steps that are parked."""
+    try:
+        return [str(step["error"]) for step in state(fields).get("parked", ())]
+    except _UNREADABLE:
+        return []
+
+
+def problem(fields: Mapping[str, Payload]) -> str:
+    """Return why a memo of ours can't be read; ``""`` where it can."""
+    try:
+        for key in (MEMO_STATE, MEMO_ORIGIN):
+            if key in fields:
+                dict(plain(fields[key]))
+        for gate in state(fields).get("gates", ()):
+            Question.from_wire(gate)
+    except _UNREADABLE as error:
+        return f"its memo can't be read ({type(error).__name__}: {error}): another program has written it"
+    return ""
+
+
+def _read(fields: Mapping[str, Payload], key: str) -> dict[str, Any]:
+    try:
+        return dict(plain(fields[key])) if key in fields else {}
+    except _UNREADABLE:
+        return {}
+
+
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)

@@ -116,14 +116,14 @@ def runs(
 
 def _row(execution: WorkflowExecution) -> dict[str, Any]:
     fields = execution.raw_info.memo.fields
-    state, origin = memo.state(fields), memo.origin(fields)
+    origin = memo.origin(fields)
     name = WorkflowExecutionStatus.Name(execution.raw_info.status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
     status = {"RUNNING": "running", "CANCELED": "cancelled", "TIMED_OUT": "timed out"}.get(name, name.lower())
-    waits_for = ""
-    if status == "running" and state.get("gates"):
-        status, waits_for = "waiting", state["gates"][0]["question"]
-    elif status == "running" and state.get("parked"):
-        status, waits_for = "parked", state["parked"][0]["error"]
+    waits_for = memo.problem(fields)
+    if status == "running" and (asked := memo.questions(fields, execution.id, execution.workflow_type)):
+        status, waits_for = "waiting", asked[0].question
+    elif status == "running" and (parked := memo.parked(fields)):
+        status, waits_for = "parked", parked[0]
     ended, started = execution.close_time, execution.start_time
     return {
         "run_id": execution.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, NO_DECISION
 from kaigents_nb.runtime.served import queue_is_served
+from kaigents_nb.runtime.storage import THRESHOLD_BYTES
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
 _KNOWN_TIMEOUT = timedelta(seconds=60)
@@ -84,8 +86,11 @@ async def decide(
         When somebody else was first; says who and when.
     GateError
         When the run asks something else there by now, or when it is still not known whether the decision counts.
+    ValueError
+        When it is too big to be sent.
     """
     answer = replace(answer, id=uuid.uuid4().hex, by=answer.by or default_by(), at=datetime.now(UTC))
+    _check_size(answer)
     if await queue_is_served(connection, question.queue) and await _updated(connection, question, answer):
         return answer
     # Without a worker the server keeps a signal, not an update; the answer's id makes sending both harmless.
@@ -98,6 +103,16 @@ async def decide(
                 raise
         await _known(connection, question, answer, kept)
     return answer
+
+
+def _check_size(answer: Answer) -> None:
+    size = len(json.dumps(answer.to_wire()).encode())
+    if size >= THRESHOLD_BYTES:
+        raise ValueError(
+            f"A decision with comment and values takes {size / 1024:,.0f} KiB; {THRESHOLD_BYTES // 1024} KiB is the "
+            "most. Nothing was sent: shorten the comment, or save what is long where the agent finds it and give its "
+            "name."
+        )
 
 
 async def _updated(connection: Connection, question: Question, answer: Answer) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pandas as pd
 
-from kaigents_nb.errors import RunNotFound
+from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
 from kaigents_nb.history.frames import DECISION_COLUMNS, decisions_frame, frame, gates_frame
@@ -78,6 +79,9 @@ def decisions(limit: int = 100) -> pd.DataFrame:
                 observer = await observed(connection, run_id)
             except RunNotFound:
                 continue  # deleted by retention between the two questions
+            except (KaigentsError, ValueError, TypeError, LookupError) as error:
+                warnings.warn(f"Left out: run {run_id!r}, whose history can't be read: {error}", stacklevel=2)
+                continue
             tables.append(decisions_frame(observer.fold))
         return tables
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
-from kaigents_nb.runtime.code import held, hold
+from kaigents_nb.runtime.code import held, hold, refused
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
 from kaigents_nb.runtime.storage import FileStore
@@ -46,7 +46,11 @@ class VerifyingCodec(PayloadCodec):
         return payload
 
     async def _admit(self, payload: Payload) -> Payload:
-        snapshot = await asyncio.to_thread(self._verify, payload.data)
+        try:
+            snapshot = await asyncio.to_thread(self._verify, payload.data)
+        except Exception as error:  # noqa: BLE001 - anybody who reaches the server may have sent it
+            # Not raised here: it would stop a run for good that was sent garbage in a signal.
+            return refused(error)
         return Payload(data=f'"{snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
 
     def _verify(self, packed: bytes) -> Snapshot:

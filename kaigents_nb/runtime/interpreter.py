@@ -9,7 +9,8 @@ SDK's sandbox: frozen code that asks for the time, chance or the world outside i
 import asyncio
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -27,7 +28,7 @@ from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
-from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
 from kaigents_nb.runtime.gate_desk import GateDesk
@@ -85,6 +86,7 @@ class AgentWorkflow:
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute the agent."""
         self._launch = header = from_wire(Launch, plain(args[0].payload))
+        check_admitted(args[1].payload)
         self._code = self._steps.code = code = code_by_digest(header.code)
         agent_context.set(self)
         try:
@@ -127,7 +129,9 @@ class AgentWorkflow:
             self._seeds = {seed.call: seed for seed in unpack_seeds(payload)}
             self._store = store_of(payload)
         for steps in self._launch.mended:
-            code = code_by_digest(plain(next(rest)))
+            payload = next(rest)
+            check_admitted(payload)
+            code = code_by_digest(plain(payload))
             self._steps.mend(steps, code)
 
     # What the agent's code asks for: AgentContext.
@@ -300,24 +304,39 @@ class AgentWorkflow:
     def _check(self, decision: Any) -> None:
         self._gates.check(decision)
 
-    @workflow.signal(name=DECIDE_SIGNAL)
-    def decide_later(self, decision: Any) -> None:
-        """Take a decision that the server kept while no worker was there; the first one wins."""
-        self._gates.decide_later(decision)
+    @workflow.signal(dynamic=True)
+    def signalled(self, name: str, args: Sequence[RawValue]) -> None:
+        """Take what was sent from outside: a decision that the server kept, new code for steps, calls to start again.
 
-    @workflow.signal(name=MEND_SIGNAL)
-    def mend(self, steps: list[str] | None = None, calls: list[str] | None = None, code: str = "") -> None:
+        Every client of the server may send anything, and an exception here would stop the run for good: what is not in
+        order is left alone.
+        """
+        handlers: dict[str, Callable[..., None]] = {
+            DECIDE_SIGNAL: self._gates.decide_later,
+            MEND_SIGNAL: self._mend,
+            RETRY_SIGNAL: self._retry_now,
+        }
+        if name in handlers:
+            with suppress(TypeError, ValueError, LookupError):
+                handlers[name](*(plain(item.payload) for item in args))
+
+    def _mend(self, steps: list[str], calls: list[str], code: str) -> None:
         """Give steps new code (by its digest) and start the named calls again."""
-        # An exception in a signal would stop the run for good: what is not in order is left alone.
         mended = held(code)
         if mended is not None:
-            self._steps.mend(steps or (), mended)
-            self._steps.retry_now(calls or ())
+            self._steps.mend(_names(steps), mended)
+            self._retry_now(calls)
 
-    @workflow.signal(name=RETRY_SIGNAL)
-    def retry_now(self, calls: list[str] | None = None) -> None:
+    def _retry_now(self, calls: list[str]) -> None:
         """Start calls again that wait for a retry or are parked."""
-        self._steps.retry_now(calls or ())
+        self._steps.retry_now(_names(calls))
+
+
+def _names(sent: object) -> list[str]:
+    """Return a list of names as it was sent."""
+    if not isinstance(sent, list) or not all(isinstance(name, str) for name in sent):
+        raise TypeError(f"Not a list of names: {sent!r}.")
+    return sent
 
 
 def code_by_digest(digest: str) -> Code:

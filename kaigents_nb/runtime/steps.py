@@ -23,7 +23,7 @@ from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
-from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
@@ -248,7 +248,8 @@ class StepRunner:
             handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
             async for event in handle.fetch_history_events(page_size=1):
                 payloads = event.workflow_execution_started_event_attributes.input.payloads
-                await self._client.data_converter.decode([payloads[1]])
+                [arrived] = await self._client.data_converter.decode([payloads[1]], [RawValue])
+                check_admitted(arrived.payload)
                 break
             code = held(digest)
         if code is None:

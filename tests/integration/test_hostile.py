@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import uuid
+import warnings
 
+import pandas as pd
 import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 
 import kaigents_nb as kg
 from kaigents_nb.errors import ServerNotReady
+from kaigents_nb.runtime.connecting import current
+from kaigents_nb.runtime.protocol import CODE_ENCODING
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -205,11 +212,14 @@ async def asks():
 
 
 def test_a_long_comment_can_be_read():
-    """A decision so long that it lies in a file shows in view, table and trace."""
+    """A decision as long as it may be shows in view, table and trace; a longer one is refused before it is sent."""
     run = asks.start()
     run.wait_for_gate(20)
-    run.approve(comment="x" * 100_000, values={"t": "y" * 300_000})
-    assert run.result(20) == (True, 100_000)
+    with pytest.raises(ValueError, match=r"64 KiB is the most\. Nothing was sent"):
+        run.approve(comment="x" * 100_000, values={"t": "y" * 300_000})
+    assert run.status == "waiting"
+    run.approve(comment="x" * 30_000, values={"t": "y" * 30_000})
+    assert run.result(20) == (True, 30_000)
     assert run.view().status == "completed"
     assert run.decisions()["counted"].tolist() == [True]
     assert len(run.trace())
@@ -221,10 +231,16 @@ def test_a_long_comment_can_be_read():
         ("decide_later", [{"gate": "1", "approved": True}]),
         ("decide_later", [{"x": 1}]),
         ("decide_later", ["x"]),
+        ("decide_later", [None]),
+        ("decide_later", []),
+        ("decide_later", [{}, 1, 2]),
         ("decide_later", [{"gate": "1", "id": "x", "approved": True, "choice": "no such option"}]),
         ("mend", []),
         ("mend", [["x"], ["1"], "nope"]),
+        ("mend", [5, {}, "x"]),
+        ("mend", [["asks"], ["1"], RawValue(Payload(data=b"garbage", metadata={"encoding": CODE_ENCODING.encode()}))]),
         ("retry_now", []),
+        ("retry_now", [{"x": 1}]),
     ],
 )
 def test_malformed_signals_do_not_count(signal, args):
@@ -332,3 +348,36 @@ def test_ending_an_ended_run_changes_nothing():
     run.cancel()
     run.terminate("too late")
     assert run.status == "completed"
+
+
+def test_a_foreign_memo_takes_no_overview_down():
+    """Another program that uses our memo's names gets a row that says so; gates and runs of ours are listed."""
+    connection = current()
+    name = f"foreign-{uuid.uuid4().hex[:8]}"
+
+    async def start(number: int, state: object) -> None:
+        await connection.client.start_workflow(
+            "foreign", id=f"{name}-{number}", task_queue="nobody", memo={"kaigents": state, "kaigents_origin": state}
+        )
+
+    def foreign_runs() -> pd.DataFrame:
+        table = kg.runs()
+        return table[table["run_id"].str.startswith(name)]
+
+    foreign = [5, "text", {"gates": 7}, {"gates": [{"gate": 1}]}, {"parked": ["x"]}, [[1, 2], [3, 4]]]
+    mine = asks.start()
+    try:
+        for number, state in enumerate(foreign):
+            connection.run(lambda number=number, state=state: start(number, state))
+        mine.wait_for_gate(20)
+        eventually(lambda: len(foreign_runs()) == len(foreign))
+        assert sum("can't be read" in text for text in foreign_runs()["waits_for"]) >= 4
+        eventually(lambda: mine.id in kg.pending()["run_id"].tolist())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert kg.decisions() is not None
+        kg.inbox().close()
+    finally:
+        for number in range(len(foreign)):
+            kg.Run(connection, f"{name}-{number}").terminate()
+        mine.terminate()
