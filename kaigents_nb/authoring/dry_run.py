@@ -100,6 +100,7 @@ class DryRun:
 
     def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Take the next given decision, else ask here."""
+        question.check()
         return partial(self._decide, question)
 
     async def _decide(self, question: Question) -> Decision:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.errors import GateError
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observers import observed_with_called
 
@@ -62,9 +63,9 @@ class Prompter:
             self._run._connection.soon(self._following.stop)
 
     def _tell(self, gate: Question) -> None:
-        choices = f" Options: {', '.join(gate.options)}." if gate.options else ""
+        choices = f" Options: {', '.join(map(visible, gate.options))}." if gate.options else ""
         kernel = _kernel()
-        lines = [f"Run {gate.run_id} waits for a decision: {gate.question}{choices}"]
+        lines = [f"Run {gate.run_id} waits for a decision: {visible(gate.question)}{choices}"]
         if kernel is not None:
             lines.append(
                 "Buttons can't be heard while this cell waits: interrupt it (■; the run goes on), decide on the card, "

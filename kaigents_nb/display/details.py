@@ -9,7 +9,8 @@ from numbers import Real
 from typing import Any, Final
 
 from kaigents_nb.display import blocks as b
-from kaigents_nb.display.words import line
+from kaigents_nb.display import words
+from kaigents_nb.gates.visible import visible
 
 ROWS, COLUMNS, ITEMS = 20, 12, 40
 ABSENT: Final = "–"
@@ -18,7 +19,7 @@ ABSENT: Final = "–"
 def details_blocks(value: Any, depth: int = 0) -> b.Blocks:
     """Return a value as a person reads it: text as written, tables, names with values, lists."""
     if isinstance(value, str):
-        return (b.line(value),)
+        return (b.line(visible(value)),)
     if (table := as_table(value)) is not None:
         return (table,)
     if (pairs := as_pairs(value)) is not None and depth < 2:
@@ -27,6 +28,11 @@ def details_blocks(value: Any, depth: int = 0) -> b.Blocks:
     if isinstance(value, list | tuple | set | frozenset) and value:
         return b.Items(tuple(map(cell, list(value)[:ROWS]))), *b.more(len(value) - ROWS)
     return (b.line(cell(value)),)
+
+
+def line(value: Any) -> str:
+    """Return a value on one line, with nothing in it that could not be seen: somebody decides by it."""
+    return words.line(visible(words.text_of(value)[: 4 * words.LINE]))
 
 
 def cell(value: Any) -> str:

@@ -17,12 +17,11 @@ from kaigents_nb.display.run_blocks import gate_blocks, message_blocks
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.visible import label, visible
 from kaigents_nb.history.view import GateView
 
 MAX_BUTTONS: Final = 5
 """With more options than this, one is picked from a list."""
-
-_LABEL: Final = 60
 
 Submit = Callable[[Question, Answer, Done, Callable[[], None]], None]
 """Posts an answer to the question as it was shown, and returns at once; ``done`` hears how it went.
@@ -79,7 +78,7 @@ class GateForm:
     def _make_choice(self) -> widgets.Dropdown | None:
         if len(self.gate.options) <= MAX_BUTTONS:
             return None
-        labelled = [(words.line(option, _LABEL), option) for option in self.gate.options]
+        labelled = [(label(option), option) for option in self.gate.options]
         return widgets.Dropdown(
             options=[("Choose one …", None), *labelled],
             description="Option",
@@ -88,16 +87,18 @@ class GateForm:
 
     def _make_buttons(self) -> list[widgets.Button]:
         several = self.gate.options and self._choice is None
-        labels = self.gate.options if several else ("Approve",)
+        options = self.gate.options if several else ("Approve",)
         buttons = []
-        for label in labels:
+        for option in options:
             button = widgets.Button(
-                description=words.line(label, _LABEL),
-                tooltip=words.line(f"Approve with {label!r}" if several else f"Approve: {self.gate.question}"),
+                description=label(option),
+                tooltip=words.line(
+                    f"Approve with {visible(option)!r}" if several else f"Approve: {self.gate.question}"
+                ),
                 button_style="primary" if several else "success",
                 layout=widgets.Layout(width="auto"),
             )
-            button.on_click(partial(self._click, True, label if several else None))
+            button.on_click(partial(self._click, True, option if several else None))
             buttons.append(button)
         reject = widgets.Button(
             description="Reject",

@@ -8,6 +8,7 @@ from typing import Any
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
 from kaigents_nb.display.details import details_blocks
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, RunView, StepView
 
 _OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
@@ -38,7 +39,7 @@ def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = 
     parts += [b.line(" · ".join(about), quiet=True)] if about else []
     parts += details_blocks(gate.details) if gate.details is not None else ()
     if options and gate.options:
-        parts.append(b.line("Options: ", ", ".join(words.line(name) for name in gate.options)))
+        parts.append(b.line("Options: ", ", ".join(words.line(visible(name)) for name in gate.options)))
     parts.append(b.line("Decide: ", b.Code(how), quiet=True))
     return (b.Aside(tuple(parts), "warning", "? "),)
 
@@ -48,7 +49,7 @@ def pending_blocks(rows: Iterable[Mapping[str, Any]]) -> b.Section:
     cells = tuple(
         (
             words.line(row["agent"]),
-            words.line(row["question"]),
+            words.line(visible(str(row["question"]))),
             words.moment(row["opened"]),
             b.Code(f"kg.run({str(row['run_id'])!r}).approve() or .reject()"),
         )

@@ -30,7 +30,7 @@ def clean(text: object, limit: int = PARAGRAPH, *, tail: bool = False) -> str:
     signs, lone surrogates and signs that reverse the reading direction become visible escapes.
     ``tail`` keeps the end instead of the beginning.
     """
-    whole = _str(text)
+    whole = text_of(text)
     # Cut before the regular expressions see it, so that a huge text costs nothing.
     kept = whole[-limit:] if tail else whole[:limit]
     cut = len(whole) - len(kept)
@@ -45,11 +45,12 @@ def clean(text: object, limit: int = PARAGRAPH, *, tail: bool = False) -> str:
 
 def line(text: object, limit: int = LINE) -> str:
     """Return ``text`` on one line, shortened with an ellipsis."""
-    one = " ".join(clean(_str(text)[: limit * 4]).split())
+    one = " ".join(clean(text_of(text)[: limit * 4]).split())
     return one if len(one) <= limit else one[: limit - 1] + "…"
 
 
-def _str(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a value's own text; where that can't be had, what it is."""
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001 - an analyst's own class must not take the card down

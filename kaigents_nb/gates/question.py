@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
+from kaigents_nb.gates.visible import LABEL_CHARS, same_labels
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ class Question:
             raise ValueError(f"The gate {self.question!r} has no options; leave choice={choice!r} out.")
         said = "Say which" if choice is None else f"No option {choice!r}"
         raise ValueError(f"{said} for {self.question!r}. Options: {list(self.options)}.")
+
+    def check(self) -> None:
+        """Refuse what a person could not decide with open eyes.
+
+        Raises
+        ------
+        ValueError
+            When two options look alike on their buttons.
+        """
+        alike = same_labels(self.options)
+        if alike is not None:
+            raise ValueError(
+                f"The options {alike[0]!r} and {alike[1]!r} of {self.question!r} look alike to who decides. Let them "
+                f"differ in their first {LABEL_CHARS} signs, by more than spaces, case or width."
+            )
 
     def to_wire(self) -> dict[str, Any]:
         """Return the JSON form: what the run that asks knows."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Standing
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.visible import visible
 
 Status = Literal[
     "starting",  # accepted by the server, no worker has taken it yet
@@ -120,8 +121,8 @@ class GateView:
 
     @property
     def question(self) -> str:
-        """What is asked."""
-        return self.asked.question
+        """What is asked, as a person must see it."""
+        return visible(self.asked.question)
 
     @property
     def options(self) -> tuple[str, ...]:

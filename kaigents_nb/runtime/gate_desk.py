@@ -48,6 +48,8 @@ class GateDesk:
 
     async def open(self, question: Question, details: Any) -> Answer:
         """Wait until a person decides."""
+        if self._gates.bound:
+            question.check()
         number = self.next_number
         self._opened += 1
         kept = self._kept.get(number)

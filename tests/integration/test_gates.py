@@ -16,6 +16,9 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 import kaigents_nb as kg
+from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.blocks_text import text
+from kaigents_nb.display.run_blocks import pending_blocks, run_blocks
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.people.decide import decide, default_by
 from tests.support import eventually
@@ -327,3 +330,37 @@ def test_the_run_and_its_history_agree_on_every_winner(attempts):
     table = run.decisions()
     counted = table[table["counted"]].set_index("gate").sort_index()
     assert list(zip(counted["choice"], counted["by"], strict=True)) == winners
+
+
+@kg.agent
+async def asks_with_hidden_text(question, options, details):
+    return (await kg.approve(question, options=options, details=details)).choice
+
+
+def test_nothing_of_a_question_vanishes():
+    """A carriage return, an escape or a sign that turns the reading order hides nothing, on no face."""
+    question = "Transfer 5,000,000 to Evil?\rTransfer 5 to Ann?"
+    run = asks_with_hidden_text.start(
+        question, ["Yes\u202e", "No\u200b way"], {"to": "\x1b[8mEvil\x1b[0m", "\u2800": 5}
+    )
+    run.wait_for_gate(20)
+    view = run.view()
+    for page in (
+        root(run_blocks(view)),
+        text(run_blocks(view)),
+        root(pending_blocks(run.pending().to_dict("records"))),
+    ):
+        assert r"Transfer 5,000,000 to Evil?\rTransfer 5 to Ann?" in page
+    for page in (root(run_blocks(view)), text(run_blocks(view))):
+        for told in (r"Yes\u202e", r"No\u200b way", r"\x1b[8mEvil\x1b[0m", r"\u2800"):
+            assert told in page
+    run.approve(choice="Yes\u202e")
+    assert run.result(20) == "Yes\u202e"
+
+
+def test_options_that_look_alike_are_refused():
+    """Who decides must be able to tell them apart: the agent gets an error that names them, in a dry run too."""
+    with pytest.raises(kg.RunFailed, match="look alike"):
+        asks_with_hidden_text.start("Who?", ["Pay Ann", "Pay  Ann"], None).result(20)
+    with pytest.raises(ValueError, match="look alike"):
+        asks_with_hidden_text.dry_run("Who?", ["Ann", "ANN"], None)
