@@ -21,7 +21,7 @@ Begin = Callable[[], Coroutine[Any, Any, R]]
 def durable(interpreter: AgentContext, what: str, begin: Begin[R], depth: int = 2) -> NotAwaited[R]:
     """Return a durable call for the agent to await; ``what`` names it, its line is ``depth`` frames up."""
     frame = sys._getframe(depth)
-    made = NotAwaited(begin, what, interpreter.place(frame.f_code.co_filename, frame.f_lineno), interpreter.unawaited)
+    made = NotAwaited(begin, what, (frame.f_code.co_filename, frame.f_lineno), interpreter)
     interpreter.unawaited[id(made)] = made
     return made
 
@@ -46,19 +46,24 @@ def refuse_unawaited(interpreter: AgentContext) -> None:
 class NotAwaited(Coroutine[Any, Any, R]):
     """A durable call before it is awaited; the name is what Python says where somebody uses it for something else."""
 
-    def __init__(self, begin: Begin[R], what: str, place: str, unawaited: dict[int, NotAwaited[Any]]) -> None:
+    def __init__(self, begin: Begin[R], what: str, made_at: tuple[str, int], interpreter: AgentContext) -> None:
         self._begin = begin
         self._begun: Coroutine[Any, Any, R] | None = None
+        self._made_at = made_at
+        self._interpreter = interpreter
         self.what = what
-        self.place = place
-        self._unawaited = unawaited
+
+    @property
+    def place(self) -> str:
+        """The line that made the call."""
+        return self._interpreter.place(*self._made_at)
 
     # A coroutine, for await, gather(), create_task() and wait_for().
 
     def _work(self) -> Coroutine[Any, Any, R]:
         # Made when it is needed: of a coroutine that is made and never awaited Python complains by itself, somewhere.
         if self._begun is None:
-            self._unawaited.pop(id(self), None)
+            self._interpreter.unawaited.pop(id(self), None)
             self._begun = self._begin()
         return self._begun
 
@@ -72,7 +77,7 @@ class NotAwaited(Coroutine[Any, Any, R]):
 
     def close(self) -> None:
         """Give it up."""
-        self._unawaited.pop(id(self), None)
+        self._interpreter.unawaited.pop(id(self), None)
         if self._begun is not None:
             self._begun.close()
 
