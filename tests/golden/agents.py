@@ -148,3 +148,29 @@ async def reads_the_clock():
 async def fails_by_itself():
     rows = [await double(1)]
     return rows[5]
+
+
+@kg.agent
+async def many_at_once():
+    """Everything that an agent asks for, asked in one turn: the order in which it goes to the server is seen."""
+
+    async def asks():
+        decision = await kg.approve("Now?")
+        return await asyncio.gather(double(decision.choice), kg.sleep(0.05), double(kg.random().random()))
+
+    async def draws():
+        return kg.random().random(), await double(3)
+
+    done = await asyncio.gather(
+        double(1), asks(), called(2), kg.sleep(0.05), draws(), called(4), asks(), return_exceptions=True
+    )
+    return done, kg.random().random(), str(kg.uuid4())
+
+
+@kg.agent
+async def sleeps_between():
+    first = await double(1)
+    await kg.sleep(0.05)
+    second, _ = await asyncio.gather(double(first), kg.sleep(0.05))
+    await kg.sleep(0.05)
+    return await double(second)

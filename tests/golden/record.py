@@ -103,6 +103,25 @@ def cancelled() -> Run:
     return ended(run)
 
 
+def decides_at_once() -> Run:
+    """Steps, gates, agents, waits and chance in the same turns; both gates are decided while the worker is away."""
+    run = agents.many_at_once.start()
+    eventually(lambda: len(run.pending()) == 2, END_S)
+    eventually(lambda: (run.steps()["status"] == "completed").all(), END_S)
+    kg.disconnect()
+    os.environ["KAIGENTS_WORKER"] = "off"
+    for gate, name in (("2", "ann"), ("1", "bob")):
+        kg.run(run.id).approve(gate, by=name)
+    kg.disconnect()
+    del os.environ["KAIGENTS_WORKER"]
+    return ended(kg.run(run.id))
+
+
+def forked_after_waits() -> Run:
+    """A fork that does not wait again for what was over, but for what came later."""
+    return ended(ended(agents.sleeps_between.start()).fork(at=("double", 2)))
+
+
 SCENARIOS: dict[str, Callable[[], Run]] = {
     "sequence": lambda: ended(agents.sequence.start("panel")),
     "gathered": lambda: ended(agents.gathered.start(3)),
@@ -119,6 +138,8 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "retried_now": retried_now,
     "forked_after_gate": forked_after_gate,
     "forked_and_edited": forked_and_edited,
+    "decides_at_once": decides_at_once,
+    "forked_after_waits": forked_after_waits,
     "forbidden": lambda: ended(agents.reads_the_clock.start()),
     "fails_by_itself": lambda: ended(agents.fails_by_itself.start()),
 }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from temporalio import workflow
 from temporalio.workflow import NondeterminismError
 
 from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.interpreter import AgentWorkflow
+from kaigents_nb.runtime.protocol import SLEEP_SUMMARY
+from kaigents_nb.runtime.step_calls import StepCalls
 from tests.golden.histories import FOLDER, end, read, recorded, replay
 
 HISTORIES = recorded()
@@ -59,6 +66,70 @@ async def test_another_interpreter_is_noticed(
     monkeypatch.setattr(AgentWorkflow, method, changed)
     with pytest.raises(NondeterminismError):
         await replay(read(FOLDER / "0.1.0" / f"{name}.json"), tmp_path)
+
+
+async def a_turn_later(self: StepCalls, *args: object) -> object:
+    await asyncio.sleep(0)
+    return await PERFORM(self, *args)
+
+
+async def opened_a_turn_later(self: GateDesk, *args: object) -> object:
+    await asyncio.sleep(0)
+    return await OPEN(self, *args)
+
+
+def closes_when_the_agent_has_gone_on(self: GateDesk, number: str) -> None:
+    asyncio.get_running_loop().call_soon(CLOSE, self, number)
+
+
+def draws_once_more(self: AgentWorkflow) -> str:
+    self._random.random()
+    return NEXT_CALL(self)
+
+
+async def called_a_turn_later(self: AgentWorkflow, *args: object) -> object:
+    await asyncio.sleep(0)
+    return await CHILD(self, *args)
+
+
+def sleeps_again_in_a_fork(self: AgentWorkflow, delay_s: float) -> object:
+    return partial(workflow.sleep, delay_s, summary=SLEEP_SUMMARY)
+
+
+def skips_a_wait_too_many(self: AgentWorkflow, delay_s: float) -> object:
+    self._sleeps += 1
+    return partial(asyncio.sleep, 0) if self._sleeps <= self._launch.slept + 1 else partial(workflow.sleep, delay_s)
+
+
+PERFORM, OPEN, CLOSE = StepCalls.perform, GateDesk.open, GateDesk._close
+NEXT_CALL, CHILD = AgentWorkflow._next_call, AgentWorkflow._child
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "method", "changed"),
+    [
+        ("decides_at_once", StepCalls, "perform", a_turn_later),
+        ("decides_at_once", GateDesk, "open", opened_a_turn_later),
+        ("decides_at_once", GateDesk, "_close", closes_when_the_agent_has_gone_on),
+        ("decides_at_once", AgentWorkflow, "_child", called_a_turn_later),
+        ("decides_at_once", AgentWorkflow, "_next_call", draws_once_more),
+        ("forked_after_waits", AgentWorkflow, "sleep", sleeps_again_in_a_fork),
+        ("forked_after_waits", AgentWorkflow, "sleep", skips_a_wait_too_many),
+    ],
+)
+async def test_another_order_of_what_happens_at_once_is_noticed(
+    name: str,
+    kind: type,
+    method: str,
+    changed: Callable[..., object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An interpreter that does the same one turn later, or draws chance otherwise, can't go on with such a run."""
+    monkeypatch.setattr(kind, method, changed)
+    history = read(FOLDER / "interpreter-1" / f"{name}.json")
+    with contextlib.suppress(NondeterminismError):
+        assert await replay(history, tmp_path) != end(history)
 
 
 async def test_another_outcome_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
