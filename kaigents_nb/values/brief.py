@@ -25,6 +25,7 @@ _BRACKETS: dict[type, tuple[str, str]] = {
     frozenset: ("frozenset({", "})"),
 }
 _CUT = "…"
+_KNOWN_LIBRARIES = frozenset({"pandas", "numpy", "builtins", "datetime", "decimal", "collections"})
 
 
 def brief(value: object, limit: int = 200) -> str:
@@ -83,18 +84,8 @@ def summary(encoded: Encoded) -> str:
 
 def type_label(value: object) -> str:
     """Return a short name of a value's class."""
-    return display_name(type(value)).rpartition(".")[2] if _library(value) else display_name(type(value))
-
-
-def _library(value: object) -> bool:
-    return type(value).__module__.partition(".")[0] in (
-        "pandas",
-        "numpy",
-        "builtins",
-        "datetime",
-        "decimal",
-        "collections",
-    )
+    name = display_name(type(value))
+    return name.rpartition(".")[2] if type(value).__module__.partition(".")[0] in _KNOWN_LIBRARIES else name
 
 
 def _name(value: object) -> str:

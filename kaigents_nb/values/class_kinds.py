@@ -29,13 +29,12 @@ from kaigents_nb.values.class_names import (
 )
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside
-from kaigents_nb.values.standard_kinds import write_each, write_items, write_set
+from kaigents_nb.values.standard_kinds import BUILTINS, write_each, write_items, write_set
 
 _MISSING = object()
-_ARGUMENTS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
 
 
-def class_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if issubclass(cls, enum.Enum):
         return _write_enum
@@ -225,8 +224,8 @@ def _private(cls: Any, saved: dict[str, Any]) -> dict[str, Any]:
 
 def _argument(name: str, r: Reading) -> Any:
     module, _, qualname = name.partition(":")
-    if module == "builtins" and qualname in _ARGUMENTS:
-        return _ARGUMENTS[qualname]
+    if module == "builtins" and qualname in BUILTINS:
+        return BUILTINS[qualname]
     return _class({"c": name}, r, lambda cls: True)
 
 

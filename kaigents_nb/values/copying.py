@@ -64,10 +64,6 @@ def frozen_copy(value: object, memo: dict[int, Any] | None = None) -> Copied:
     return Copied(copied, walk.whole, walk.shares)
 
 
-class _CannotCopy(Exception):
-    pass
-
-
 class _Walk:
     def __init__(self, memo: dict[int, Any]) -> None:
         self.memo = memo
@@ -157,14 +153,10 @@ def _copier_of(value: Any, cls: type) -> Callable[[Any, dict[int, Any]], Any]:
         copier: Callable[[Any, dict[int, Any]], Any] | None = lazy("table_copying").table_copier(cls)
         return copier or copy.deepcopy
     if library in ("matplotlib", "asyncio", "_asyncio") or isinstance(value, types.ModuleType):
-        raise _CannotCopy
+        raise TypeError("live, or code")
     if isinstance(value, (enum.Enum, type)) or "__wrapped__" in getattr(value, "__dict__", ()):
-        return _same  # code, such as a function with a decorator
+        return lambda value, memo: value  # code, such as a function with a decorator
     return copy.deepcopy
-
-
-def _same(value: Any, memo: dict[int, Any]) -> Any:
-    return value
 
 
 _COPIERS: dict[type, Callable[[_Walk, Any], Any]] = {

@@ -12,7 +12,7 @@ from kaigents_nb.values.refusals import Refused
 from kaigents_nb.values.standard_kinds import read_bytes, write_bytes
 
 
-def numpy_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if issubclass(cls, np.generic) and cls.__module__ == "numpy":
         return _write_scalar

@@ -10,7 +10,7 @@ import pandas as pd
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 
 
-def pandas_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     return _WRITERS.get(cls)
 

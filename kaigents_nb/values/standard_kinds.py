@@ -16,17 +16,16 @@ import zoneinfo
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from kaigents_nb.values.class_names import BUILTIN_BASES
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside, key_step
 
 T = TypeVar("T")
 
-_FACTORIES: dict[str, type] = {
-    cls.__name__: cls for cls in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
-}
+BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
 
 
-def standard_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if cls.__module__.partition(".")[0] == "pytz" and issubclass(cls, dt.tzinfo):
         return _write_pytz
@@ -73,7 +72,7 @@ def read_bytes(text: str) -> bytes:
 def _write_defaultdict(value: collections.defaultdict[Any, Any], w: Writing) -> dict[str, Any]:
     factory = value.default_factory
     name = None if factory is None else getattr(factory, "__name__", "")
-    if name is not None and _FACTORIES.get(name) is not factory:
+    if name is not None and BUILTINS.get(name) is not factory:
         raise Refused(value, "Its default factory is code; return dict(x).")
     return tagged("defaultdict", write_items(value.items(), w), f=name)
 
@@ -82,7 +81,7 @@ def _write_datetime(value: dt.datetime, w: Writing) -> dict[str, Any]:
     zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
     if zone is None or _is_plain_offset(zone):
         return tagged("datetime", value.isoformat(), **more)
-    if standard_writer(type(zone)) is _write_pytz:
+    if writer_for(type(zone)) is _write_pytz:
         # pytz zones carry the offset in the object itself, so the moment is saved, not the wall clock.
         utc = value.astimezone(dt.UTC).replace(tzinfo=None)
         return tagged("datetime", utc.isoformat(), utc=w.json(zone))
@@ -174,7 +173,7 @@ READERS: dict[str, Reader] = {
     "deque": lambda raw, r: collections.deque(raw["v"], maxlen=raw["max"]),
     "OrderedDict": lambda raw, r: collections.OrderedDict(raw["v"]),
     "Counter": lambda raw, r: collections.Counter(dict(raw["v"])),
-    "defaultdict": lambda raw, r: collections.defaultdict(None if raw["f"] is None else _FACTORIES[raw["f"]], raw["v"]),
+    "defaultdict": lambda raw, r: collections.defaultdict(None if raw["f"] is None else BUILTINS[raw["f"]], raw["v"]),
     "namespace": lambda raw, r: types.SimpleNamespace(**dict(raw["v"])),
     "str": lambda raw, r: read_bytes(raw["v"]).decode("utf-8", "surrogatepass"),
     "int": lambda raw, r: int(raw["v"], 16),
