@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import pandas as pd
 
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.replay.moment import Moment
-from kaigents_nb.replay.records import CallSite
 from kaigents_nb.replay.trace import Trace
 
+T = TypeVar("T")
 Step = str | tuple[str, int]
 Line = int | tuple[str, int]
 
@@ -125,9 +126,10 @@ def by_line(trace: Trace, line: Line, occurrence: int | None) -> Moment:
         places = [trace.cell(number) for number in executed] if isinstance(line, tuple) else executed
         raise NoSuchMoment(f"Run {trace.run_id!r} has not executed {where}. Executed: {_listed(places)}.")
     number = 1 if occurrence is None else occurrence
-    if not (0 < number <= len(rows) or -len(rows) <= number < 0):
+    row = _nth(rows, number)
+    if row is None:
         raise NoSuchMoment(f"Run {trace.run_id!r} executed {where} {len(rows)}×; there is no time {number}.")
-    return Moment(trace, rows[number - 1 if number > 0 else number])
+    return Moment(trace, row)
 
 
 def by_event(trace: Trace, event_id: int) -> Moment:
@@ -154,10 +156,10 @@ def by_time(trace: Trace, time: datetime | str) -> Moment:
     return Moment(trace, rows[-1])
 
 
-def _nth(calls: Sequence[CallSite], number: int) -> CallSite | None:
-    if 0 < number <= len(calls):
-        return calls[number - 1]
-    return calls[number] if -len(calls) <= number < 0 else None
+def _nth(found: Sequence[T], number: int) -> T | None:
+    if 0 < number <= len(found):
+        return found[number - 1]
+    return found[number] if -len(found) <= number < 0 else None
 
 
 def _meant(name: str, known: Sequence[str]) -> str:

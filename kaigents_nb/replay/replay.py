@@ -38,13 +38,9 @@ def replay(connection: Connection, history: WorkflowHistory, recorder: Recorder)
         debug_mode=True,
     )
 
-    async def run() -> Exception | None:
-        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
-        return result.replay_failure
-
-    with _same_breakpoint_hook(), _quiet():
+    with _alone():
         try:
-            return asyncio.run(run())
+            return asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
         finally:
             recorder.finish()
 
@@ -57,23 +53,15 @@ def headline(failure: Exception) -> str:
 
 
 @contextmanager
-def _same_breakpoint_hook() -> Iterator[None]:
-    hook = sys.breakpointhook
-    try:
-        yield
-    finally:
-        sys.breakpointhook = hook
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep this thread's replay out of logs: what went wrong is said by an error of ours."""
+def _alone() -> Iterator[None]:
+    """Keep this thread's replay out of logs, as an error of ours says what went wrong, and the debugger as it is."""
     me = threading.get_ident()
 
     def elsewhere(record: logging.LogRecord) -> bool:
         return record.thread != me
 
     with ExitStack() as undo:
+        undo.callback(setattr, sys, "breakpointhook", sys.breakpointhook)
         for name in _SDK_LOGGERS:
             logging.getLogger(name).addFilter(elsewhere)
             undo.callback(logging.getLogger(name).removeFilter, elsewhere)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kaigents_nb.snapshot.cells import Cell, Cells, parse, split_lines
+from kaigents_nb.snapshot.cells import Cell, Cells, outline, parse, split_lines
 from kaigents_nb.snapshot.live import function_in
 
 FUTURE_FLAGS = sum(
@@ -170,7 +170,7 @@ def _with_future_flags(cells: list[Cell]) -> Iterator[Cell]:
     """Give each cell the ``from __future__`` flags that it and the cells before it turned on."""
     flags = 0
     for cell in sorted(cells, key=lambda c: c.order):
-        for leaf in cell.leaves:
+        for leaf in outline(cell.text):
             if isinstance(leaf.node, ast.ImportFrom) and leaf.node.module == "__future__":
                 for alias in leaf.node.names:
                     flags |= getattr(__future__, alias.name).compiler_flag & FUTURE_FLAGS
