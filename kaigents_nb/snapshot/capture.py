@@ -21,27 +21,11 @@ _SECRET_WORDS = frozenset(
     ["token", "secret", "password", "passwd", "pwd", "passphrase", "apikey", "credential", "credentials"]
 )
 _SECRET_KEYS = frozenset(
-    [
-        "api",
-        "secret",
-        "access",
-        "private",
-        "auth",
-        "openai",
-        "anthropic",
-        "aws",
-        "azure",
-        "google",
-        "gcp",
-        "github",
-        "hf",
-        "encryption",
-        "signing",
-        "service",
-        "account",
-        "subscription",
-    ]
-)
+    {
+        "api", "secret", "access", "private", "auth", "encryption", "signing", "service", "account", "subscription",
+        "openai", "anthropic", "aws", "azure", "google", "gcp", "github", "hf",
+    }
+)  # fmt: skip
 # Names of language processing, not of secrets: eos_token, mask_token.
 _SPECIAL_TOKENS = frozenset(
     ["stop", "eos", "bos", "pad", "unk", "sep", "cls", "mask", "end", "start", "special", "next", "page", "sos"]
@@ -59,7 +43,6 @@ def literal(value: object) -> str | None:
     True
     """
     budget = [LITERAL_LIMIT_ITEMS]
-    text: str
     if not _is_literal(value, _LITERAL_DEPTH, budget, set()):
         return None
     try:
@@ -116,14 +99,10 @@ def _is_literal(value: object, depth: int, budget: list[int], above: set[int]) -
         return math.isfinite(value)  # type: ignore[arg-type]
     if kind in (int, str, bytes, bool, type(None)):
         return True
-    items: Any
-    if kind in (list, tuple):
-        items = value
-    elif kind is dict:
-        items = [part for item in value.items() for part in item]  # type: ignore[attr-defined]
-    elif kind in (set, frozenset):
-        items = value
-    else:
+    items: Any = value
+    if kind is dict:
+        items = [part for item in items.items() for part in item]
+    elif kind not in (list, tuple, set, frozenset):
         return False
     above = above | {id(value)}
     return all(_is_literal(item, depth - 1, budget, above) for item in items)

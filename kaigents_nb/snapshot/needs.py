@@ -54,6 +54,8 @@ class Needs:
     """Modules that it imports, absolute names; what is imported from a module may be one too."""
     chains: frozenset[str]
     """Dotted names such as ``helpers.search``."""
+    awaits: bool
+    """It awaits something when it is executed."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -87,6 +89,7 @@ def needs_of(text: str, flags: int = 0) -> Needs:
             m for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for m in _imported(node)
         ),
         chains=frozenset(c for node in nodes if isinstance(node, ast.Attribute) and (c := ".".join(dotted(node)))),
+        awaits=bool(code.co_flags & inspect.CO_COROUTINE),
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, dotted, first_line
+from kaigents_nb.snapshot.cells import Cells, Statement, dotted, first_line
 from kaigents_nb.snapshot.live import follow, function_in, functions_held
 
 _METHODS = (BuiltinMethodType, MethodType)
@@ -67,25 +67,19 @@ def _fits_class(statement: Statement, node: ast.ClassDef, value: object, cells: 
         return bool(node.decorator_list)
     if value.__name__ != node.name:
         return False
-    for method in methods_of(value):
-        if cells.knows(method.__code__.co_filename):
-            return statement.holds(method.__code__)
+    members = (m if isinstance(m, FunctionType) else function_in(m) for m in vars(value).values())
+    own = [m.__code__ for m in members if m is not None and m.__qualname__.startswith(f"{value.__qualname__}.")]
+    for code in own:
+        if cells.knows(code.co_filename):
+            return statement.holds(code)
     line = vars(value).get("__firstlineno__")  # Python 3.13
     return line is None or line in (node.lineno, first_line(node))
-
-
-def methods_of(cls: type) -> Iterator[FunctionType]:
-    """Yield the functions that were written in a class's body."""
-    for member in vars(cls).values():
-        function = member if isinstance(member, FunctionType) else function_in(member)
-        if function is not None and function.__qualname__.startswith(f"{cls.__qualname__}."):
-            yield function
 
 
 def _fits_assignment(
     statement: Statement, name: str, value: object, cells: Cells, namespace: Mapping[str, Any]
 ) -> bool:
-    assigned = _assigned(statement.node, name)
+    assigned = assigned_in(statement.node, name)
     owner = getattr(value, "__self__", None) if type(value) in _METHODS else None
     if owner is not None and not isinstance(owner, ModuleType) and isinstance(assigned, ast.Attribute):
         # A method of a class or of a constant: datetime.strptime, ", ".join.
@@ -119,7 +113,7 @@ def _has_lambda(statement: Statement, function: FunctionType) -> bool:
     )
 
 
-def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
+def assigned_in(node: ast.stmt, name: str) -> ast.expr | None:
     """Return the expression whose value goes to a name, where one expression does."""
     match node:
         case ast.Assign(targets=targets, value=value):
@@ -137,14 +131,6 @@ def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
         case ast.AnnAssign(value=value):
             return value
     return None
-
-
-def assigned_alone(statement: Statement, name: str) -> ast.expr | None:
-    """Return what ``name = …`` assigns; None for any other statement."""
-    node = statement.node
-    if isinstance(node, DEFINITIONS):
-        return None
-    return _assigned(node, name)
 
 
 def resolve(expression: ast.expr | None, namespace: Mapping[str, Any]) -> object:
