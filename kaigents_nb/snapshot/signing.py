@@ -86,11 +86,8 @@ def verify(data: bytes, key: bytes) -> bytes:
             "The run's code has no signature, so it is not executed. Start the run with kaigents-nb, from a "
             "notebook or script that uses the same data directory as this worker."
         )
-    head, mac, body = (
-        data[: _HEAD_BYTES - _MAC_BYTES],
-        data[_HEAD_BYTES - _MAC_BYTES : _HEAD_BYTES],
-        data[_HEAD_BYTES:],
-    )
+    mac_at = _HEAD_BYTES - _MAC_BYTES
+    head, mac, body = data[:mac_at], data[mac_at:_HEAD_BYTES], data[_HEAD_BYTES:]
     if hmac.compare_digest(mac, _mac(head + body, key)):
         return body
     if head[len(_MAGIC) :] != _key_id(key):

@@ -67,11 +67,8 @@ def summary(encoded: Encoded) -> str:
     if encoded.encoding == "binary/null":
         return "None"
     if encoded.encoding == "binary/plain":
-        return (
-            f"{encoded.data[:40]!r}{_CUT} ({len(encoded.data):,} bytes)"
-            if len(encoded.data) > 40
-            else repr(encoded.data)
-        )
+        size = len(encoded.data)
+        return repr(encoded.data) if size <= 40 else f"{encoded.data[:40]!r}{_CUT} ({size:,} bytes)"
     if encoded.encoding != "json/plain":
         return f"{encoded.meta.get('type') or encoded.encoding}, {len(encoded.data):,} bytes"
     if len(encoded.data) <= 20_000:

@@ -169,10 +169,8 @@ def _write_model(value: Any, w: Writing) -> dict[str, Any]:
     if value.__pydantic_extra__:
         raw["extra"] = write_items(value.__pydantic_extra__.items(), w)
     if value.__pydantic_private__:
-        raw["private"] = _fields(
-            {k: v for k, v in value.__pydantic_private__.items() if type(v).__name__ != "PydanticUndefinedType"},
-            w,
-        )
+        set_ = {k: v for k, v in value.__pydantic_private__.items() if type(v).__name__ != "PydanticUndefinedType"}
+        raw["private"] = _fields(set_, w)
     return raw
 
 

@@ -134,11 +134,9 @@ def _read_numpy(spec: Spec, array: pa.Array) -> Any:
         whole = memoryview(data)[start : start + len(array) * dtype.itemsize] if data is not None else b""
         return np.frombuffer(whole, dtype)
     data = array.to_numpy(zero_copy_only=False)
-    return (
-        data.view(dtype.newbyteorder("=")).astype(dtype, copy=False)
-        if dtype.kind in "mM"
-        else data.astype(dtype, copy=False)
-    )
+    if dtype.kind in "mM":
+        data = data.view(dtype.newbyteorder("="))
+    return data.astype(dtype, copy=False)
 
 
 def _write_object(values: Any, out: list[pa.Array], w: Writing) -> Spec:
