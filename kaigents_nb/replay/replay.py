@@ -78,14 +78,16 @@ class _RecordingRunner(WorkflowRunner):
     def prepare_workflow(self, defn: Any) -> None:
         self._inner.prepare_workflow(defn)
 
-    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+    def create_instance(self, det: WorkflowInstanceDetails) -> Any:
         return _RecordedInstance(self._inner.create_instance(det), self._recorder)
 
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
         self._inner.set_worker_level_failure_exception_types(types)
 
 
-class _RecordedInstance(WorkflowInstance):
+class _RecordedInstance:
+    """One workflow; what is not about its activations is said by the inner one."""
+
     def __init__(self, inner: WorkflowInstance, recorder: Recorder) -> None:
         self._inner = inner
         self._recorder = recorder
@@ -105,14 +107,5 @@ class _RecordedInstance(WorkflowInstance):
         finally:
             watching.reset(token)
 
-    def get_serialization_context(self, command_info: Any) -> Any:
-        return self._inner.get_serialization_context(command_info)
-
-    def get_external_store_context(self, command_info: Any) -> Any:
-        return self._inner.get_external_store_context(command_info)
-
-    def get_thread_id(self) -> int | None:
-        return self._inner.get_thread_id()
-
-    def get_info(self) -> Any:
-        return self._inner.get_info()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)

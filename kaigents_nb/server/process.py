@@ -65,7 +65,7 @@ def find_server(data_dir: Path) -> ServerInfo | None:
     version = facts and server_version(facts.http_port)
     if not (process and facts and version):
         return None
-    return ServerInfo(**vars(facts), pid=process.pid, data_dir=data_dir, version=version)
+    return ServerInfo(facts.address, facts.ui_url, process.pid, data_dir, version, facts.started, facts.durability)
 
 
 def current(data_dir: Path) -> ServerProcess | None:

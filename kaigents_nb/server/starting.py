@@ -133,8 +133,9 @@ def _bring_up(
     is_up: Callable[[Ports], T | None],
 ) -> T:
     """Launch a server, without ``durability`` to make a database; return what ``is_up`` says once that is true."""
-    _rotate_log(data_dir)
     log = data_dir / datadir.LOG
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
     for attempt in range(1, _ATTEMPTS + 1):
         ports = choose(data_dir)
         offset = log.stat().st_size if log.exists() else 0
@@ -182,9 +183,3 @@ def _arguments(database: Path, ports: Ports, durability: Durability | None) -> l
 def _facts(ports: Ports, durability: Durability) -> Facts:
     ui_url = f"http://{HOST}:{ports.ui}{os.environ.get(UI_PATH_VARIABLE, '')}"
     return Facts(f"{HOST}:{ports.grpc}", ports.http, ui_url, durability, datetime.now(UTC))
-
-
-def _rotate_log(data_dir: Path) -> None:
-    log = data_dir / datadir.LOG
-    if log.exists() and log.stat().st_size > _LOG_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))

@@ -32,7 +32,6 @@ class Facts:
     """What its starter knows of a server, and the lock file says."""
 
     address: str
-    """For clients, e.g. ``127.0.0.1:17233``."""
     http_port: int
     ui_url: str
     durability: Durability
@@ -41,10 +40,16 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class ServerInfo(Facts):
+class ServerInfo:
     """A running embedded server."""
 
+    address: str
+    """For clients, e.g. ``127.0.0.1:17233``."""
+    ui_url: str
     pid: int
     data_dir: Path
     version: str
     """Of the Temporal server itself, e.g. ``1.32.0``."""
+    started: datetime
+    """UTC."""
+    durability: Durability

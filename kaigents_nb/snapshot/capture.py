@@ -43,7 +43,7 @@ def literal(value: object) -> str | None:
     True
     """
     budget = [LITERAL_LIMIT_ITEMS]
-    if not _is_literal(value, _LITERAL_DEPTH, budget, set()):
+    if not _is_literal(value, _LITERAL_DEPTH, budget):
         return None
     try:
         text = _broken(value, 0)
@@ -80,19 +80,17 @@ def _broken(value: Any, indent: int) -> str:
     lines = [pad]
     for item in items:
         if lines[-1] != pad and ("\n" in item or len(lines[-1]) + len(item) > _WIDTH):
-            lines[-1] = lines[-1].rstrip()
             lines.append(pad)
         lines[-1] += f"{item}, "
         if "\n" in item:
-            lines[-1] = lines[-1].rstrip()
             lines.append(pad)
     body = "\n".join(line.rstrip() for line in lines if line.strip())
     return f"{text[0]}\n{body}\n{' ' * indent}{text[-1]}"
 
 
-def _is_literal(value: object, depth: int, budget: list[int], above: set[int]) -> bool:
+def _is_literal(value: object, depth: int, budget: list[int]) -> bool:
     budget[0] -= 1
-    if budget[0] < 0 or depth < 0 or id(value) in above:
+    if budget[0] < 0 or depth < 0:  # it is long or deep, or holds itself
         return False
     kind = type(value)
     if kind is float:
@@ -104,8 +102,7 @@ def _is_literal(value: object, depth: int, budget: list[int], above: set[int]) -
         items = [part for item in items.items() for part in item]
     elif kind not in (list, tuple, set, frozenset):
         return False
-    above = above | {id(value)}
-    return all(_is_literal(item, depth - 1, budget, above) for item in items)
+    return all(_is_literal(item, depth - 1, budget) for item in items)
 
 
 def secret_word(name: str, value: object) -> str | None:

@@ -213,12 +213,7 @@ def bound_names(*nodes: ast.AST) -> Iterator[str]:
 
 
 def _changed(node: ast.stmt) -> Iterator[str]:
-    targets: list[ast.expr] = []
     match node:
-        case ast.Assign() | ast.Delete():
-            targets = node.targets
-        case ast.AugAssign() | ast.AnnAssign():
-            targets = [node.target]
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr))):
             if attr in _MUTATORS:
                 yield name
@@ -229,13 +224,13 @@ def _changed(node: ast.stmt) -> Iterator[str]:
                 called = decorator.func if isinstance(decorator, ast.Call) else decorator
                 if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
                     yield called.value.id
-    for target in targets:
-        if isinstance(target, (ast.Attribute, ast.Subscript)):
-            inner: ast.expr = target
-            while isinstance(inner, (ast.Attribute, ast.Subscript)):
-                inner = inner.value
-            if isinstance(inner, ast.Name):
-                yield inner.id
+        case ast.Assign() | ast.Delete() | ast.AugAssign() | ast.AnnAssign():
+            for target in node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]:
+                inner: ast.expr = target
+                while isinstance(inner, (ast.Attribute, ast.Subscript)):
+                    inner = inner.value
+                if isinstance(inner, ast.Name) and inner is not target:
+                    yield inner.id
 
 
 # --- text -----------------------------------------------------------------------------------------------------------

@@ -120,12 +120,7 @@ class Classifier:
     def _code(self, name: str, value: object) -> Draft | Problem:
         function = live.function_in(value)
         own_name = getattr(value, "__name__", None) or (function.__name__ if function else None)
-        if (
-            isinstance(own_name, str)
-            and own_name != name
-            and own_name.isidentifier()
-            and self.namespace.get(own_name) is value
-        ):
+        if isinstance(own_name, str) and own_name != name and self.namespace.get(own_name) is value:
             return self._written(name, own_name)
         origin = origin_of(name, value, self.cells, self.namespace)
         place = live.place_of(value)

@@ -92,7 +92,9 @@ def _fits_assignment(
         # The code's own name: functools.wraps gives the function that of another.
         code = value.__code__
         if code.co_qualname == "<lambda>":
-            return _has_lambda(statement, value)
+            lambdas = [part for part in ast.walk(statement.node) if isinstance(part, ast.Lambda)]
+            here = code.co_filename in statement.cell.filenames
+            return here and any(part.lineno == code.co_firstlineno for part in lambdas)
         # Made by a call, or else it has its own def, which this statement only gave a second name.
         return "<locals>" in code.co_qualname or not cells.knows(code.co_filename)
     if isinstance(value, type):
@@ -102,15 +104,6 @@ def _fits_assignment(
         )
         return "<locals>" in value.__qualname__ or not made_by_class_statement
     return True
-
-
-def _has_lambda(statement: Statement, function: FunctionType) -> bool:
-    if function.__code__.co_filename not in statement.cell.filenames:
-        return False
-    return any(
-        isinstance(part, ast.Lambda) and part.lineno == function.__code__.co_firstlineno
-        for part in ast.walk(statement.node)
-    )
 
 
 def assigned_in(node: ast.stmt, name: str) -> ast.expr | None:

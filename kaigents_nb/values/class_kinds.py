@@ -236,15 +236,11 @@ def _write_namedtuple(value: Any, w: Writing) -> dict[str, Any]:
 
 def _read_namedtuple(raw: dict[str, Any], r: Reading) -> Any:
     cls = _class(raw, r, is_namedtuple)
-    items = []
+    fields = {**cls._field_defaults, **raw["v"]}
     for name in cls._fields:
-        if name in raw["v"]:
-            items.append(raw["v"][name])
-        elif name in cls._field_defaults:
-            items.append(cls._field_defaults[name])
-        else:
+        if name not in fields:
             raise _new_field(cls, name)
-    return tuple.__new__(cls, items)
+    return tuple.__new__(cls, [fields[name] for name in cls._fields])
 
 
 def _write_subclass(value: Any, w: Writing) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside, key_step
 
 T = TypeVar("T")
+Clock = TypeVar("Clock", dt.datetime, dt.time)
 
 BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
 
@@ -78,14 +79,12 @@ def _write_defaultdict(value: collections.defaultdict[Any, Any], w: Writing) -> 
 
 
 def _write_datetime(value: dt.datetime, w: Writing) -> dict[str, Any]:
-    zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
-    if zone is None or _is_plain_offset(zone):
-        return tagged("datetime", value.isoformat(), **more)
-    if writer_for(type(zone)) is _write_pytz:
+    zone = value.tzinfo
+    if zone is not None and writer_for(type(zone)) is _write_pytz:
         # pytz zones carry the offset in the object itself, so the moment is saved, not the wall clock.
         utc = value.astimezone(dt.UTC).replace(tzinfo=None)
         return tagged("datetime", utc.isoformat(), utc=w.json(zone))
-    return tagged("datetime", value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
+    return _write_clock("datetime", value, w)
 
 
 def _read_datetime(raw: dict[str, Any], r: Reading) -> dt.datetime:
@@ -93,24 +92,19 @@ def _read_datetime(raw: dict[str, Any], r: Reading) -> dt.datetime:
     if "utc" in raw:
         moment: dt.datetime = raw["utc"].fromutc(value)
         return moment
-    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
+    return _read_clock(value, raw)
 
 
-def _write_time(value: dt.time, w: Writing) -> dict[str, Any]:
+def _write_clock(kind: str, value: dt.datetime | dt.time, w: Writing) -> dict[str, Any]:
     zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
-    if zone is None or _is_plain_offset(zone):
-        return tagged("time", value.isoformat(), **more)
-    return tagged("time", value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
-
-
-def _read_time(raw: dict[str, Any], r: Reading) -> dt.time:
-    value = dt.time.fromisoformat(raw["v"])
-    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
-
-
-def _is_plain_offset(zone: dt.tzinfo) -> bool:
     # A timezone with a name of its own has a second argument, which ISO text would lose.
-    return type(zone) is dt.timezone and len(_timezone_args(zone)) == 1
+    if zone is None or (type(zone) is dt.timezone and len(_timezone_args(zone)) == 1):
+        return tagged(kind, value.isoformat(), **more)
+    return tagged(kind, value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
+
+
+def _read_clock(value: Clock, raw: dict[str, Any]) -> Clock:
+    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
 
 
 def _timezone_args(zone: dt.timezone) -> tuple[Any, ...]:
@@ -151,7 +145,7 @@ _WRITERS: dict[type, Writer] = {
     fractions.Fraction: lambda v, w: tagged("fraction", [w.json(v.numerator), w.json(v.denominator)]),
     dt.datetime: _write_datetime,
     dt.date: lambda v, w: tagged("date", v.isoformat()),
-    dt.time: _write_time,
+    dt.time: lambda v, w: _write_clock("time", v, w),
     dt.timedelta: lambda v, w: tagged("timedelta", [v.days, v.seconds, v.microseconds]),
     dt.timezone: _write_timezone,
     zoneinfo.ZoneInfo: _write_zoneinfo,
@@ -185,7 +179,7 @@ READERS: dict[str, Reader] = {
     "fraction": lambda raw, r: fractions.Fraction(raw["v"][0], raw["v"][1]),
     "datetime": _read_datetime,
     "date": lambda raw, r: dt.date.fromisoformat(raw["v"]),
-    "time": _read_time,
+    "time": lambda raw, r: _read_clock(dt.time.fromisoformat(raw["v"]), raw),
     "timedelta": lambda raw, r: dt.timedelta(*raw["v"]),
     "timezone": lambda raw, r: dt.timezone(dt.timedelta(*raw["v"]), *raw["name"]),
     "zoneinfo": lambda raw, r: zoneinfo.ZoneInfo(raw["v"]),
