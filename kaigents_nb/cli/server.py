@@ -68,7 +68,7 @@ def log(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written; Ctrl-C ends it.")] = False,
 ) -> None:
     """Show what the server says."""
-    path = server.log_path(datadir.chosen())
+    path = datadir.chosen() / datadir.LOG
     if not path.is_file():
         raise printing.fail(f"No log {path}: no server was started there yet.")
     with contextlib.suppress(KeyboardInterrupt):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import pandas as pd
 
 from kaigents_nb.errors import NoSuchMoment
 from kaigents_nb.replay.moment import Moment
-from kaigents_nb.replay.records import CallSite
 from kaigents_nb.replay.trace import Trace
 
+T = TypeVar("T")
 Step = str | tuple[str, int]
 Line = int | tuple[str, int]
 
@@ -44,42 +45,40 @@ def find_moment(
         open_ = "has executed no line of its agent yet; run.status says what it does."
         raise NoSuchMoment(f"Run {trace.run_id!r} {ended if trace.closed else open_}")
     if step is not None:
-        return by_step(trace, step, occurrence)
+        return _by_step(trace, step, occurrence)
     if line is not None:
-        return by_line(trace, line, occurrence)
+        return _by_line(trace, line, occurrence)
     if event_id is not None:
-        return by_event(trace, event_id)
+        return _by_event(trace, event_id)
     if time is not None:
-        return by_time(trace, time)
+        return _by_time(trace, time)
     assert moment is not None
-    return by_name(trace, moment) if isinstance(moment, str) else by_number(trace, moment)
+    return _by_name(trace, moment) if isinstance(moment, str) else _by_number(trace, moment)
 
 
-def by_number(trace: Trace, number: int) -> Moment:
-    """Return a moment by its number, from the end when negative."""
+def _by_number(trace: Trace, number: int) -> Moment:
     count = len(trace)
     if not -count <= number < count:
         raise NoSuchMoment(f"Run {trace.run_id!r} has no moment {number}. Known: 0 to {count - 1}, or 'last'.")
     return Moment(trace, number % count)
 
 
-def by_name(trace: Trace, name: str) -> Moment:
-    """Return ``"first"``, ``"last"``, ``"failure"`` or ``"before failure"``."""
+def _by_name(trace: Trace, name: str) -> Moment:
     if name == "last":
         return Moment(trace, len(trace) - 1)
     if name == "first":
         return Moment(trace, 0)
     if name in ("failure", "failed"):  # the word of run.status too
-        return failure(trace)
+        return _failure(trace)
     if name == "before failure":
-        failed = failure(trace)
+        failed = _failure(trace)
         return Moment(trace, max(trace.before_in_branch(failed.number), 0))
     steps = list(dict.fromkeys(call.name for call in trace.calls))
     hint = f" For the step write run.at(step={name!r})." if name in steps else _meant(name, _NAMED)
     raise NoSuchMoment(f"No moment is called {name!r}.{hint} Known: {', '.join(map(repr, _NAMED))}, or a number.")
 
 
-def failure(trace: Trace) -> Moment:
+def _failure(trace: Trace) -> Moment:
     """Return where a run failed: the line that raised, or the call that is parked or retries."""
     if not trace.closed:
         halted = [call for call in trace.calls if call.kind != "gate" and call.call in trace.halted]
@@ -93,8 +92,7 @@ def failure(trace: Trace) -> Moment:
     return Moment(trace, raised.row if raised is not None and raised.row >= 0 else len(trace) - 1)
 
 
-def by_step(trace: Trace, step: Step, occurrence: int | None) -> Moment:
-    """Return where a step or agent was called, or a gate opened."""
+def _by_step(trace: Trace, step: Step, occurrence: int | None) -> Moment:
     name, number = step if isinstance(step, tuple) else (step, 1 if occurrence is None else occurrence)
     calls = [call for call in trace.calls if call.name == name]
     if not calls:
@@ -111,7 +109,7 @@ def by_step(trace: Trace, step: Step, occurrence: int | None) -> Moment:
     return Moment(trace, call.row, call)
 
 
-def by_line(trace: Trace, line: Line, occurrence: int | None) -> Moment:
+def _by_line(trace: Trace, line: Line, occurrence: int | None) -> Moment:
     """Return where a line was executed: one of ``run.code()``, or ``("In [3]", 5)``."""
     if isinstance(line, tuple):
         wanted = {number for number in range(1, len(trace.source_lines) + 1) if trace.cell(number) == line}
@@ -125,13 +123,13 @@ def by_line(trace: Trace, line: Line, occurrence: int | None) -> Moment:
         places = [trace.cell(number) for number in executed] if isinstance(line, tuple) else executed
         raise NoSuchMoment(f"Run {trace.run_id!r} has not executed {where}. Executed: {_listed(places)}.")
     number = 1 if occurrence is None else occurrence
-    if not (0 < number <= len(rows) or -len(rows) <= number < 0):
+    row = _nth(rows, number)
+    if row is None:
         raise NoSuchMoment(f"Run {trace.run_id!r} executed {where} {len(rows)}×; there is no time {number}.")
-    return Moment(trace, rows[number - 1 if number > 0 else number])
+    return Moment(trace, row)
 
 
-def by_event(trace: Trace, event_id: int) -> Moment:
-    """Return the last line that had been executed when an event happened."""
+def _by_event(trace: Trace, event_id: int) -> Moment:
     first = trace.rows[0].event_id
     if not first <= event_id <= trace.last_event:
         raise NoSuchMoment(
@@ -141,7 +139,7 @@ def by_event(trace: Trace, event_id: int) -> Moment:
     return Moment(trace, max(number for number, row in enumerate(trace.rows) if row.event_id <= event_id))
 
 
-def by_time(trace: Trace, time: datetime | str) -> Moment:
+def _by_time(trace: Trace, time: datetime | str) -> Moment:
     """Return the last line that had been executed at a time; without a zone it is UTC."""
     stamp = pd.Timestamp(time)
     when = (stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)).to_pydatetime()
@@ -154,10 +152,10 @@ def by_time(trace: Trace, time: datetime | str) -> Moment:
     return Moment(trace, rows[-1])
 
 
-def _nth(calls: Sequence[CallSite], number: int) -> CallSite | None:
-    if 0 < number <= len(calls):
-        return calls[number - 1]
-    return calls[number] if -len(calls) <= number < 0 else None
+def _nth(found: Sequence[T], number: int) -> T | None:
+    if 0 < number <= len(found):
+        return found[number - 1]
+    return found[number] if -len(found) <= number < 0 else None
 
 
 def _meant(name: str, known: Sequence[str]) -> str:

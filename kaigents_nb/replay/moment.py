@@ -50,6 +50,7 @@ class Moment:
         if call is None:
             call = next((known for known in trace.calls if known.row == number), None)
         self._call = call
+        self._place = (trace, number, self.event_id)
 
     # Where.
 
@@ -188,14 +189,10 @@ class Moment:
     # Shown.
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Moment) and (self.trace, self.number, self.event_id) == (
-            other.trace,
-            other.number,
-            other.event_id,
-        )
+        return isinstance(other, Moment) and self._place == other._place
 
     def __hash__(self) -> int:
-        return hash((self.run_id, self.number, self.event_id))
+        return hash(self._place)
 
     def __repr__(self) -> str:
         cell = f"{self.cell[0]}, line {self.cell[1]}" if self.cell else f"line {self.line}"

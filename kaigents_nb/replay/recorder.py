@@ -71,7 +71,7 @@ class Recorder:
         self._filename = filename
         self._statements = statements
         self._max_lines = max_lines
-        self._open: dict[FrameType, _Watched] = {}
+        self.open: dict[FrameType, _Watched] = {}
         self._functions: dict[CodeType, Any] = {}
         self._branches: dict[Any, int] = {}
         self._errors: dict[int, tuple[BaseException, Raised]] = {}
@@ -92,10 +92,10 @@ class Recorder:
     def finish(self) -> None:
         """Note what waiting frames have changed since their last line, and let go of everything live."""
         self._finished = True
-        for watched in list(self._open.values()):
+        for watched in list(self.open.values()):
             watched.look(amid=True)
             watched.live = None
-        self._open.clear()
+        self.open.clear()
         self._branches.clear()
         self._errors.clear()
         self._functions.clear()
@@ -114,7 +114,7 @@ class Recorder:
         try:
             tracer = frame.f_trace
             if isinstance(tracer, _Watched) and tracer.recorder is self:
-                self._open[frame] = tracer
+                self.open[frame] = tracer
                 tracer.live = frame
                 return tracer
             if function is _SLEEP:
@@ -148,14 +148,14 @@ class Recorder:
             above, branch = -1, self._branches.setdefault(asyncio.current_task(), len(self._branches))
         frame = Frame(len(self.frames), live.f_code.co_name, branch, above, function.line, len(self.rows))
         self.frames.append(frame)
-        watched = self._open[live] = _Watched(self, frame, live, function)
+        watched = self.open[live] = _Watched(self, frame, live, function)
         watched.look()
         return watched
 
     def _nearest(self, frame: FrameType | None) -> _Watched | None:
         """The frame of the run's code that is executing, seen from a frame above it."""
         while frame is not None:
-            watched = self._open.get(frame)
+            watched = self.open.get(frame)
             if watched is not None:
                 return watched
             frame = frame.f_back
@@ -168,17 +168,6 @@ class Recorder:
                 return True
             frame = frame.f_back
         return False
-
-    def suspended(self, live: FrameType, function: _Function) -> None:
-        """A frame waits. That of a generator may be dropped without a word, so it is not held meanwhile."""
-        if function.is_generator:
-            watched = self._open.pop(live, None)
-            if watched is not None:
-                watched.live = None
-
-    def left(self, live: FrameType) -> None:
-        """A frame is done."""
-        self._open.pop(live, None)
 
     def line(self, frame: Frame, line: int) -> None:
         """Add a row."""
@@ -210,14 +199,14 @@ class Recorder:
         """Note that the line being executed has called a step or agent, or opened a gate."""
         inner: dict[str, Any] = {}
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame not in self._open:
+        while frame is not None and frame not in self.open:
             if frame.f_code.co_filename == self._filename:
                 inner = {**frame.f_locals, **inner}
             frame = frame.f_back
         # A gate in a task of its own has no caller; the line before it created the task.
         row = len(self.rows) - 1
         if frame is not None:
-            watched = self._open[frame]
+            watched = self.open[frame]
             row = watched.frame.last_row
             if frame.f_lasti in watched.function.inlined.offsets:
                 present = frame.f_locals
@@ -310,10 +299,10 @@ class _Watched:
             # A new round of a loop: what comes after its start will be executed afresh.
             self._started = {key: seen for key, seen in self._started.items() if seen < offset}
         if same_statement:
-            new = jumped_back or statements.is_one_liner(line)
+            new = jumped_back or line in statements.one_liners
         else:
             # A statement that was started before, and not in an earlier round, comes to its end: a `with` block.
-            new = statements.is_loop(line) or line not in self._started
+            new = line in statements.loops or line not in self._started
         self._current = line
         if new:
             self._started[line] = offset
@@ -336,7 +325,10 @@ class _Watched:
     def _on_return(self, frame: FrameType) -> None:
         op = self.function.ops[frame.f_lasti // 2]
         if op in _SUSPENDED and not self._unwinding:
-            self.recorder.suspended(frame, self.function)
+            if self.function.is_generator:
+                # It may be dropped without a word, so it is not held meanwhile.
+                self.recorder.open.pop(frame, None)
+                self.live = None
             return
         self.look(amid=True)
         if self._error is not None and op not in _RETURNED:
@@ -344,8 +336,7 @@ class _Watched:
             row = self.frame.last_row
             if op == _RAISE and row >= 0 and self.recorder.rows[row].raised is None:
                 self.recorder.rows[row].raised = self._error  # raised again: Python reports an exception only once
-        self.attempts = None
-        self.recorder.left(frame)
+        self.recorder.open.pop(frame, None)
 
 
 def _text(error: BaseException) -> str:

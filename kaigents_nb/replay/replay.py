@@ -38,13 +38,9 @@ def replay(connection: Connection, history: WorkflowHistory, recorder: Recorder)
         debug_mode=True,
     )
 
-    async def run() -> Exception | None:
-        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
-        return result.replay_failure
-
-    with _same_breakpoint_hook(), _quiet():
+    with _alone():
         try:
-            return asyncio.run(run())
+            return asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
         finally:
             recorder.finish()
 
@@ -57,23 +53,15 @@ def headline(failure: Exception) -> str:
 
 
 @contextmanager
-def _same_breakpoint_hook() -> Iterator[None]:
-    hook = sys.breakpointhook
-    try:
-        yield
-    finally:
-        sys.breakpointhook = hook
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep this thread's replay out of logs: what went wrong is said by an error of ours."""
+def _alone() -> Iterator[None]:
+    """Keep this thread's replay out of logs, as an error of ours says what went wrong, and the debugger as it is."""
     me = threading.get_ident()
 
     def elsewhere(record: logging.LogRecord) -> bool:
         return record.thread != me
 
     with ExitStack() as undo:
+        undo.callback(setattr, sys, "breakpointhook", sys.breakpointhook)
         for name in _SDK_LOGGERS:
             logging.getLogger(name).addFilter(elsewhere)
             undo.callback(logging.getLogger(name).removeFilter, elsewhere)
@@ -90,14 +78,16 @@ class _RecordingRunner(WorkflowRunner):
     def prepare_workflow(self, defn: Any) -> None:
         self._inner.prepare_workflow(defn)
 
-    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+    def create_instance(self, det: WorkflowInstanceDetails) -> Any:
         return _RecordedInstance(self._inner.create_instance(det), self._recorder)
 
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
         self._inner.set_worker_level_failure_exception_types(types)
 
 
-class _RecordedInstance(WorkflowInstance):
+class _RecordedInstance:
+    """One workflow; what is not about its activations is said by the inner one."""
+
     def __init__(self, inner: WorkflowInstance, recorder: Recorder) -> None:
         self._inner = inner
         self._recorder = recorder
@@ -117,14 +107,5 @@ class _RecordedInstance(WorkflowInstance):
         finally:
             watching.reset(token)
 
-    def get_serialization_context(self, command_info: Any) -> Any:
-        return self._inner.get_serialization_context(command_info)
-
-    def get_external_store_context(self, command_info: Any) -> Any:
-        return self._inner.get_external_store_context(command_info)
-
-    def get_thread_id(self) -> int | None:
-        return self._inner.get_thread_id()
-
-    def get_info(self) -> Any:
-        return self._inner.get_info()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)

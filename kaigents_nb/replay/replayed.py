@@ -8,7 +8,8 @@ a replay.
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -52,23 +53,17 @@ class ReplayedWorkflow(AgentWorkflow):
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""
-        before = _switch(None)
-        try:
+        with _traced_by(None):
             made = super().call_step(step, args, kwargs)
             self._recorder.called("step", step.name, str(self._calls))
             return partial(self._waited, "step", step.name, made)
-        finally:
-            sys.settrace(before)
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent."""
-        before = _switch(None)
-        try:
+        with _traced_by(None):
             made = super().call_agent(agent, args, kwargs)
             self._recorder.called("agent", agent.name, str(self._calls))
             return partial(self._waited, "agent", agent.name, made)
-        finally:
-            sys.settrace(before)
 
     def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Wait for a person."""
@@ -91,10 +86,14 @@ class ReplayedWorkflow(AgentWorkflow):
             self._recorder.ended(wait)
 
 
-def _switch(trace_function: Tracer | None) -> Any:
+@contextmanager
+def _traced_by(trace_function: Tracer | None) -> Iterator[None]:
     before = sys.gettrace()
     sys.settrace(trace_function)
-    return before
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 class _Switched(Coroutine[Any, Any, Any]):
@@ -106,18 +105,12 @@ class _Switched(Coroutine[Any, Any, Any]):
         self._watched = watched
 
     def send(self, value: Any) -> Any:
-        before = _switch(self._recorder.trace_function if self._watched else None)
-        try:
+        with _traced_by(self._recorder.trace_function if self._watched else None):
             return self._work.send(value)
-        finally:
-            sys.settrace(before)
 
     def throw(self, *error: Any) -> Any:
-        before = _switch(self._recorder.trace_function if self._watched else None)
-        try:
+        with _traced_by(self._recorder.trace_function if self._watched else None):
             return self._work.throw(*error)
-        finally:
-            sys.settrace(before)
 
     def close(self) -> None:
         self._work.close()

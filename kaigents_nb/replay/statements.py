@@ -8,15 +8,28 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import CodeType
 
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+from kaigents_nb.snapshot.cells import bound_names, first_line
+
 _INLINES = sys.version_info >= (3, 12)
 """Since Python 3.12 a list comprehension has no frame of its own: its variables are among those of its function."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Inlined:
+    """What comprehensions add to their function's code, where they are part of it."""
+
+    offsets: frozenset[int] = frozenset()
+    """Instructions inside a comprehension."""
+    targets: frozenset[str] = frozenset()
+    """Names that comprehensions bind."""
+    hidden: frozenset[str] = frozenset()
+    """Those that the function itself does not bind."""
 
 
 class Statements:
@@ -24,11 +37,12 @@ class Statements:
 
     def __init__(self, source: str) -> None:
         self._start: dict[int, int] = {}
-        self._loops: set[int] = set()
-        self._one_liners: set[int] = set()
+        self.loops: set[int] = set()
+        """Lines of loops, whose head is executed once per round."""
+        self.one_liners: set[int] = set()
+        """Those of loops with their body on the same line."""
         self._functions: dict[tuple[int, str], Function] = {}
-        self._comprehensions: list[ast.expr] = []
-        self._inlined: dict[CodeType, Inlined] = {}
+        self._comprehensions: list[ast.ListComp | ast.SetComp | ast.DictComp] = []
         try:
             tree = ast.parse(source)
         except SyntaxError:
@@ -38,19 +52,11 @@ class Statements:
             if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp)):
                 self._comprehensions.append(node)
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                self._functions[_first_line(node), node.name] = node
+                self._functions[first_line(node), node.name] = node
 
     def start(self, line: int) -> int:
         """Return the first line of the statement that a line belongs to."""
         return self._start.get(line, line)
-
-    def is_loop(self, line: int) -> bool:
-        """Whether the statement at a line is a loop, whose head is executed once per round."""
-        return line in self._loops
-
-    def is_one_liner(self, line: int) -> bool:
-        """Whether the statement at a line is a loop with its body on the same line."""
-        return line in self._one_liners
 
     def head(self, code: CodeType) -> int:
         """Return the line of a function's ``def``; 0 where its body is on the same line."""
@@ -59,12 +65,6 @@ class Statements:
 
     def inlined(self, code: CodeType) -> Inlined:
         """Return what of a function's code belongs to comprehensions in it."""
-        found = self._inlined.get(code)
-        if found is None:
-            found = self._inlined[code] = self._find_inlined(code)
-        return found
-
-    def _find_inlined(self, code: CodeType) -> Inlined:
         node = self._functions.get((code.co_firstlineno, code.co_name))
         inner = [] if node is None else [c for c in self._comprehensions if node.lineno <= c.lineno <= _end(node)[0]]
         if not _INLINES or node is None or not inner:
@@ -76,7 +76,7 @@ class Statements:
             if line is not None and end_line is not None and column is not None and end_column is not None
             if any(first <= (line, column) and (end_line, end_column) <= last for first, last in areas)
         }
-        targets = {name for c in inner for g in c.generators for name in _stored(g.target)}  # type: ignore[attr-defined]
+        targets = {name for c in inner for g in c.generators for name in bound_names(g.target)}
         return Inlined(frozenset(offsets), frozenset(targets), frozenset(targets - _own_names(node)))
 
     def _read(self, body: Sequence[ast.stmt]) -> None:
@@ -85,15 +85,15 @@ class Statements:
             if not blocks and not isinstance(node, ast.Match):
                 self._mark(node.lineno, _end(node)[0], node.lineno)
                 continue
-            first_inside = node.cases[0].pattern.lineno if isinstance(node, ast.Match) else _first_line(blocks[0][0])
-            self._mark(_first_line(node), max(node.lineno, first_inside - 1), node.lineno)
+            first_inside = node.cases[0].pattern.lineno if isinstance(node, ast.Match) else first_line(blocks[0][0])
+            self._mark(first_line(node), max(node.lineno, first_inside - 1), node.lineno)
             if isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
-                self._loops.add(node.lineno)
+                self.loops.add(node.lineno)
                 if first_inside == node.lineno:
-                    self._one_liners.add(node.lineno)
+                    self.one_liners.add(node.lineno)
             for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
                 line = part.pattern.lineno if isinstance(part, ast.match_case) else part.lineno
-                self._mark(line, max(line, _first_line(part.body[0]) - 1), line)
+                self._mark(line, max(line, first_line(part.body[0]) - 1), line)
                 self._read(part.body)
             for block in blocks:
                 self._read(block)
@@ -105,53 +105,13 @@ class Statements:
             self._start[line] = start
 
 
-class Inlined:
-    """What comprehensions add to their function's code, where they are part of it."""
-
-    def __init__(
-        self,
-        offsets: frozenset[int] = frozenset(),
-        targets: frozenset[str] = frozenset(),
-        hidden: frozenset[str] = frozenset(),
-    ) -> None:
-        self.offsets = offsets
-        """Instructions inside a comprehension."""
-        self.targets = targets
-        """Names that comprehensions bind."""
-        self.hidden = hidden
-        """Those that the function itself does not bind."""
-
-
-def _first_line(node: ast.stmt) -> int:
-    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
-
-
 def _end(node: ast.stmt | ast.expr) -> tuple[int, int]:
     return node.end_lineno or node.lineno, node.end_col_offset or 0
-
-
-def _stored(node: ast.AST) -> Iterator[str]:
-    return (n.id for n in ast.walk(node) if isinstance(n, ast.Name))
 
 
 def _own_names(function: Function) -> set[str]:
     """Return the names that a function binds outside its comprehensions."""
     arguments = function.args
     plain = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-    names = {a.arg for a in (*plain, arguments.vararg, arguments.kwarg) if a is not None}
-    stack: list[tuple[ast.AST, bool]] = [(node, False) for node in function.body]
-    while stack:
-        node, inside = stack.pop()
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and not inside:
-            names.add(node.id)
-        elif isinstance(node, ast.NamedExpr):
-            names.add(node.target.id)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.FunctionDef, ast.AsyncFunctionDef)):
-            names |= {node.name} if node.name else set()
-        if not isinstance(node, _SCOPES):
-            inside = inside or isinstance(node, _COMPREHENSIONS)
-            stack += [(child, inside) for child in ast.iter_child_nodes(node)]
-    return names
+    named = {a.arg for a in (*plain, arguments.vararg, arguments.kwarg) if a is not None}
+    return named.union(bound_names(*function.body))

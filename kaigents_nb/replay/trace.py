@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import warnings
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from temporalio.api.history.v1 import HistoryEvent
@@ -28,6 +28,8 @@ from kaigents_nb.replay.statements import Statements
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.loop import in_thread
 from kaigents_nb.snapshot.module import Snapshot
+
+T = TypeVar("T")
 
 TRACE_COLUMNS = {
     "event_id": "int64",
@@ -107,37 +109,24 @@ class Trace:
         return self.snapshot.where(line)
 
     @functools.cached_property
-    def rows_of(self) -> list[list[int]]:
+    def rows_of(self) -> Mapping[int, list[int]]:
         """Numbers of the rows of each frame."""
-        found: list[list[int]] = [[] for _ in self.frames]
-        for number, row in enumerate(self.rows):
-            found[row.frame].append(number)
-        return found
+        return _grouped((row.frame, number) for number, row in enumerate(self.rows))
 
     @functools.cached_property
-    def changes_of(self) -> list[list[Change]]:
+    def changes_of(self) -> Mapping[int, list[Change]]:
         """The changes in each frame, in order."""
-        found: list[list[Change]] = [[] for _ in self.frames]
-        for change in self.changes:
-            found[change.frame].append(change)
-        return found
+        return _grouped((change.frame, change) for change in self.changes)
 
     @functools.cached_property
-    def made_by(self) -> dict[int, list[Change]]:
+    def made_by(self) -> Mapping[int, list[Change]]:
         """The changes that each row made; those of a function's arguments count as made by its first row."""
-        found: dict[int, list[Change]] = {}
-        for change in self.changes:
-            number = change.row if change.row >= 0 else self.frames[change.frame].first_row
-            found.setdefault(number, []).append(change)
-        return found
+        return _grouped((c.row if c.row >= 0 else self.frames[c.frame].first_row, c) for c in self.changes)
 
     @functools.cached_property
-    def branch_rows(self) -> dict[int, list[int]]:
+    def branch_rows(self) -> Mapping[int, list[int]]:
         """Numbers of the rows of each branch."""
-        found: dict[int, list[int]] = {}
-        for number, row in enumerate(self.rows):
-            found.setdefault(self.frames[row.frame].branch, []).append(number)
-        return found
+        return _grouped((self.frames[row.frame].branch, number) for number, row in enumerate(self.rows))
 
     def before_in_branch(self, number: int) -> int:
         """Return the row before this one in the same branch, or -1."""
@@ -244,6 +233,13 @@ class Trace:
         if self.notice:
             table.attrs["notice"] = self.notice
         return table
+
+
+def _grouped(pairs: Iterable[tuple[int, T]]) -> Mapping[int, list[T]]:
+    found: defaultdict[int, list[T]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return found
 
 
 def trace_of(connection: Connection, run_id: str, max_bytes: int | None = None) -> Trace:

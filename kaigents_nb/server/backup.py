@@ -24,7 +24,7 @@ def backup(data_dir: Path, target: Path) -> Path:
         There is no database, it is damaged, or the backup can't be written. Nothing is overwritten.
     """
     data_dir = data_dir.expanduser().resolve()
-    database = datadir.database_path(data_dir)
+    database = data_dir / datadir.DATABASE
     if not database.is_file():
         raise DatabaseError(f"No database {database}, so there is nothing to back up. No server was started there yet.")
     name = f"kaigents-backup-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -34,14 +34,14 @@ def backup(data_dir: Path, target: Path) -> Path:
     try:
         target.mkdir(parents=True, exist_ok=True)
         draft.mkdir(mode=private_files.DIRECTORY)
-        server_database.copy(database, datadir.database_path(draft))
+        server_database.copy(database, draft / datadir.DATABASE)
         # After the database: a value is stored before the history names it, so none can be missing.
-        if (blobs := datadir.blobs_path(data_dir)).is_dir():
-            copied = shutil.copytree(blobs, datadir.blobs_path(draft), copy_function=_copy_blob)
+        if (blobs := data_dir / datadir.BLOBS).is_dir():
+            copied = shutil.copytree(blobs, draft / datadir.BLOBS, copy_function=_copy_blob)
             for directory in (copied, *(path for path in copied.rglob("*") if path.is_dir())):
                 directory.chmod(private_files.DIRECTORY)
-        if (key := datadir.signing_key_path(data_dir)).is_file():
-            private_files.write(datadir.signing_key_path(draft), key.read_bytes())
+        if (key := data_dir / datadir.SIGNING_KEY).is_file():
+            private_files.write(draft / datadir.SIGNING_KEY, key.read_bytes())
         draft.rename(complete)
     except OSError as error:
         raise DatabaseError(

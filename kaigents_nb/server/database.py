@@ -48,7 +48,7 @@ def prepare(data_dir: Path, *, after_crash: bool) -> bool:
     DatabaseError
         The file is corrupt, held by another process, not a Temporal database, or can't be written.
     """
-    path = datadir.database_path(data_dir)
+    path = data_dir / datadir.DATABASE
     check_writable(data_dir)
     if not path.exists():
         return False
@@ -71,7 +71,7 @@ def prepare(data_dir: Path, *, after_crash: bool) -> bool:
 
 def check_writable(data_dir: Path) -> None:
     """Raise `DatabaseError` if the data directory or the database can't be written, or the disk is full."""
-    path = datadir.database_path(data_dir)
+    path = data_dir / datadir.DATABASE
     if path.exists() and not path.is_file():
         raise DatabaseError(f"The database {path} is not a file. {_KEEP_AND_RESTORE}")
     for place in (data_dir, path):

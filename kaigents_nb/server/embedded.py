@@ -17,7 +17,6 @@ from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server.backup import backup
 from kaigents_nb.server.binary import Binary, download_binary, find_binary, named_binary
-from kaigents_nb.server.datadir import log_path
 from kaigents_nb.server.diagnosis import Check, doctor
 from kaigents_nb.server.process import find_server
 from kaigents_nb.server.starting import join, make_database, start
@@ -32,7 +31,6 @@ __all__ = [
     "ensure",
     "find_binary",
     "find_server",
-    "log_path",
     "status",
     "stop",
 ]
@@ -67,11 +65,11 @@ def ensure(data_dir: Path) -> ServerInfo:
         if server_process.is_alive(data_dir) and (info := join(data_dir)):
             return info
         try:
-            binary = find_binary(datadir.downloads_path(data_dir))
+            binary = find_binary(data_dir / datadir.DOWNLOADS)
         except ServerNotFound:
             if named_binary():
                 raise
-            binary = download_binary(datadir.downloads_path(data_dir))
+            binary = download_binary(data_dir / datadir.DOWNLOADS)
         if not server_database.prepare(data_dir, after_crash=not server_process.was_ended(data_dir)):
             make_database(data_dir, binary)
         return start(data_dir, binary, durability)
@@ -93,7 +91,7 @@ def stop(data_dir: Path) -> bool:
             return True
         if server_process.is_alive(data_dir):
             raise ServerNotReady(
-                f"{datadir.server_lock_path(data_dir)} is held by a process that is not a server of this "
+                f"{data_dir / datadir.SERVER_LOCK} is held by a process that is not a server of this "
                 "machine and user. If the directory is shared, stop the server where it was started."
             )
     return False
@@ -108,10 +106,10 @@ def status(data_dir: Path) -> dict[str, Any]:
     """
     data_dir = data_dir.expanduser().resolve()
     info = find_server(data_dir)
-    database = datadir.database_path(data_dir)
+    database = data_dir / datadir.DATABASE
     binary, problem = None, ""
     try:
-        binary = find_binary(datadir.downloads_path(data_dir))
+        binary = find_binary(data_dir / datadir.DOWNLOADS)
     except ServerNotFound as error:
         problem = str(error)
     return {
@@ -122,7 +120,7 @@ def status(data_dir: Path) -> dict[str, Any]:
         "data_dir": data_dir,
         "database": database,
         "database_bytes": server_database.size_bytes(database),
-        "log": log_path(data_dir),
+        "log": data_dir / datadir.LOG,
         "binary": binary,
         "problem": problem,
     }
@@ -135,13 +133,13 @@ def _start_lock(data_dir: Path) -> Iterator[None]:
             "The embedded server needs Linux or macOS. Use WSL, or start `temporal server start-dev` by hand "
             'and kg.connect("localhost:7233").'
         )
-    lock = filelock.FileLock(datadir.start_lock_path(data_dir), timeout=_LOCK_TIMEOUT_S, mode=private_files.FILE)
+    lock = filelock.FileLock(data_dir / datadir.START_LOCK, timeout=_LOCK_TIMEOUT_S, mode=private_files.FILE)
     try:
         lock.acquire(poll_interval=0.01)
     except filelock.Timeout as error:
         raise ServerNotReady(
             f"Another process has been starting or stopping the server of {data_dir} for "
-            f"{_LOCK_TIMEOUT_S:.0f} s. See {log_path(data_dir)}; `kaigents-nb doctor` says more."
+            f"{_LOCK_TIMEOUT_S:.0f} s. See {data_dir / datadir.LOG}; `kaigents-nb doctor` says more."
         ) from error
     except OSError as error:
         raise DatabaseError(f"{data_dir} can't be written: {error}. {server_database.ELSEWHERE}") from error

@@ -19,9 +19,9 @@ HOST_HEADER = "kaigents-nb.invalid"
 RETENTION_DAYS = 3650
 
 
-def server_version(http_port: int, *, timeout_s: float = 2.0) -> str | None:
+def server_version(http_port: int) -> str | None:
     """Return the version of the server if it is healthy, e.g. ``1.32.0``, else None."""
-    answer = _call(http_port, "GET", "/api/v1/system-info", timeout_s=timeout_s)
+    answer = _call(http_port, "GET", "/api/v1/system-info")
     return str(answer.get("serverVersion", "unknown")) if answer is not None else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import random
 import socket
@@ -28,28 +30,19 @@ class Ports:
 
 def choose(data_dir: Path) -> Ports:
     """Return the remembered ports, or new ones, also remembered, if one of them is taken."""
-    remembered = _read(data_dir)
-    if remembered is not None and all(map(_is_free, asdict(remembered).values())):
-        return remembered
-    chosen: list[int] = []
+    path = data_dir / datadir.PORTS
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        stored = json.loads(path.read_bytes())
+        remembered = Ports(stored["grpc"], stored["http"], stored["ui"])
+        if all(port in range(1, 65_536) and _is_free(port) for port in asdict(remembered).values()):
+            return remembered
     # Not random.sample(): that would use up numbers of a notebook that has seeded the generator.
-    for port in random.SystemRandom().sample(_RANGE, k=200):
-        if _is_free(port):
-            chosen.append(port)
-        if len(chosen) == 3:
-            ports = Ports(*chosen)
-            private_files.write(datadir.ports_path(data_dir), json.dumps(asdict(ports)).encode())
-            return ports
-    raise ServerNotReady(f"No free ports on {HOST} between {_RANGE.start} and {_RANGE.stop}.")
-
-
-def _read(data_dir: Path) -> Ports | None:
-    try:
-        stored = json.loads(datadir.ports_path(data_dir).read_bytes())
-        ports = Ports(stored["grpc"], stored["http"], stored["ui"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return ports if all(isinstance(port, int) and 0 < port < 65_536 for port in asdict(ports).values()) else None
+    free = filter(_is_free, random.SystemRandom().sample(_RANGE, k=200))
+    if len(chosen := list(itertools.islice(free, 3))) < 3:
+        raise ServerNotReady(f"No free ports on {HOST} between {_RANGE.start} and {_RANGE.stop}.")
+    ports = Ports(*chosen)
+    private_files.write(path, json.dumps(asdict(ports)).encode())
+    return ports
 
 
 def _is_free(port: int) -> bool:

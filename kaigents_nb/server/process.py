@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+
+import psutil
 
 from kaigents_nb.errors import ServerNotReady
 from kaigents_nb.server import datadir, private_files
@@ -48,7 +49,7 @@ def is_alive(data_dir: Path) -> bool:
 
 def was_ended(data_dir: Path) -> bool:
     """Whether no server of this data directory lives or has crashed: there was none, or `end` has ended it."""
-    lock = datadir.server_lock_path(data_dir)
+    lock = data_dir / datadir.SERVER_LOCK
     return not lock.exists() or lock.stat().st_size == 0
 
 
@@ -69,7 +70,7 @@ def find_server(data_dir: Path) -> ServerInfo | None:
 
 def current(data_dir: Path) -> ServerProcess | None:
     """Return the living server of this data directory; None if there is none, or it is being ended."""
-    return None if datadir.leaving_path(data_dir).exists() else living(data_dir)
+    return None if (data_dir / datadir.LEAVING).exists() else living(data_dir)
 
 
 def living(data_dir: Path) -> ServerProcess | None:
@@ -83,7 +84,7 @@ def living(data_dir: Path) -> ServerProcess | None:
     if (process := _parsed(said)) and _is_ours(data_dir, process.pid):
         return process
     # Overwritten, or of an earlier version that wrote nothing into it: ask the system who holds the lock.
-    pids = holders(datadir.server_lock_path(data_dir))
+    pids = holders(data_dir / datadir.SERVER_LOCK)
     return next((ServerProcess(pid, None) for pid in pids if _is_ours(data_dir, pid)), None)
 
 
@@ -100,12 +101,12 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str], facts: Facts 
     said = json.dumps(facts and asdict(facts), default=datetime.isoformat)
     command: list[str | Path] = [
         *(sys.executable, "-I", "-S", _LAUNCHER),
-        *(datadir.server_lock_path(data_dir), said, binary, f"{_TITLE} {data_dir}"),
+        *(data_dir / datadir.SERVER_LOCK, said, binary, f"{_TITLE} {data_dir}"),
         *arguments,
     ]
-    datadir.leaving_path(data_dir).unlink(missing_ok=True)
+    (data_dir / datadir.LEAVING).unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    with os.fdopen(os.open(datadir.log_path(data_dir), flags, private_files.FILE), "ab") as log:
+    with os.fdopen(os.open(data_dir / datadir.LOG, flags, private_files.FILE), "ab") as log:
         launcher = subprocess.run(
             command,
             cwd=data_dir,  # the database is named relative to it: the CLI misreads `#`, `?` and `%` in a path
@@ -120,7 +121,7 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str], facts: Facts 
     if launcher.returncode != 0:
         raise ServerNotReady(
             f"The server of {data_dir} could not be launched (exit code {launcher.returncode}). "
-            f"See {datadir.log_path(data_dir)}."
+            f"See {data_dir / datadir.LOG}."
         )
 
 
@@ -132,7 +133,7 @@ def end(data_dir: Path, *, grace_s: float) -> bool:
     process = living(data_dir)
     if process is None:
         return False
-    leaving = datadir.leaving_path(data_dir)
+    leaving = data_dir / datadir.LEAVING
     leaving.touch(private_files.FILE)
     for signal_number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):
@@ -140,7 +141,7 @@ def end(data_dir: Path, *, grace_s: float) -> bool:
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             if not is_alive(data_dir):
-                os.truncate(datadir.server_lock_path(data_dir), 0)
+                os.truncate(data_dir / datadir.SERVER_LOCK, 0)
                 leaving.unlink(missing_ok=True)
                 return True
             time.sleep(_POLL_S)
@@ -149,33 +150,16 @@ def end(data_dir: Path, *, grace_s: float) -> bool:
 
 def holders(path: Path) -> list[int]:
     """Return the pids of the processes that have a file open, as far as this user may know."""
-    if not Path("/proc/self/fd").exists():
-        lsof = shutil.which("lsof")
-        if lsof is None:
-            return []
-        listed = subprocess.run([lsof, "-t", "--", path], capture_output=True, text=True, check=False)
-        return [int(pid) for pid in listed.stdout.split()]
-    found = []
-    for directory in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            if any(link.readlink() == path for link in directory.iterdir()):
-                found.append(int(directory.parent.name))
-        except OSError:  # gone since, or another user's
-            continue
-    return found
+    processes = psutil.process_iter(["open_files"])
+    return [p.pid for p in processes if any(file.path == str(path) for file in p.info["open_files"] or ())]
 
 
 def command_line(pid: int) -> str:
     """Return the command line of a process, joined with spaces; empty if it is gone."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        if Path("/proc/self/cmdline").exists():
-            return ""
-    listed = subprocess.run(
-        ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return listed.stdout.strip()
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
 
 
 def _is_ours(data_dir: Path, pid: int) -> bool:
@@ -187,7 +171,7 @@ def _said_by_holder(data_dir: Path) -> bytes | None:
     if sys.platform == "win32":
         return None
     try:
-        lock = os.open(datadir.server_lock_path(data_dir), os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(data_dir / datadir.SERVER_LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:

@@ -51,7 +51,7 @@ def start(data_dir: Path, binary: Binary, durability: Durability) -> ServerInfo:
     ServerNotReady
         It died, or does not answer in time.
     """
-    database = datadir.database_path(data_dir)
+    database = data_dir / datadir.DATABASE
 
     def is_up(ports: Ports) -> ServerInfo | None:
         if not server_http.namespace_is_served(ports.http):
@@ -66,10 +66,10 @@ def make_database(data_dir: Path, binary: Binary) -> None:
 
     Whenever this is interrupted, by whatever, there is no database yet and the next start begins anew.
     """
-    place = datadir.first_start_path(data_dir)
+    place = data_dir / datadir.FIRST_START
     shutil.rmtree(place, ignore_errors=True)  # of an interrupted first start: no run was ever accepted there
     private_files.make_directory(place)
-    draft = place / datadir.database_path(data_dir).name
+    draft = place / datadir.DATABASE
 
     def is_made(ports: Ports) -> bool:
         return server_http.namespace_is_served(ports.http) and server_http.keep_finished_runs(ports.http)
@@ -79,7 +79,7 @@ def make_database(data_dir: Path, binary: Binary) -> None:
         _bring_up(data_dir, binary, draft, None, is_made)
     finally:
         server_process.end(data_dir, grace_s=0)
-    server_database.finish(draft, datadir.database_path(data_dir))
+    server_database.finish(draft, data_dir / datadir.DATABASE)
     shutil.rmtree(place, ignore_errors=True)
 
 
@@ -98,7 +98,7 @@ def join(data_dir: Path) -> ServerInfo | None:
         process = server_process.living(data_dir)
         # Whoever was making a database, or ending the server, is gone: we hold the start lock. A server whose
         # whereabouts an earlier version did not write down is started anew: its runs go on at the same address.
-        if process and (process.facts is None or datadir.leaving_path(data_dir).exists()):
+        if process and (process.facts is None or (data_dir / datadir.LEAVING).exists()):
             server_process.end(data_dir, grace_s=5.0)
             return None
         time.sleep(_POLL_S)
@@ -116,7 +116,7 @@ def join(data_dir: Path) -> ServerInfo | None:
 def log_tail(data_dir: Path, offset: int = 0) -> str:
     """Return the last lines of the server's log, of what was written after ``offset`` bytes."""
     try:
-        with datadir.log_path(data_dir).open("rb") as log:
+        with (data_dir / datadir.LOG).open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(offset, size - 16_384))
             lines = log.read().decode(errors="replace").splitlines()
@@ -133,8 +133,9 @@ def _bring_up(
     is_up: Callable[[Ports], T | None],
 ) -> T:
     """Launch a server, without ``durability`` to make a database; return what ``is_up`` says once that is true."""
-    _rotate_log(data_dir)
-    log = datadir.log_path(data_dir)
+    log = data_dir / datadir.LOG
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
     for attempt in range(1, _ATTEMPTS + 1):
         ports = choose(data_dir)
         offset = log.stat().st_size if log.exists() else 0
@@ -182,9 +183,3 @@ def _arguments(database: Path, ports: Ports, durability: Durability | None) -> l
 def _facts(ports: Ports, durability: Durability) -> Facts:
     ui_url = f"http://{HOST}:{ports.ui}{os.environ.get(UI_PATH_VARIABLE, '')}"
     return Facts(f"{HOST}:{ports.grpc}", ports.http, ui_url, durability, datetime.now(UTC))
-
-
-def _rotate_log(data_dir: Path) -> None:
-    log = datadir.log_path(data_dir)
-    if log.exists() and log.stat().st_size > _LOG_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))

@@ -21,27 +21,11 @@ _SECRET_WORDS = frozenset(
     ["token", "secret", "password", "passwd", "pwd", "passphrase", "apikey", "credential", "credentials"]
 )
 _SECRET_KEYS = frozenset(
-    [
-        "api",
-        "secret",
-        "access",
-        "private",
-        "auth",
-        "openai",
-        "anthropic",
-        "aws",
-        "azure",
-        "google",
-        "gcp",
-        "github",
-        "hf",
-        "encryption",
-        "signing",
-        "service",
-        "account",
-        "subscription",
-    ]
-)
+    {
+        "api", "secret", "access", "private", "auth", "encryption", "signing", "service", "account", "subscription",
+        "openai", "anthropic", "aws", "azure", "google", "gcp", "github", "hf",
+    }
+)  # fmt: skip
 # Names of language processing, not of secrets: eos_token, mask_token.
 _SPECIAL_TOKENS = frozenset(
     ["stop", "eos", "bos", "pad", "unk", "sep", "cls", "mask", "end", "start", "special", "next", "page", "sos"]
@@ -59,8 +43,7 @@ def literal(value: object) -> str | None:
     True
     """
     budget = [LITERAL_LIMIT_ITEMS]
-    text: str
-    if not _is_literal(value, _LITERAL_DEPTH, budget, set()):
+    if not _is_literal(value, _LITERAL_DEPTH, budget):
         return None
     try:
         text = _broken(value, 0)
@@ -97,36 +80,29 @@ def _broken(value: Any, indent: int) -> str:
     lines = [pad]
     for item in items:
         if lines[-1] != pad and ("\n" in item or len(lines[-1]) + len(item) > _WIDTH):
-            lines[-1] = lines[-1].rstrip()
             lines.append(pad)
         lines[-1] += f"{item}, "
         if "\n" in item:
-            lines[-1] = lines[-1].rstrip()
             lines.append(pad)
     body = "\n".join(line.rstrip() for line in lines if line.strip())
     return f"{text[0]}\n{body}\n{' ' * indent}{text[-1]}"
 
 
-def _is_literal(value: object, depth: int, budget: list[int], above: set[int]) -> bool:
+def _is_literal(value: object, depth: int, budget: list[int]) -> bool:
     budget[0] -= 1
-    if budget[0] < 0 or depth < 0 or id(value) in above:
+    if budget[0] < 0 or depth < 0:  # it is long or deep, or holds itself
         return False
     kind = type(value)
     if kind is float:
         return math.isfinite(value)  # type: ignore[arg-type]
     if kind in (int, str, bytes, bool, type(None)):
         return True
-    items: Any
-    if kind in (list, tuple):
-        items = value
-    elif kind is dict:
-        items = [part for item in value.items() for part in item]  # type: ignore[attr-defined]
-    elif kind in (set, frozenset):
-        items = value
-    else:
+    items: Any = value
+    if kind is dict:
+        items = [part for item in items.items() for part in item]
+    elif kind not in (list, tuple, set, frozenset):
         return False
-    above = above | {id(value)}
-    return all(_is_literal(item, depth - 1, budget, above) for item in items)
+    return all(_is_literal(item, depth - 1, budget) for item in items)
 
 
 def secret_word(name: str, value: object) -> str | None:

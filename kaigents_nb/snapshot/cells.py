@@ -10,22 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, cast
 
 OWN_FILES = "<kaigents "
 """How the file names of code that we compile begin."""
-_OWN_WARNINGS: tuple[str, None, type[Warning], re.Pattern[str], int] = (
-    "ignore",
-    None,
-    Warning,
-    re.compile(OWN_FILES),
-    0,
-)
+_IGNORED = ("ignore", None, Warning, re.compile(OWN_FILES), 0)
+"""An entry of ``warnings.filters``: nothing is warned about in those files."""
 
 PARSE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_SCOPES = (*DEFINITIONS, ast.Lambda)
+_CAPTURES = {ast.MatchAs: "name", ast.MatchStar: "name", ast.MatchMapping: "rest", ast.ExceptHandler: "name"}
 _MUTATORS = frozenset(
     {"append", "extend", "insert", "update", "add", "pop", "popitem", "remove", "discard", "clear", "setdefault"}
     | {"sort", "reverse"}
@@ -58,11 +52,6 @@ class Cell:
     """The line, as people see it, of the first line of ``text``."""
     flags: int = 0
     """Compiler flags of ``from __future__`` imports that were active."""
-
-    @property
-    def leaves(self) -> tuple[Leaf, ...]:
-        """The statements of the cell, blocks taken apart."""
-        return outline(self.text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +109,13 @@ class Cells:
         self._changes: dict[str, list[Statement]] = defaultdict(list)
         self._cells: list[Cell] = []
         for cell in sorted(cells, key=lambda c: c.order):
-            self._add(cell)
-
-    def _add(self, cell: Cell) -> None:
-        self._cells.append(cell)
-        for leaf in cell.leaves:
-            statement = Statement(cell, leaf)
-            for name in leaf.binds:
-                self._bindings[name].append(statement)
-            for name in leaf.changes:
-                self._changes[name].append(statement)
+            self._cells.append(cell)
+            for leaf in outline(cell.text):
+                statement = Statement(cell, leaf)
+                for name in leaf.binds:
+                    self._bindings[name].append(statement)
+                for name in leaf.changes:
+                    self._changes[name].append(statement)
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(self._cells)
@@ -175,8 +161,8 @@ def parse(text: str) -> ast.Module:
 def _hush() -> None:
     # Not warnings.catch_warnings(): threads that use it at the same time restore each other's filters. This filter
     # stays, and is only about compiling under our own file names.
-    if _OWN_WARNINGS not in warnings.filters:
-        warnings.filterwarnings("ignore", module=_OWN_WARNINGS[3].pattern)
+    if _IGNORED not in warnings.filters:
+        warnings.filterwarnings("ignore", module=OWN_FILES)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -192,82 +178,42 @@ def _leaves(body: Sequence[ast.stmt], looped: bool = False) -> Iterator[Leaf]:
     for node in body:
         blocks = [b for field in ("body", "orelse", "finalbody") if (b := getattr(node, field, None))]
         if isinstance(node, DEFINITIONS) or not (blocks or isinstance(node, ast.Match)):
-            yield Leaf(node, tuple(_bound(node)), tuple(_changed(node)), looped=looped)
+            yield Leaf(node, tuple(bound_names(node)), tuple(_changed(node)), looped=looped)
             continue
-        if head := tuple(_bound_by_head(node)):
-            yield Leaf(node, head, (), header=True)
         parts = getattr(node, "handlers", None) or getattr(node, "cases", None) or ()
+        head = [child for child in ast.iter_child_nodes(node) if not isinstance(child, (ast.stmt, *map(type, parts)))]
+        patterns = [part.pattern for part in parts if isinstance(part, ast.match_case)]
+        if bound := tuple(bound_names(*head, *patterns)):
+            yield Leaf(node, bound, (), header=True)
         for block in (*blocks, *(part.body for part in parts)):
             yield from _leaves(block, looped or isinstance(node, (ast.For, ast.AsyncFor, ast.While)))
 
 
-def _bound(node: ast.stmt) -> Iterator[str]:
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name
-            return
-        case ast.Import() | ast.ImportFrom():
-            for alias in node.names:
-                yield alias.asname or alias.name.partition(".")[0]
-            return
-        case ast.Assign():
-            yield from _names(node.targets)
-        case ast.AugAssign():
-            yield from _names([node.target])
-        case ast.AnnAssign() if node.value is not None:
-            yield from _names([node.target])
-    if type(node).__name__ == "TypeAlias":  # Python 3.12
-        yield cast(Any, node).name.id
-        return
-    yield from _walrus(node)
-
-
-def _bound_by_head(node: ast.stmt) -> Iterator[str]:
-    match node:
-        case ast.For() | ast.AsyncFor():
-            yield from _names([node.target])
-            yield from _walrus(node.iter)
-        case ast.With() | ast.AsyncWith():
-            for item in node.items:
-                yield from _names([item.optional_vars] if item.optional_vars else [])
-                yield from _walrus(item.context_expr)
-        case ast.If() | ast.While():
-            yield from _walrus(node.test)
-        case ast.Match():
-            for case in node.cases:
-                for part in ast.walk(case.pattern):
-                    name = getattr(part, "rest" if isinstance(part, ast.MatchMapping) else "name", None)
-                    if isinstance(name, str):
-                        yield name
-
-
-def _names(targets: Sequence[ast.expr]) -> Iterator[str]:
-    for target in targets:
-        match target:
-            case ast.Name():
-                yield target.id
-            case ast.Tuple() | ast.List():
-                yield from _names(target.elts)
-            case ast.Starred():
-                yield from _names([target.value])
-
-
-def _walrus(node: ast.AST) -> Iterator[str]:
-    stack: list[ast.AST] = [node]
+def bound_names(*nodes: ast.AST) -> Iterator[str]:
+    """Yield the names that nodes bind where they stand, not those inside of functions, classes and comprehensions."""
+    stack = list(nodes)
     while stack:
-        part = stack.pop()
-        if isinstance(part, ast.NamedExpr):
-            yield part.target.id
-        stack.extend(c for c in ast.iter_child_nodes(part) if not isinstance(c, _SCOPES))
+        node = stack.pop()
+        match node:
+            case ast.Name():
+                if isinstance(node.ctx, ast.Store):
+                    yield node.id
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.alias():
+                yield node.asname or node.name.partition(".")[0]
+            case ast.comprehension():
+                stack += [node.iter, *node.ifs]
+            case ast.Lambda() | ast.AnnAssign(value=None):
+                pass
+            case _:
+                if captured := getattr(node, _CAPTURES.get(type(node), ""), None):
+                    yield captured
+                stack += ast.iter_child_nodes(node)
 
 
 def _changed(node: ast.stmt) -> Iterator[str]:
-    targets: list[ast.expr] = []
     match node:
-        case ast.Assign() | ast.Delete():
-            targets = node.targets
-        case ast.AugAssign() | ast.AnnAssign():
-            targets = [node.target]
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr))):
             if attr in _MUTATORS:
                 yield name
@@ -278,13 +224,13 @@ def _changed(node: ast.stmt) -> Iterator[str]:
                 called = decorator.func if isinstance(decorator, ast.Call) else decorator
                 if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
                     yield called.value.id
-    for target in targets:
-        if isinstance(target, (ast.Attribute, ast.Subscript)):
-            inner: ast.expr = target
-            while isinstance(inner, (ast.Attribute, ast.Subscript)):
-                inner = inner.value
-            if isinstance(inner, ast.Name):
-                yield inner.id
+        case ast.Assign() | ast.Delete() | ast.AugAssign() | ast.AnnAssign():
+            for target in node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]:
+                inner: ast.expr = target
+                while isinstance(inner, (ast.Attribute, ast.Subscript)):
+                    inner = inner.value
+                if isinstance(inner, ast.Name) and inner is not target:
+                    yield inner.id
 
 
 # --- text -----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import io
 import re
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -24,11 +25,12 @@ from kaigents_nb.snapshot.capture import (
 from kaigents_nb.snapshot.cells import DEFINITIONS, OWN_FILES, Cells, Statement, compile_quietly
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.drafts import Draft
-from kaigents_nb.snapshot.imports import module_imports, star_import, value_import
+from kaigents_nb.snapshot.imports import module_imports, value_import
 from kaigents_nb.snapshot.module import Part
-from kaigents_nb.snapshot.origin import assigned_alone, origin_of, resolve
+from kaigents_nb.snapshot.origin import assigned_in, origin_of, resolve
 from kaigents_nb.snapshot.problems import Problem
 from kaigents_nb.snapshot.takeover import Takeover, at
+from kaigents_nb.values.class_names import display_name
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.encoded import Encoded
 
@@ -55,7 +57,6 @@ class Classifier:
         self.module: str = namespace.get("__name__", "__main__")
         self.package: str = namespace.get("__package__") or ""
         self._source = Takeover(namespace, cells)
-        self._stars = [s for s in reversed(cells.bindings("*")) if isinstance(s.node, ast.ImportFrom)]
         self.names: dict[int, str] = {}
         """Global name by ``id`` of its object; an object's own name comes before others."""
         for name, value in namespace.items():
@@ -72,9 +73,7 @@ class Classifier:
         bindings = self.cells.bindings(name)
         if isinstance(value, ModuleType):
             return self._patched(name) or self._module(name, value)
-        found = value_import(name, value, bindings, self.package)
-        if found is None and not bindings:
-            found = star_import(name, value, self._stars, self.package)
+        found = value_import(name, value, bindings or self.cells.bindings("*"), self.package)
         if found is not None:
             return self._patched(name) or self._import(name, [found])
         if live.is_code(value):
@@ -121,17 +120,12 @@ class Classifier:
     def _code(self, name: str, value: object) -> Draft | Problem:
         function = live.function_in(value)
         own_name = getattr(value, "__name__", None) or (function.__name__ if function else None)
-        if (
-            isinstance(own_name, str)
-            and own_name != name
-            and own_name.isidentifier()
-            and self.namespace.get(own_name) is value
-        ):
-            return self._alias(name, own_name)
+        if isinstance(own_name, str) and own_name != name and self.namespace.get(own_name) is value:
+            return self._written(name, own_name)
         origin = origin_of(name, value, self.cells, self.namespace)
         place = live.place_of(value)
         if place is not None and place[0] not in (self.module, "__main__"):
-            assigned = assigned_alone(origin, name) if origin is not None else None
+            assigned = assigned_in(origin.node, name) if origin is not None else None
             if assigned is None or resolve(assigned, self.namespace) is not value:
                 module, attribute = place
                 if module == "builtins":
@@ -148,15 +142,16 @@ class Classifier:
         if isinstance(value, (FunctionType, type)) or (function is not None and value is not function):
             return self._earlier(name, value, function)
         return Problem(
-            f"{name} is {_a(live.type_title(value))} whose source is not known",
+            f"{name} is {_a(display_name(type(value)))} whose source is not known",
             "Define it at the top level of a cell.",
         )
 
-    def _alias(self, name: str, own_name: str) -> Draft:
+    def _written(self, name: str, text: str, value: Encoded | None = None) -> Draft:
+        """Return ``name = text``, which stands where the name was bound last."""
         latest = self._latest(name)
-        place = (latest.cell.label, latest.line) if latest is not None else ("", 0)
-        part = Part(f"{name} = {own_name}", *place)
-        return Draft({name}, [part], order=(1, *(latest.order if latest else ((0,), 0)), name), binds={name})
+        place, order = ((latest.cell.label, latest.line), latest.order) if latest else (("", 0), ((0,), 0))
+        part = Part(f"{name} = {text}", *place)
+        return Draft({name}, [part], order=(1, *order, name), binds={name}, value=value)
 
     def _earlier(self, name: str, value: object, function: FunctionType | None) -> Draft | Problem:
         """Take over an earlier version of a function, kept under another name: ``old = f`` and then a new ``f``."""
@@ -191,7 +186,7 @@ class Classifier:
     def _renamed(self, name: str, value: object) -> tuple[Statement | None, Part]:
         """Return the statement that made a value which ``name = other`` took over when ``other`` still had it."""
         for statement in reversed(self.cells.bindings(name)):
-            assigned = assigned_alone(statement, name)
+            assigned = assigned_in(statement.node, name)
             if isinstance(assigned, ast.Name):
                 made = origin_of(assigned.id, value, self.cells, self.namespace, before=statement)
                 if made is not None:
@@ -214,11 +209,11 @@ class Classifier:
 
     def _container(self, name: str, value: object) -> Draft | Problem:
         origin = self._latest(name)
-        assigned = assigned_alone(origin, name) if origin is not None else None
+        assigned = assigned_in(origin.node, name) if origin is not None else None
         changes = self.cells.changes(name, origin) if origin is not None else []
-        if origin is not None and assigned is not None and not changes:  # noqa: SIM102
-            if is_as_written(assigned, value, self.namespace):
-                return self._source.take(name, origin, value)
+        as_written = assigned is not None and not changes and is_as_written(assigned, value, self.namespace)
+        if origin is not None and as_written:
+            return self._source.take(name, origin, value)
         try:
             text = written(value, self.names)
         except (Unnamed, RecursionError) as unnamed:
@@ -226,24 +221,18 @@ class Classifier:
             if origin is not None and made_whole and not changes and not isinstance(origin.node, ast.AugAssign):
                 return self._source.take(name, origin, value)
             path = f"{name}{unnamed.path}" if isinstance(unnamed, Unnamed) else name
-            held = live.type_title(unnamed.value) if isinstance(unnamed, Unnamed) else "container that holds itself"
+            held = display_name(type(unnamed.value)) if isinstance(unnamed, Unnamed) else "container that holds itself"
             return Problem(
                 f"{path} is {_a(held)} that has no global name of its own, or an earlier version of what has",
                 f"Define it at the top level of a cell, then write {name} as one list or dict of names "
                 "(or run its cell again).",
             )
-        place = (origin.cell.label, origin.line) if origin is not None else ("", 0)
-        draft = Draft(
-            {name},
-            [Part(f"{name} = {text}", *place)],
-            order=(1, *(origin.order if origin else ((0,), 0)), name),
-            binds={name},
-        )
+        draft = self._written(name, text)
         empties: dict[type, str] = {list: "[]", dict: "{}", set: "set()"}
         empty = empties.get(type(value))
         if empty:
             fill = f"{name}[:] = {text}" if empty == "[]" else f"{name}.clear()\n{name}.update({text})"
-            draft.filled, draft.empty = Part(fill, *place), f"{name} = {empty}"
+            draft.filled, draft.empty = replace(draft.parts[0], text=fill), f"{name} = {empty}"
         return draft
 
     # --- values -----------------------------------------------------------------------------------------------------
@@ -256,12 +245,10 @@ class Classifier:
                 f'Read it where it is used, in a step or @kg.resource: os.environ["{name}"]. '
                 "If it is no secret, give it another name.",
             )
-        latest = self._latest(name)
-        place = (latest.cell.label, latest.line) if latest is not None else ("", 0)
-        order = (1, *(latest.order if latest else ((0,), 0)), name)
         text = literal(value)
         if text is not None:
-            return Draft({name}, [Part(f"{name} = {text}", *place)], order=order, binds={name})
+            return self._written(name, text)
+        latest = self._latest(name)
         assigned = latest if latest is not None and not latest.leaf.header else None
         if live.is_remade(value) and assigned is not None:
             return self._source.take(name, assigned, value)
@@ -274,14 +261,13 @@ class Classifier:
             if assigned is not None and (
                 live.holds_code(value)
                 or isinstance(assigned.node, DEFINITIONS)
-                or resolve(assigned_alone(assigned, name), self.namespace) is value
+                or resolve(assigned_in(assigned.node, name), self.namespace) is value
             ):
                 return self._source.take(name, assigned, value)
             return _alive(name, value, error)
         if len(encoded.data) > VALUE_LIMIT_BYTES:
             return self._too_large(name, value, len(encoded.data))
-        comment = f"{shape_of(value)}, kept beside this text"
-        return Draft({name}, [Part(f"{name} = ...  # {comment}", *place)], order=order, binds={name}, value=encoded)
+        return self._written(name, f"...  # {shape_of(value)}, kept beside this text", encoded)
 
     def _too_large(self, name: str, value: object, size_bytes: int) -> Problem:
         return Problem(
@@ -309,7 +295,7 @@ def own_classes(value: object, encoded: Encoded | None, module: str) -> Iterator
 
 def _alive(name: str, value: object, error: ConversionError) -> Problem:
     inside = re.match(r"Can't save (.+?), of type (.+?)\. ", str(error))
-    path, kind = (inside[1], inside[2]) if inside else (name, live.type_title(value))
+    path, kind = (inside[1], inside[2]) if inside else (name, display_name(type(value)))
     advice = _RESOURCE
     if isinstance(value, io.IOBase):
         advice = "Open it in the step that uses it: with open(...) as file."

@@ -12,10 +12,8 @@ from kaigents_nb.snapshot.capture import literal
 from kaigents_nb.snapshot.live import holds_code, in_module, is_code, is_data_instance, is_remade
 from kaigents_nb.snapshot.origin import resolve
 
-_DISPLAYS: dict[type, type] = {list: ast.List, tuple: ast.Tuple, set: ast.Set}
 
-
-def is_as_written(node: ast.expr, value: object, namespace: Mapping[str, Any]) -> bool:
+def is_as_written(node: ast.expr | None, value: object, namespace: Mapping[str, Any]) -> bool:
     """Tell whether a container still holds what its literal says, as far as that can be told without running it."""
     match node:
         case ast.Name() | ast.Attribute():
@@ -27,11 +25,11 @@ def is_as_written(node: ast.expr, value: object, namespace: Mapping[str, Any]) -
         case ast.Call():
             return is_code(value) or is_remade(value) or (is_data_instance(value) and holds_code(value))
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
-            if type(value) not in (list, tuple) or not isinstance(node, _DISPLAYS[type(value)]):
-                return False
-            assert isinstance(value, (list, tuple))
-            return len(parts) == len(value) and all(
-                is_as_written(part, item, namespace) for part, item in zip(parts, value, strict=True)
+            return (
+                isinstance(value, (list, tuple))
+                and type(value) is (list if isinstance(node, ast.List) else tuple)
+                and len(parts) == len(value)
+                and all(is_as_written(part, item, namespace) for part, item in zip(parts, value, strict=True))
             )
         case ast.Set(elts=parts):
             return (
@@ -43,9 +41,8 @@ def is_as_written(node: ast.expr, value: object, namespace: Mapping[str, Any]) -
             return (
                 type(value) is dict
                 and len(keys) == len(value)
-                and all(key is not None for key in keys)
                 and all(
-                    key is not None and is_as_written(key, k, namespace) and is_as_written(part, v, namespace)
+                    is_as_written(key, k, namespace) and is_as_written(part, v, namespace)
                     for (key, part), (k, v) in zip(zip(keys, parts, strict=True), value.items(), strict=True)
                 )
             )
@@ -101,16 +98,8 @@ def written(value: object, names: Mapping[int, str], path: str = "") -> str:
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
         if module == "builtins" and isinstance(name, str) and in_module("builtins", name) is value:
             return name
-        if isinstance(module, str) and isinstance(name, str):
-            owner = _module_name(module, name, value, names)
+        if isinstance(module, str) and isinstance(name, str) and in_module(module, name) is value:
+            owner = names.get(id(sys.modules[module]))  # an imported module that has a global name
             if owner:
                 return f"{owner}.{name}"
     raise Unnamed(path, value)
-
-
-def _module_name(module: str, attribute: str, value: object, names: Mapping[int, str]) -> str | None:
-    """Return the global name of an imported module that has a value under an attribute."""
-    loaded = sys.modules.get(module)
-    if loaded is None or id(loaded) not in names or in_module(module, attribute) is not value:
-        return None
-    return names[id(loaded)]

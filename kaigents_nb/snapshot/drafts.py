@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kaigents_nb.snapshot.module import Definition, Part
-from kaigents_nb.snapshot.needs import Need, needs_of
+from kaigents_nb.snapshot.needs import Needs, needs_of
 from kaigents_nb.values.encoded import Encoded
 
 
@@ -30,12 +30,11 @@ class Draft:
     """For a container: what fills it, where it has to exist before what it holds."""
     empty: str = ""
 
-    def uses(self) -> Iterator[tuple[Part, Need]]:
-        """Yield every use of a global name in the source, with the part it is in."""
+    def needs(self) -> Iterator[tuple[Part, Needs]]:
+        """Yield what each part of the source needs."""
         if self.value is None:
             for part in self.parts:
-                for need in needs_of(part.text, self.flags).uses:
-                    yield part, need
+                yield part, needs_of(part.text, self.flags)
 
     def definition(self, known: Mapping[str, Draft], parts: list[Part] | None = None) -> Definition:
         """Return it finished, with those of its needs that the snapshot has."""

@@ -7,7 +7,7 @@ import difflib
 import inspect
 import platform
 import sys
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -21,7 +21,7 @@ from kaigents_nb.snapshot.capture import TOTAL_LIMIT_BYTES, size_text
 from kaigents_nb.snapshot.classify import Classifier, own_classes
 from kaigents_nb.snapshot.drafts import Draft, in_order
 from kaigents_nb.snapshot.module import Snapshot
-from kaigents_nb.snapshot.needs import Need, needs_of
+from kaigents_nb.snapshot.needs import Need
 from kaigents_nb.snapshot.packages import packages_of
 from kaigents_nb.snapshot.problems import Problem, Use, refuse
 from kaigents_nb.snapshot.sources import read_cells, shell_of
@@ -62,7 +62,7 @@ class _Freezer:
         self._problems: dict[str, Problem] = {}
         self._uses: dict[str, list[tuple[Use, Need]]] = defaultdict(list)
         self._read: set[int] = set()
-        self._queue: deque[str] = deque()
+        self._wanted: list[str] = []
         self._seen: set[str] = set()
         self._types: dict[str, str] = {}
 
@@ -70,13 +70,13 @@ class _Freezer:
         self._want(self._root_name)
         for value in self._values:
             self._want_classes(value, None)
-        while self._queue:
-            self._define(self._queue.popleft())
+        for name in self._wanted:  # which grows meanwhile
+            self._define(name)
         drafts = list({id(draft): draft for draft in self._drafts.values()}.values())
         steps, agents = self._callables()
         self._check(drafts)
-        needs = [needs_of(part.text, d.flags) for d in drafts if d.value is None for part in d.parts]
-        modules = {module for need in needs for module in need.modules} | self._foreign_modules(drafts)
+        imported = {module for draft in drafts for _, needs in draft.needs() for module in needs.modules}
+        modules = imported | self._foreign_modules(drafts)
         doc = inspect.cleandoc(self._root.__doc__ or "").partition("\n")[0]
         return Snapshot(
             root=self._root_name,
@@ -98,7 +98,7 @@ class _Freezer:
     def _want(self, name: str) -> None:
         if name not in self._seen:
             self._seen.add(name)
-            self._queue.append(name)
+            self._wanted.append(name)
 
     def _define(self, name: str) -> None:
         if name in self._namespace:
@@ -141,7 +141,7 @@ class _Freezer:
         if id(draft) in self._read:
             return
         self._read.add(id(draft))
-        for part, need in draft.uses():
+        for part, need in ((part, need) for part, needs in draft.needs() for need in needs.uses):
             if need.name in draft.binds and need.name not in self._drafts and need.now:
                 continue  # bound by an earlier line of the same definition
             if need.text and not self._is_type(need.name):
@@ -180,13 +180,7 @@ class _Freezer:
         return Problem(f"name {name!r} is not defined", meant)
 
     def _check(self, drafts: list[Draft]) -> None:
-        written = {
-            name
-            for draft in drafts
-            if draft.value is None
-            for part in draft.parts
-            for name in needs_of(part.text, draft.flags).written
-        }
+        written = {name for draft in drafts for _, needs in draft.needs() for name in needs.written}
         texts = []
         for name, problem in self._problems.items():
             uses = self._uses[name]
@@ -221,11 +215,9 @@ class _Freezer:
         steps: dict[str, dict[str, Any]] = {}
         agents: dict[str, dict[str, Any]] = {}
         for path, found in self._found_callables():
-            if isinstance(found, Step):
-                if found.name not in steps or path == found.name:
-                    steps[found.name] = {"global": path, **_options(found)}
-            elif found.name not in agents or path == found.name:
-                agents[found.name] = {"global": path}
+            table, options = (steps, _options(found)) if isinstance(found, Step) else (agents, {})
+            if found.name not in table or path == found.name:
+                table[found.name] = {"global": path, **options}
         return steps, agents
 
     def _found_callables(self) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any, Any]]]:
@@ -234,8 +226,8 @@ class _Freezer:
             if name in self._namespace:
                 yield from _callables_in(name, self._namespace[name], self._classifier.module, _CONTAINER_DEPTH)
         for draft in {id(d): d for d in self._drafts.values()}.values():
-            for part in draft.parts if draft.value is None else ():
-                for chain in sorted(needs_of(part.text, draft.flags).chains):
+            for _, needs in draft.needs():
+                for chain in sorted(needs.chains):
                     base, *attributes = chain.split(".")
                     found = live.follow(self._namespace.get(base), attributes) if base in self._drafts else None
                     if isinstance(found, (Step, Agent)):

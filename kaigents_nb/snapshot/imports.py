@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from kaigents_nb.snapshot.cells import Statement
 from kaigents_nb.snapshot.live import in_module
 from kaigents_nb.snapshot.module import Part
 
+_DOTTED = re.compile(r"import \w+\.[\w.]+$")
 _SCALARS = (int, float, str, bytes, bool, complex, type(None), tuple)
 
 
@@ -23,7 +25,7 @@ def module_imports(name: str, value: ModuleType, bindings: Sequence[Statement], 
     found: dict[str, Part] = {}
     for statement in reversed(bindings):
         for text, target in _alternatives(statement, name, package):
-            if target is value and (not found or _is_dotted(text)):
+            if target is value and (not found or _DOTTED.match(text)):
                 found.setdefault(text, Part(text, statement.cell.label, statement.line))
     if not found and sys.modules.get(value.__name__) is value and value.__spec__ is not None:
         text = f"import {value.__name__}" if value.__name__ == name else f"import {value.__name__} as {name}"
@@ -40,15 +42,6 @@ def value_import(name: str, value: object, bindings: Sequence[Statement], packag
             continue
         for text, target in _alternatives(statement, name, package):
             if target is value or _reloaded(target, value):
-                return Part(text, statement.cell.label, statement.line)
-    return None
-
-
-def star_import(name: str, value: object, stars: Iterable[Statement], package: str) -> Part | None:
-    """Return the import of one name out of a ``from x import *`` of a cell, else None."""
-    for statement in stars:
-        for text, target in _alternatives(statement, name, package):
-            if target is value and target is not None:
                 return Part(text, statement.cell.label, statement.line)
     return None
 
@@ -71,17 +64,13 @@ def _alternatives(statement: Statement, name: str, package: str) -> Iterator[tup
             if source and (alias.asname or alias.name) == name:
                 text = f"from {source} import {alias.name}" + (f" as {name}" if alias.asname else "")
                 yield text, _attribute(source, alias.name)
-            elif source and alias.name == "*":
-                yield f"from {source} import {name}", _attribute(source, name)
+            elif source and alias.name == "*" and (starred := _attribute(source, name)) is not None:
+                yield f"from {source} import {name}", starred
 
 
 def _attribute(module: str, name: str) -> object:
     found = in_module(module, name)
     return sys.modules.get(f"{module}.{name}") if found is None else found
-
-
-def _is_dotted(text: str) -> bool:
-    return text.startswith("import ") and "." in text and " as " not in text
 
 
 def _reloaded(current: object, value: object) -> bool:

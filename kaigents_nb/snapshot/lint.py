@@ -188,13 +188,12 @@ class _Body:
     def _set_variables(self) -> set[str]:
         """Return the local names that only ever stand for sets."""
         given: dict[str, list[ast.expr | None]] = {}
-        plain: dict[int, tuple[str, ast.expr]] = {}
-        for node in ast.walk(self._agent):
-            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                plain[id(node.targets[0])] = (node.targets[0].id, node.value)
-        for node in ast.walk(self._agent):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                given.setdefault(node.id, []).append(plain.get(id(node), (node.id, None))[1])
+        plain: dict[int, ast.expr] = {}
+        for node in ast.walk(self._agent):  # a statement before what is in it
+            if isinstance(node, ast.Assign) and len(node.targets) == 1:
+                plain[id(node.targets[0])] = node.value
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                given.setdefault(node.id, []).append(plain.get(id(node)))
         return {
             name for name, values in given.items() if all(value is not None and self._is_set(value) for value in values)
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
@@ -33,11 +34,6 @@ _CALLABLES: tuple[type, ...] = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
     types.ClassMethodDescriptorType,
-    type,
-    Step,
-    Agent,
-    Resource,
-    functools.partial,
     functools.partialmethod,
     type(functools.lru_cache(maxsize=None)(lambda: None)),
     staticmethod,
@@ -120,14 +116,12 @@ def function_in(value: object) -> FunctionType | None:
             inner = value.fn
         elif isinstance(value, Resource):
             inner = object.__getattribute__(value, "_factory")
-        elif isinstance(value, functools.partial):
+        elif isinstance(value, (functools.partial, functools.cached_property)):
             inner = value.func
-        elif isinstance(value, (staticmethod, classmethod, types.MethodType)):
+        elif isinstance(value, _METHODS):
             inner = value.__func__
         elif isinstance(value, property):
             inner = value.fget
-        elif isinstance(value, functools.cached_property):
-            inner = value.func
         else:
             inner = _attributes(value).get("__wrapped__")
         if inner is None:
@@ -136,13 +130,16 @@ def function_in(value: object) -> FunctionType | None:
     return None
 
 
+def _closed_over(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # an empty cell
+            yield cell.cell_contents
+
+
 def functions_held(function: FunctionType, depth: int = 3) -> Iterator[FunctionType]:
     """Yield the functions in a function's closure: what a decorator without ``functools.wraps`` wraps."""
-    for cell in function.__closure__ or ():
-        try:
-            held = function_in(cell.cell_contents)
-        except ValueError:  # an empty cell
-            continue
+    for value in _closed_over(function):
+        held = function_in(value)
         if held is not None and held is not function:
             yield held
             if depth:
@@ -177,17 +174,12 @@ def values_held(value: object) -> Iterator[object]:
         if isinstance(function, FunctionType):
             yield from function.__defaults__ or ()
             yield from (function.__kwdefaults__ or {}).values()
-            for cell in function.__closure__ or ():
-                try:
-                    yield cell.cell_contents
-                except ValueError:  # an empty cell
-                    continue
+            yield from _closed_over(function)
 
 
 def children(value: object) -> Iterator[object]:
     """Yield what a container or an instance of a data class holds."""
-    kind = type(value)
-    if kind in (list, tuple, set, frozenset):
+    if type(value) in (set, frozenset):
         yield from typing.cast(typing.Iterable[object], value)
     elif isinstance(value, dict):
         yield from dict.keys(value)
@@ -278,13 +270,6 @@ def follow(value: object, attributes: list[str]) -> object:
         else:
             return None
     return value
-
-
-def type_title(value: object) -> str:
-    """Return the type of a value as people read it."""
-    kind = type(value)
-    module = kind.__module__
-    return kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
 
 
 def _attributes(value: object) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class LoadedCode:
 
     def _closure(self, name: str) -> set[int]:
         seen: set[str] = set()
-        found: dict[int, Definition] = {}
+        found: set[int] = set()
         stack = [name]
         while stack:
             current = stack.pop()
@@ -155,14 +155,14 @@ class LoadedCode:
                 continue
             seen.add(current)
             for definition in self._definitions.get(current, ()):
-                found[id(definition)] = definition
+                found.add(id(definition))
                 if self._is_stub(definition):
                     continue
                 stack += definition.needs_now
                 # Another agent is only started by name: a run of its own executes its body.
                 if current == name or current not in self._agents:
                     stack += definition.needs_later
-        return set(found)
+        return found
 
     def _is_stub(self, definition: Definition) -> bool:
         return all(name in self._stubs for name in definition.names)

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
@@ -147,37 +147,30 @@ class Snapshot:
         """
         return self._layout[2].get(line)
 
-    def lines_of(self, definition: Definition) -> tuple[int, ...]:
-        """Return the line of ``source`` at which each part of a definition starts."""
-        return self._layout[1][self._index[id(definition)]]
-
     def compiled(self, definition: Definition) -> tuple[CodeType, ...]:
         """Return the code of each part of a definition, compiled once for all who load it. Raises SyntaxError."""
-        number = self._index[id(definition)]
-        if number not in self._compiled:
-            self._compiled[number] = tuple(
+        if definition not in self._compiled:
+            self._compiled[definition] = tuple(
                 compile_quietly("\n" * (line - 1) + part.text, self.filename, definition.flags)
-                for part, line in zip(definition.parts, self.lines_of(definition), strict=True)
+                for part, line in zip(definition.parts, self._layout[1][definition], strict=True)
             )
-        return self._compiled[number]
+        return self._compiled[definition]
 
     @functools.cached_property
-    def _compiled(self) -> dict[int, tuple[CodeType, ...]]:
+    def _compiled(self) -> dict[Definition, tuple[CodeType, ...]]:
         return {}
 
     @functools.cached_property
-    def _index(self) -> dict[int, int]:
-        return {id(definition): number for number, definition in enumerate(self.definitions)}
-
-    @functools.cached_property
-    def _layout(self) -> tuple[list[str], list[tuple[int, ...]], dict[int, tuple[str, int]]]:
+    def _layout(self) -> tuple[list[str], dict[Definition, list[int]], dict[int, tuple[str, int]]]:
         """Return the lines of the module, where each definition's parts start, and the map back to the cells."""
-        lines = [f"# {line}" for line in self._heading()]
-        starts: list[tuple[int, ...]] = []
+        lines = [f"# The code of {self.root_name}, frozen with Python {self.python}."]
+        if packages := ", ".join(f"{name} {version}" for name, version in sorted(self.packages.items())):
+            lines.append(f"# Packages: {packages}.")
+        starts: dict[Definition, list[int]] = {}
         cells: dict[int, tuple[str, int]] = {}
         place = ("", 0)
         for definition in self.definitions:
-            begins = []
+            begins = starts[definition] = []
             for part in definition.parts:
                 text = part.text.split("\n")
                 # Imports of one cell stay together; all else stands apart under where it came from.
@@ -189,14 +182,7 @@ class Snapshot:
                 if part.label:
                     cells.update({len(lines) + 1 + i: (part.label, part.line + i) for i in range(len(text))})
                 lines += text
-            starts.append(tuple(begins))
         return lines, starts, cells
-
-    def _heading(self) -> Iterator[str]:
-        yield f"The code of {self.root_name}, frozen with Python {self.python}."
-        packages = [f"{name} {version}" for name, version in sorted(self.packages.items())]
-        if packages:
-            yield f"Packages: {', '.join(packages)}."
 
     # --- bytes ------------------------------------------------------------------------------------------------------
 

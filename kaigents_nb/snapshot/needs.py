@@ -21,7 +21,6 @@ _MODULE_NAMES = frozenset(
     | {"__build_class__", "__module__", "__qualname__", "__file__", "__class__", "__conditional_annotations__"}
 )
 _NOW = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<generic parameters of ")
-_ANNOTATED = (ast.arg, ast.AnnAssign, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,12 @@ class Needs:
     """Modules that it imports, absolute names; what is imported from a module may be one too."""
     chains: frozenset[str]
     """Dotted names such as ``helpers.search``."""
+    awaits: bool
+    """It awaits something when it is executed."""
 
 
 @functools.lru_cache(maxsize=4096)
-def needs_of(text: str, flags: int = 0) -> Needs:
+def needs_of(text: str, flags: int) -> Needs:
     """Return the global names that source needs.
 
     Parameters
@@ -70,7 +71,9 @@ def needs_of(text: str, flags: int = 0) -> Needs:
     tree = parse_once(text)
     code = compile_quietly(tree, f"{OWN_FILES}needs>", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     nodes = list(ast.walk(tree))
-    annotations = [annotation for node in nodes if isinstance(node, _ANNOTATED) for annotation in _annotations(node)]
+    annotations = [
+        found for node in nodes for name in ("annotation", "returns") if (found := getattr(node, name, None))
+    ]
     spans = {(n.lineno, n.col_offset) for a in annotations for n in ast.walk(a) if isinstance(n, ast.Name)}
     written: set[str] = set()
     uses = list(_uses(code, now=True, function="", spans=spans, written=written))
@@ -87,6 +90,7 @@ def needs_of(text: str, flags: int = 0) -> Needs:
             m for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for m in _imported(node)
         ),
         chains=frozenset(c for node in nodes if isinstance(node, ast.Attribute) and (c := ".".join(dotted(node)))),
+        awaits=bool(code.co_flags & inspect.CO_COROUTINE),
     )
 
 
@@ -121,16 +125,6 @@ def _uses(
                 spans=spans,
                 written=written,
             )
-
-
-def _annotations(node: ast.AST) -> Iterator[ast.expr]:
-    match node:
-        case ast.arg() | ast.AnnAssign():
-            if node.annotation is not None:
-                yield node.annotation
-        case ast.FunctionDef() | ast.AsyncFunctionDef():
-            if node.returns is not None:
-                yield node.returns
 
 
 def _text_names(annotation: ast.expr) -> Iterator[Need]:

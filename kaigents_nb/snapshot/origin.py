@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, dotted, first_line
+from kaigents_nb.snapshot.cells import Cells, Statement, dotted, first_line
 from kaigents_nb.snapshot.live import follow, function_in, functions_held
 
 _METHODS = (BuiltinMethodType, MethodType)
@@ -67,25 +67,19 @@ def _fits_class(statement: Statement, node: ast.ClassDef, value: object, cells: 
         return bool(node.decorator_list)
     if value.__name__ != node.name:
         return False
-    for method in methods_of(value):
-        if cells.knows(method.__code__.co_filename):
-            return statement.holds(method.__code__)
+    members = (m if isinstance(m, FunctionType) else function_in(m) for m in vars(value).values())
+    own = [m.__code__ for m in members if m is not None and m.__qualname__.startswith(f"{value.__qualname__}.")]
+    for code in own:
+        if cells.knows(code.co_filename):
+            return statement.holds(code)
     line = vars(value).get("__firstlineno__")  # Python 3.13
     return line is None or line in (node.lineno, first_line(node))
-
-
-def methods_of(cls: type) -> Iterator[FunctionType]:
-    """Yield the functions that were written in a class's body."""
-    for member in vars(cls).values():
-        function = member if isinstance(member, FunctionType) else function_in(member)
-        if function is not None and function.__qualname__.startswith(f"{cls.__qualname__}."):
-            yield function
 
 
 def _fits_assignment(
     statement: Statement, name: str, value: object, cells: Cells, namespace: Mapping[str, Any]
 ) -> bool:
-    assigned = _assigned(statement.node, name)
+    assigned = assigned_in(statement.node, name)
     owner = getattr(value, "__self__", None) if type(value) in _METHODS else None
     if owner is not None and not isinstance(owner, ModuleType) and isinstance(assigned, ast.Attribute):
         # A method of a class or of a constant: datetime.strptime, ", ".join.
@@ -98,7 +92,9 @@ def _fits_assignment(
         # The code's own name: functools.wraps gives the function that of another.
         code = value.__code__
         if code.co_qualname == "<lambda>":
-            return _has_lambda(statement, value)
+            lambdas = [part for part in ast.walk(statement.node) if isinstance(part, ast.Lambda)]
+            here = code.co_filename in statement.cell.filenames
+            return here and any(part.lineno == code.co_firstlineno for part in lambdas)
         # Made by a call, or else it has its own def, which this statement only gave a second name.
         return "<locals>" in code.co_qualname or not cells.knows(code.co_filename)
     if isinstance(value, type):
@@ -110,16 +106,7 @@ def _fits_assignment(
     return True
 
 
-def _has_lambda(statement: Statement, function: FunctionType) -> bool:
-    if function.__code__.co_filename not in statement.cell.filenames:
-        return False
-    return any(
-        isinstance(part, ast.Lambda) and part.lineno == function.__code__.co_firstlineno
-        for part in ast.walk(statement.node)
-    )
-
-
-def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
+def assigned_in(node: ast.stmt, name: str) -> ast.expr | None:
     """Return the expression whose value goes to a name, where one expression does."""
     match node:
         case ast.Assign(targets=targets, value=value):
@@ -137,14 +124,6 @@ def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
         case ast.AnnAssign(value=value):
             return value
     return None
-
-
-def assigned_alone(statement: Statement, name: str) -> ast.expr | None:
-    """Return what ``name = …`` assigns; None for any other statement."""
-    node = statement.node
-    if isinstance(node, DEFINITIONS):
-        return None
-    return _assigned(node, name)
 
 
 def resolve(expression: ast.expr | None, namespace: Mapping[str, Any]) -> object:

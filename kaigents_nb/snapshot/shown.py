@@ -16,14 +16,9 @@ def show(snapshot: Snapshot, owner: object) -> None:
     """Show the source of a snapshot until it was hidden for each of its owners."""
     _showing.setdefault(snapshot.filename, set()).add(id(owner))
     if snapshot.filename not in linecache.cache:
-        source = snapshot.source
+        lines = [f"{line}\n" for line in snapshot.source.split("\n")]
         # An entry without a time is never checked against a file.
-        linecache.cache[snapshot.filename] = (
-            len(source),
-            None,
-            [f"{line}\n" for line in source.split("\n")],
-            snapshot.filename,
-        )
+        linecache.cache[snapshot.filename] = (len(snapshot.source), None, lines, snapshot.filename)
 
 
 def hide(filename: str, owner_id: int) -> None:

@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 from kaigents_nb.errors import SnapshotError, UntrustedCode
-from kaigents_nb.server import private_files
+from kaigents_nb.server import datadir, private_files
 
 KEY_VARIABLE = "KAIGENTS_SIGNING_KEY"
-KEY_FILE = "signing.key"
 KEY_BYTES = 32
 _SHORTEST_KEY = 16
 
@@ -45,7 +44,7 @@ def signing_key(data_dir: Path) -> bytes:
                 "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
             )
         return shared.encode()
-    path = data_dir / KEY_FILE
+    path = data_dir / datadir.SIGNING_KEY
     if not path.exists():
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         private_files.make_directory(data_dir)
@@ -87,11 +86,8 @@ def verify(data: bytes, key: bytes) -> bytes:
             "The run's code has no signature, so it is not executed. Start the run with kaigents-nb, from a "
             "notebook or script that uses the same data directory as this worker."
         )
-    head, mac, body = (
-        data[: _HEAD_BYTES - _MAC_BYTES],
-        data[_HEAD_BYTES - _MAC_BYTES : _HEAD_BYTES],
-        data[_HEAD_BYTES:],
-    )
+    mac_at = _HEAD_BYTES - _MAC_BYTES
+    head, mac, body = data[:mac_at], data[mac_at:_HEAD_BYTES], data[_HEAD_BYTES:]
     if hmac.compare_digest(mac, _mac(head + body, key)):
         return body
     if head[len(_MAGIC) :] != _key_id(key):

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kaigents_nb.snapshot.cells import Cell, Cells, parse, split_lines
+from kaigents_nb.snapshot.cells import Cell, Cells, outline, parse, split_lines
 from kaigents_nb.snapshot.live import function_in
 
 FUTURE_FLAGS = sum(
@@ -87,7 +87,7 @@ def _one(shell: Any, label: str, text: str, order: tuple[int, ...], filenames: s
     """Yield a cell, and the Python inside its magics as cells of their own."""
     if not text.strip():
         return
-    if _is_python(text) is False:
+    if not _is_python(text):
         text = shell.transform_cell(text)
     cell = Cell(label, text, order, frozenset(filenames), 1 + blank)
     yield cell
@@ -108,11 +108,7 @@ def _one(shell: Any, label: str, text: str, order: tuple[int, ...], filenames: s
 
 
 def _magics(text: str) -> Iterator[tuple[str, list[str]]]:
-    try:
-        tree = parse(text)
-    except (SyntaxError, ValueError):
-        return
-    for node in tree.body:
+    for node in parse(text).body if _is_python(text) else ():
         value = node.value if isinstance(node, (ast.Expr, ast.Assign)) else None
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
             arguments = [a.value for a in value.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
@@ -170,7 +166,7 @@ def _with_future_flags(cells: list[Cell]) -> Iterator[Cell]:
     """Give each cell the ``from __future__`` flags that it and the cells before it turned on."""
     flags = 0
     for cell in sorted(cells, key=lambda c: c.order):
-        for leaf in cell.leaves:
+        for leaf in outline(cell.text):
             if isinstance(leaf.node, ast.ImportFrom) and leaf.node.module == "__future__":
                 for alias in leaf.node.names:
                     flags |= getattr(__future__, alias.name).compiler_flag & FUTURE_FLAGS

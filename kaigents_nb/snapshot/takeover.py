@@ -32,7 +32,7 @@ class Takeover:
             known.names.add(name)
             return known
         chain = self._chain(origin, value)
-        if any(_awaits(statement.node) for statement in chain):
+        if any(needs_of(statement.text, origin.cell.flags).awaits for statement in chain):
             return Problem(
                 f"{name} is made with a top-level await ({at(origin)})",
                 "Make it in a step, or without await.",
@@ -143,16 +143,4 @@ def _makes_types(node: ast.stmt, value: object) -> bool:
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
         return not any(isinstance(part, ast.Call) for default in defaults for part in ast.walk(default))
-    return False
-
-
-def _awaits(node: ast.stmt) -> bool:
-    stack: list[ast.AST] = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            continue
-        if isinstance(part, ast.Await) or (isinstance(part, ast.comprehension) and part.is_async):
-            return True
-        stack.extend(ast.iter_child_nodes(part))
     return False

@@ -23,13 +23,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _HIDDEN = (str(_PACKAGE), str(Path(asyncio.__file__).parent))
 _HIDDEN_PACKAGES = ("temporalio", "nexusrpc")
 _HIDDEN_FILES = ("concurrent/futures/thread.py", "concurrent/futures/_base.py", "/threading.py")
-_ROOTS = tuple(
-    sorted(
-        {p for kind in ("purelib", "platlib", "stdlib") if (p := sysconfig.get_path(kind))},
-        key=len,
-        reverse=True,
-    )
-)
+_ROOTS = sorted(filter(None, map(sysconfig.get_path, ("purelib", "platlib", "stdlib"))), key=len, reverse=True)
 
 
 def analyst_traceback(exc: BaseException, snapshot: Snapshot, limit: int = LIMIT_CHARS) -> str:

@@ -26,6 +26,7 @@ _BRACKETS: dict[type, tuple[str, str]] = {
 }
 _SET_REPRS: tuple[object, ...] = (set.__repr__, frozenset.__repr__)
 _CUT = "…"
+_KNOWN_LIBRARIES = frozenset({"pandas", "numpy", "builtins", "datetime", "decimal", "collections"})
 
 
 def brief(value: object, limit: int = 200) -> str:
@@ -67,11 +68,8 @@ def summary(encoded: Encoded) -> str:
     if encoded.encoding == "binary/null":
         return "None"
     if encoded.encoding == "binary/plain":
-        return (
-            f"{encoded.data[:40]!r}{_CUT} ({len(encoded.data):,} bytes)"
-            if len(encoded.data) > 40
-            else repr(encoded.data)
-        )
+        size = len(encoded.data)
+        return repr(encoded.data) if size <= 40 else f"{encoded.data[:40]!r}{_CUT} ({size:,} bytes)"
     if encoded.encoding != "json/plain":
         return f"{encoded.meta.get('type') or encoded.encoding}, {len(encoded.data):,} bytes"
     if len(encoded.data) <= 20_000:
@@ -84,18 +82,8 @@ def summary(encoded: Encoded) -> str:
 
 def type_label(value: object) -> str:
     """Return a short name of a value's class."""
-    return display_name(type(value)).rpartition(".")[2] if _library(value) else display_name(type(value))
-
-
-def _library(value: object) -> bool:
-    return type(value).__module__.partition(".")[0] in (
-        "pandas",
-        "numpy",
-        "builtins",
-        "datetime",
-        "decimal",
-        "collections",
-    )
+    name = display_name(type(value))
+    return name.rpartition(".")[2] if type(value).__module__.partition(".")[0] in _KNOWN_LIBRARIES else name
 
 
 def _name(value: object) -> str:

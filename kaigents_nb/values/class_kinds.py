@@ -29,13 +29,12 @@ from kaigents_nb.values.class_names import (
 )
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside
-from kaigents_nb.values.standard_kinds import write_each, write_items, write_set
+from kaigents_nb.values.standard_kinds import BUILTINS, write_each, write_items, write_set
 
 _MISSING = object()
-_ARGUMENTS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
 
 
-def class_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if issubclass(cls, enum.Enum):
         return _write_enum
@@ -170,10 +169,8 @@ def _write_model(value: Any, w: Writing) -> dict[str, Any]:
     if value.__pydantic_extra__:
         raw["extra"] = write_items(value.__pydantic_extra__.items(), w)
     if value.__pydantic_private__:
-        raw["private"] = _fields(
-            {k: v for k, v in value.__pydantic_private__.items() if type(v).__name__ != "PydanticUndefinedType"},
-            w,
-        )
+        set_ = {k: v for k, v in value.__pydantic_private__.items() if type(v).__name__ != "PydanticUndefinedType"}
+        raw["private"] = _fields(set_, w)
     return raw
 
 
@@ -225,8 +222,8 @@ def _private(cls: Any, saved: dict[str, Any]) -> dict[str, Any]:
 
 def _argument(name: str, r: Reading) -> Any:
     module, _, qualname = name.partition(":")
-    if module == "builtins" and qualname in _ARGUMENTS:
-        return _ARGUMENTS[qualname]
+    if module == "builtins" and qualname in BUILTINS:
+        return BUILTINS[qualname]
     return _class({"c": name}, r, lambda cls: True)
 
 
@@ -239,15 +236,11 @@ def _write_namedtuple(value: Any, w: Writing) -> dict[str, Any]:
 
 def _read_namedtuple(raw: dict[str, Any], r: Reading) -> Any:
     cls = _class(raw, r, is_namedtuple)
-    items = []
+    fields = {**cls._field_defaults, **raw["v"]}
     for name in cls._fields:
-        if name in raw["v"]:
-            items.append(raw["v"][name])
-        elif name in cls._field_defaults:
-            items.append(cls._field_defaults[name])
-        else:
+        if name not in fields:
             raise _new_field(cls, name)
-    return tuple.__new__(cls, items)
+    return tuple.__new__(cls, [fields[name] for name in cls._fields])
 
 
 def _write_subclass(value: Any, w: Writing) -> dict[str, Any]:

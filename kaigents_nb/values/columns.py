@@ -56,7 +56,7 @@ def write_values(values: Any, out: list[pa.Array], w: Writing) -> Spec:
     if isinstance(dtype, pd.SparseDtype):
         return {"k": "sparse", "v": write_values(values.to_dense(), out, w), "fill": w.json(dtype.fill_value)}
     if isinstance(dtype, pd.ArrowDtype):
-        out.append(_one_chunk(_chunked(values.__arrow_array__())))
+        out.append(one_chunk(values.__arrow_array__()))
         return {"k": "arrow"}
     if isinstance(values, (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)):
         number: Any = dtype.numpy_dtype
@@ -134,11 +134,9 @@ def _read_numpy(spec: Spec, array: pa.Array) -> Any:
         whole = memoryview(data)[start : start + len(array) * dtype.itemsize] if data is not None else b""
         return np.frombuffer(whole, dtype)
     data = array.to_numpy(zero_copy_only=False)
-    return (
-        data.view(dtype.newbyteorder("=")).astype(dtype, copy=False)
-        if dtype.kind in "mM"
-        else data.astype(dtype, copy=False)
-    )
+    if dtype.kind in "mM":
+        data = data.view(dtype.newbyteorder("="))
+    return data.astype(dtype, copy=False)
 
 
 def _write_object(values: Any, out: list[pa.Array], w: Writing) -> Spec:
@@ -182,7 +180,7 @@ def _write_string(values: Any, out: list[pa.Array], w: Writing) -> Spec:
     dtype = values.dtype
     spec = {"k": "string", "storage": dtype.storage, "nan": dtype.na_value is not pd.NA}
     try:
-        out.append(_one_chunk(_chunked(pa.array(values, pa.large_string()))))
+        out.append(one_chunk(pa.array(values, pa.large_string())))
     except UnicodeEncodeError:
         return {**spec, "cells": _write_object(values.astype(object), out, w)}
     return spec
@@ -197,11 +195,8 @@ def _read_string(spec: Spec, arrays: Iterator[pa.Array], r: Reading) -> Any:
     return cast(Any, dtype).__from_arrow__(pa.chunked_array([next(arrays)]))
 
 
-def _one_chunk(array: pa.ChunkedArray) -> pa.Array:
-    if array.num_chunks == 1:
-        return array.chunk(0)
-    return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-
-
-def _chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+def one_chunk(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece, copied only where it is in several."""
+    if isinstance(array, pa.Array):
+        return array
+    return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()

@@ -64,10 +64,6 @@ def frozen_copy(value: object, memo: dict[int, Any] | None = None) -> Copied:
     return Copied(copied, walk.whole, walk.shares)
 
 
-class _CannotCopy(Exception):
-    pass
-
-
 class _Walk:
     def __init__(self, memo: dict[int, Any]) -> None:
         self.memo = memo
@@ -119,25 +115,19 @@ class _Walk:
             out[key if type(key) in ATOMS else self.copy(key)] = item if type(item) in ATOMS else self.copy(item)
         return out
 
-    def _tuple(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        items = self._items(value)
+    def _tuple(self, value: tuple[Any, ...] | frozenset[Any]) -> Any:
+        before = tuple(value)
+        items = self._items(before)
         # One that holds itself through a list was copied on the way down.
-        known: tuple[Any, ...] | None = self.memo.get(id(value))
+        known = self.memo.get(id(value))
         if known is not None:
             return known
-        changed = any(new is not old for new, old in zip(items, value, strict=True))
-        out = self.memo[id(value)] = tuple(items) if changed else value
+        changed = any(new is not old for new, old in zip(items, before, strict=True))
+        out = self.memo[id(value)] = type(value)(items) if changed else value
         return out
 
     def _set(self, value: set[Any]) -> set[Any]:
         out = self.memo[id(value)] = set(self._items(value))
-        return out
-
-    def _frozenset(self, value: frozenset[Any]) -> frozenset[Any]:
-        before = list(value)
-        items = self._items(before)
-        changed = any(new is not old for new, old in zip(items, before, strict=True))
-        out = self.memo[id(value)] = frozenset(items) if changed else value
         return out
 
     def _deque(self, value: collections.deque[Any]) -> collections.deque[Any]:
@@ -157,14 +147,10 @@ def _copier_of(value: Any, cls: type) -> Callable[[Any, dict[int, Any]], Any]:
         copier: Callable[[Any, dict[int, Any]], Any] | None = lazy("table_copying").table_copier(cls)
         return copier or copy.deepcopy
     if library in ("matplotlib", "asyncio", "_asyncio") or isinstance(value, types.ModuleType):
-        raise _CannotCopy
+        raise TypeError("live, or code")
     if isinstance(value, (enum.Enum, type)) or "__wrapped__" in getattr(value, "__dict__", ()):
-        return _same  # code, such as a function with a decorator
+        return lambda value, memo: value  # code, such as a function with a decorator
     return copy.deepcopy
-
-
-def _same(value: Any, memo: dict[int, Any]) -> Any:
-    return value
 
 
 _COPIERS: dict[type, Callable[[_Walk, Any], Any]] = {
@@ -172,7 +158,7 @@ _COPIERS: dict[type, Callable[[_Walk, Any], Any]] = {
     dict: _Walk._dict,
     tuple: _Walk._tuple,
     set: _Walk._set,
-    frozenset: _Walk._frozenset,
+    frozenset: _Walk._tuple,
     collections.deque: _Walk._deque,
     bytearray: _Walk._bytearray,
 }

@@ -13,6 +13,7 @@ from kaigents_nb.values.encoded import Encoded, TypeResolver
 from kaigents_nb.values.kinds import TAG, Reader, lazy
 
 _READERS: dict[str, Reader] = {**standard_kinds.READERS, **class_kinds.READERS}
+_MODULES = {"np": "numpy_kinds", "pd": "pandas_kinds", "arrow": "tabular"}
 
 
 def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: object = None) -> object:
@@ -84,19 +85,15 @@ class _Reading:
     def _untag(self, raw: dict[str, Any]) -> Any:
         # json calls this from the inside out, so what a tag holds is decoded already.
         kind = raw.get(TAG)
-        return raw if kind is None else _reader(kind)(raw, self)
+        return raw if kind is None else _reader(str(kind))(raw, self)
 
 
-def _reader(kind: Any) -> Reader:
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
-    if reader is not None:
-        return reader
-    library = kind.partition(".")[0] if isinstance(kind, str) else None
-    module = {"np": "numpy_kinds", "pd": "pandas_kinds", "arrow": "tabular"}.get(library or "")
-    reader = lazy(module).READERS.get(kind) if module else None
+def _reader(kind: str) -> Reader:
+    reader = _READERS.get(kind)
+    if reader is None and (module := _MODULES.get(kind.partition(".")[0])):
+        reader = lazy(module).READERS.get(kind)
     if reader is None:
         raise ConversionError(
             f"Can't read a value of the unknown kind {kind!r}. It was saved by a newer kaigents_nb: upgrade."
         )
-    found: Reader = reader
-    return found
+    return reader

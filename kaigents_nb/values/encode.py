@@ -11,7 +11,7 @@ from kaigents_nb.values import class_kinds, standard_kinds
 from kaigents_nb.values.brief import brief, type_label
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.kinds import TAG, Writer, lazy, tagged
-from kaigents_nb.values.refusals import Refused, is_awaitable, key_step
+from kaigents_nb.values.refusals import Refused, key_step
 
 NULL, PLAIN, JSON, TAGGED_JSON, ARROW = (
     "binary/null",
@@ -68,18 +68,17 @@ def _encode(value: Any, walk: Walk) -> Encoded:
         return Encoded(NULL, b"")
     if type(value) is bytes:
         return Encoded(PLAIN, value)
-    meta = {}
-    if _library(type(value)) in ("pandas", "numpy"):
-        tabular = lazy("tabular")
-        if tabular.handles(value):
-            meta = {"type": type_label(value), "summary": brief(value, SUMMARY_LIMIT)}
-            return Encoded(ARROW, tabular.to_arrow(value, walk), meta)
+    if _library(type(value)) in ("pandas", "numpy") and (tabular := lazy("tabular")).handles(value):
+        return Encoded(ARROW, tabular.to_arrow(value, walk), _meta(value))
     data = walk.json(value)
     raw = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
     if data is value:
         return Encoded(JSON, raw)
-    meta = {"type": type_label(value), "summary": brief(value, SUMMARY_LIMIT)}
-    return Encoded(TAGGED_JSON, raw, meta)
+    return Encoded(TAGGED_JSON, raw, _meta(value))
+
+
+def _meta(value: Any) -> dict[str, str]:
+    return {"type": type_label(value), "summary": brief(value, SUMMARY_LIMIT)}
 
 
 def _library(cls: type) -> str:
@@ -168,17 +167,14 @@ class Walk:
 def _writer(value: Any) -> Writer:
     """Return the writer for a value's class. Raises Refused."""
     cls = type(value)
-    writer = standard_kinds.standard_writer(cls)
+    writer = standard_kinds.writer_for(cls)
     library = _library(cls)
-    if writer is None and library == "pandas":
-        writer = lazy("pandas_kinds").pandas_writer(cls)
-    if writer is None and library == "numpy":
-        writer = lazy("numpy_kinds").numpy_writer(cls)
     if writer is None and library in ("pandas", "numpy"):
-        tabular = lazy("tabular")
-        writer = tabular.write if tabular.handles(value) else None
+        writer = lazy(f"{library}_kinds").writer_for(cls)
+        if writer is None and (tabular := lazy("tabular")).handles(value):
+            writer = tabular.write
     if writer is None and library != "numpy":
-        writer = class_kinds.class_writer(cls)
+        writer = class_kinds.writer_for(cls)
     if writer is None:
-        raise Refused(value, "It was not awaited: write `await` before the call." if is_awaitable(value) else "")
+        raise Refused(value)
     return writer

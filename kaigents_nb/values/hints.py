@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 import typing
 from typing import Any
 
@@ -27,7 +28,10 @@ def shape(value: Any, hint: object) -> Any:
     """
     if value is None or not needs_structure(hint):
         return value
-    adapter = _adapter(hint)
+    try:
+        adapter = _adapter(hint)
+    except TypeError:  # it can't be hashed
+        adapter = _adapter.__wrapped__(hint)
     if adapter is None:
         return value
     try:
@@ -61,29 +65,13 @@ def needs_structure(hint: object) -> bool:
         return True
     if origin is typing.Literal:
         return False
-    if origin in (list, dict) or _is_union(origin):
+    if origin in (list, dict, typing.Union, types.UnionType):
         return any(needs_structure(part) for part in typing.get_args(hint))
     return True
 
 
-def _is_union(origin: Any) -> bool:
-    return origin is typing.Union or getattr(origin, "__name__", "") == "UnionType"
-
-
-def _adapter(hint: Any) -> pydantic.TypeAdapter[Any] | None:
-    try:
-        hash(hint)
-    except TypeError:
-        return _build(hint)
-    return _cached(hint)
-
-
 @functools.lru_cache(maxsize=16)  # few: a class of a run keeps all its code in memory
-def _cached(hint: Any) -> pydantic.TypeAdapter[Any] | None:
-    return _build(hint)
-
-
-def _build(hint: Any) -> pydantic.TypeAdapter[Any] | None:
+def _adapter(hint: Any) -> pydantic.TypeAdapter[Any] | None:
     try:
         adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(hint)
     except (pydantic.errors.PydanticUserError, NameError, TypeError):

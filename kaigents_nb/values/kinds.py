@@ -1,7 +1,7 @@
 """What a *kind* of value is: a writer that gives tagged JSON, and a reader that takes it back.
 
 A value that JSON does not know becomes ``{"$kg": "decimal", "v": "1.50"}``. The modules ``*_kinds`` hold the
-kinds; each has a ``*_writer(cls)``, the writer for a class, and ``READERS``, one per tag.
+kinds; each has a ``writer_for(cls)``, the writer for a class, and ``READERS``, one per tag.
 """
 
 from __future__ import annotations

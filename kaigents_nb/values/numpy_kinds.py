@@ -12,7 +12,7 @@ from kaigents_nb.values.refusals import Refused
 from kaigents_nb.values.standard_kinds import read_bytes, write_bytes
 
 
-def numpy_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if issubclass(cls, np.generic) and cls.__module__ == "numpy":
         return _write_scalar
@@ -55,23 +55,15 @@ def _read_scalar(raw: dict[str, Any], r: Reading) -> Any:
     return dtype.type(raw["v"])
 
 
-def _read_time(raw: dict[str, Any], r: Reading) -> Any:
-    return np.array(raw["v"], "i8").view(raw["t"])[()]
-
-
-def _read_raw(raw: dict[str, Any], r: Reading) -> Any:
-    return np.frombuffer(read_bytes(raw["v"]), read_dtype(raw["t"])).copy()[0]
-
-
 def _write_dtype(value: Any, w: Writing) -> dict[str, Any]:
     return tagged("np.dtype", dtype_text(value, value))
 
 
 READERS: dict[str, Reader] = {
     "np": _read_scalar,
-    "np.time": _read_time,
+    "np.time": lambda raw, r: np.array(raw["v"], "i8").view(raw["t"])[()],
     "np.str": lambda raw, r: np.str_(raw["v"]),
     "np.bytes": lambda raw, r: np.bytes_(read_bytes(raw["v"])),
-    "np.raw": _read_raw,
+    "np.raw": lambda raw, r: np.frombuffer(read_bytes(raw["v"]), read_dtype(raw["t"])).copy()[0],
     "np.dtype": lambda raw, r: read_dtype(raw["v"]),
 }

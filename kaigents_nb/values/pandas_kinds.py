@@ -10,7 +10,7 @@ import pandas as pd
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 
 
-def pandas_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     return _WRITERS.get(cls)
 
@@ -25,30 +25,18 @@ def _read_timestamp(raw: dict[str, Any], r: Reading) -> Any:
     return value.tz_localize("UTC").tz_convert(raw["tz"]) if "tz" in raw else value
 
 
-def _write_timedelta(value: pd.Timedelta, w: Writing) -> dict[str, Any]:
-    return tagged("pd.Timedelta", int(value.asm8.view("i8")), unit=value.unit)
-
-
-def _read_timedelta(raw: dict[str, Any], r: Reading) -> Any:
-    return pd.Timedelta(np.timedelta64(raw["v"], raw["unit"])).as_unit(raw["unit"])
-
-
-def _write_interval(value: Any, w: Writing) -> dict[str, Any]:
-    return tagged("pd.Interval", [w.json(value.left), w.json(value.right)], closed=value.closed)
-
-
 _WRITERS: dict[type, Writer] = {
     pd.Timestamp: _write_timestamp,
-    pd.Timedelta: _write_timedelta,
+    pd.Timedelta: lambda v, w: tagged("pd.Timedelta", int(v.asm8.view("i8")), unit=v.unit),
     pd.Period: lambda v, w: tagged("pd.Period", v.ordinal, freq=v.freqstr),
-    pd.Interval: _write_interval,
+    pd.Interval: lambda v, w: tagged("pd.Interval", [w.json(v.left), w.json(v.right)], closed=v.closed),
     type(pd.NaT): lambda v, w: tagged("pd.NaT"),
     type(pd.NA): lambda v, w: tagged("pd.NA"),
 }
 
 READERS: dict[str, Reader] = {
     "pd.Timestamp": _read_timestamp,
-    "pd.Timedelta": _read_timedelta,
+    "pd.Timedelta": lambda raw, r: pd.Timedelta(np.timedelta64(raw["v"], raw["unit"])).as_unit(raw["unit"]),
     "pd.Period": lambda raw, r: pd.Period(ordinal=raw["v"], freq=raw["freq"]),
     "pd.Interval": lambda raw, r: pd.Interval(raw["v"][0], raw["v"][1], closed=raw["closed"]),
     "pd.NaT": lambda raw, r: pd.NaT,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import io
 import types
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,7 +113,7 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
     (_FUNCTIONS, _CODE),
     (types.ModuleType, f"{PLAIN_DATA} and import the module where it is used."),
     (type, "Return an instance, or the name of the class as text."),
-    ((Coroutine, types.AsyncGeneratorType), "It was not awaited: write `await` before the call."),
+    ((Awaitable, types.AsyncGeneratorType), "It was not awaited: write `await` before the call."),
     (
         (types.GeneratorType, map, filter, zip, enumerate, reversed),
         "It can be read only once: return list(x).",
@@ -125,11 +124,6 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
     (io.IOBase, "It is an open file: return its content or its path."),
     (BaseException, "Return str(error), or raise it."),
 )
-
-
-def is_awaitable(value: object) -> bool:
-    """Tell whether a value still has to be awaited."""
-    return inspect.isawaitable(value)
 
 
 def _shorten(path: str, limit: int = 300) -> str:

@@ -16,17 +16,17 @@ import zoneinfo
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from kaigents_nb.values.class_names import BUILTIN_BASES
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside, key_step
 
 T = TypeVar("T")
+Clock = TypeVar("Clock", dt.datetime, dt.time)
 
-_FACTORIES: dict[str, type] = {
-    cls.__name__: cls for cls in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
-}
+BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
 
 
-def standard_writer(cls: type) -> Writer | None:
+def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if cls.__module__.partition(".")[0] == "pytz" and issubclass(cls, dt.tzinfo):
         return _write_pytz
@@ -73,20 +73,18 @@ def read_bytes(text: str) -> bytes:
 def _write_defaultdict(value: collections.defaultdict[Any, Any], w: Writing) -> dict[str, Any]:
     factory = value.default_factory
     name = None if factory is None else getattr(factory, "__name__", "")
-    if name is not None and _FACTORIES.get(name) is not factory:
+    if name is not None and BUILTINS.get(name) is not factory:
         raise Refused(value, "Its default factory is code; return dict(x).")
     return tagged("defaultdict", write_items(value.items(), w), f=name)
 
 
 def _write_datetime(value: dt.datetime, w: Writing) -> dict[str, Any]:
-    zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
-    if zone is None or _is_plain_offset(zone):
-        return tagged("datetime", value.isoformat(), **more)
-    if standard_writer(type(zone)) is _write_pytz:
+    zone = value.tzinfo
+    if zone is not None and writer_for(type(zone)) is _write_pytz:
         # pytz zones carry the offset in the object itself, so the moment is saved, not the wall clock.
         utc = value.astimezone(dt.UTC).replace(tzinfo=None)
         return tagged("datetime", utc.isoformat(), utc=w.json(zone))
-    return tagged("datetime", value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
+    return _write_clock("datetime", value, w)
 
 
 def _read_datetime(raw: dict[str, Any], r: Reading) -> dt.datetime:
@@ -94,24 +92,19 @@ def _read_datetime(raw: dict[str, Any], r: Reading) -> dt.datetime:
     if "utc" in raw:
         moment: dt.datetime = raw["utc"].fromutc(value)
         return moment
-    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
+    return _read_clock(value, raw)
 
 
-def _write_time(value: dt.time, w: Writing) -> dict[str, Any]:
+def _write_clock(kind: str, value: dt.datetime | dt.time, w: Writing) -> dict[str, Any]:
     zone, more = value.tzinfo, ({"fold": 1} if value.fold else {})
-    if zone is None or _is_plain_offset(zone):
-        return tagged("time", value.isoformat(), **more)
-    return tagged("time", value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
-
-
-def _read_time(raw: dict[str, Any], r: Reading) -> dt.time:
-    value = dt.time.fromisoformat(raw["v"])
-    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
-
-
-def _is_plain_offset(zone: dt.tzinfo) -> bool:
     # A timezone with a name of its own has a second argument, which ISO text would lose.
-    return type(zone) is dt.timezone and len(_timezone_args(zone)) == 1
+    if zone is None or (type(zone) is dt.timezone and len(_timezone_args(zone)) == 1):
+        return tagged(kind, value.isoformat(), **more)
+    return tagged(kind, value.replace(tzinfo=None).isoformat(), tz=w.json(zone), **more)
+
+
+def _read_clock(value: Clock, raw: dict[str, Any]) -> Clock:
+    return value.replace(tzinfo=raw.get("tz", value.tzinfo), fold=raw.get("fold", 0))
 
 
 def _timezone_args(zone: dt.timezone) -> tuple[Any, ...]:
@@ -152,7 +145,7 @@ _WRITERS: dict[type, Writer] = {
     fractions.Fraction: lambda v, w: tagged("fraction", [w.json(v.numerator), w.json(v.denominator)]),
     dt.datetime: _write_datetime,
     dt.date: lambda v, w: tagged("date", v.isoformat()),
-    dt.time: _write_time,
+    dt.time: lambda v, w: _write_clock("time", v, w),
     dt.timedelta: lambda v, w: tagged("timedelta", [v.days, v.seconds, v.microseconds]),
     dt.timezone: _write_timezone,
     zoneinfo.ZoneInfo: _write_zoneinfo,
@@ -174,7 +167,7 @@ READERS: dict[str, Reader] = {
     "deque": lambda raw, r: collections.deque(raw["v"], maxlen=raw["max"]),
     "OrderedDict": lambda raw, r: collections.OrderedDict(raw["v"]),
     "Counter": lambda raw, r: collections.Counter(dict(raw["v"])),
-    "defaultdict": lambda raw, r: collections.defaultdict(None if raw["f"] is None else _FACTORIES[raw["f"]], raw["v"]),
+    "defaultdict": lambda raw, r: collections.defaultdict(None if raw["f"] is None else BUILTINS[raw["f"]], raw["v"]),
     "namespace": lambda raw, r: types.SimpleNamespace(**dict(raw["v"])),
     "str": lambda raw, r: read_bytes(raw["v"]).decode("utf-8", "surrogatepass"),
     "int": lambda raw, r: int(raw["v"], 16),
@@ -186,7 +179,7 @@ READERS: dict[str, Reader] = {
     "fraction": lambda raw, r: fractions.Fraction(raw["v"][0], raw["v"][1]),
     "datetime": _read_datetime,
     "date": lambda raw, r: dt.date.fromisoformat(raw["v"]),
-    "time": _read_time,
+    "time": lambda raw, r: _read_clock(dt.time.fromisoformat(raw["v"]), raw),
     "timedelta": lambda raw, r: dt.timedelta(*raw["v"]),
     "timezone": lambda raw, r: dt.timezone(dt.timedelta(*raw["v"]), *raw["name"]),
     "zoneinfo": lambda raw, r: zoneinfo.ZoneInfo(raw["v"]),

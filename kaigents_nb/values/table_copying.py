@@ -11,6 +11,7 @@ import pandas as pd
 
 COPY_ON_WRITE = int(pd.__version__.partition(".")[0]) >= 3
 """Since pandas 3 a shallow copy is a promise: writing to either side copies first."""
+_SCALARS = (pd.Timestamp, pd.Timedelta, pd.Period, pd.Interval, type(pd.NaT), type(pd.NA))
 
 
 def table_copier(cls: type) -> Callable[[Any, dict[int, Any]], Any] | None:
@@ -21,14 +22,7 @@ def table_copier(cls: type) -> Callable[[Any, dict[int, Any]], Any] | None:
         return _series
     if cls is np.ndarray:
         return _array
-    if issubclass(cls, np.generic) or cls in (
-        pd.Timestamp,
-        pd.Timedelta,
-        pd.Period,
-        pd.Interval,
-        type(pd.NaT),
-        type(pd.NA),
-    ):
+    if issubclass(cls, np.generic) or cls in _SCALARS:
         return lambda value, memo: value
     return None
 

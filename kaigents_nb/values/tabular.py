@@ -16,7 +16,7 @@ import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 from pandas.tseries.frequencies import to_offset
 
-from kaigents_nb.values.columns import Spec, index_of, read_values, values_of, write_values
+from kaigents_nb.values.columns import Spec, index_of, one_chunk, read_values, values_of, write_values
 from kaigents_nb.values.kinds import Reader, Reading, Writing, tagged
 from kaigents_nb.values.refusals import inside, key_step
 from kaigents_nb.values.standard_kinds import read_bytes, write_bytes
@@ -52,7 +52,7 @@ def from_arrow(data: bytes, r: Reading) -> Any:
     # Offsets that point outside of a buffer would crash the process; damage must be an error instead.
     table.validate(full=True)
     head = r.json(table.schema.metadata[_HEAD])
-    return _rebuild(head, _arrays(table), r)
+    return _rebuild(head, map(one_chunk, table.columns), r)
 
 
 def write(value: Any, w: Writing) -> dict[str, Any]:
@@ -61,11 +61,6 @@ def write(value: Any, w: Writing) -> dict[str, Any]:
 
 
 READERS: dict[str, Reader] = {"arrow": lambda raw, r: from_arrow(read_bytes(raw["v"]), r)}
-
-
-def _arrays(table: pa.Table) -> Iterator[pa.Array]:
-    for column in table.columns:
-        yield column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
 def _describe(value: Any, out: list[pa.Array], w: Writing) -> Spec:
@@ -152,7 +147,8 @@ def _write_index(index: Any, out: list[pa.Array], w: Writing) -> Spec:
 
 def _read_index(spec: Spec, arrays: Iterator[pa.Array], r: Reading) -> Any:
     if spec["k"] == "range":
-        return _range(spec["name"], *spec["v"])
+        start, stop, step = spec["v"]
+        return pd.RangeIndex(start, stop, step, name=spec["name"])
     if spec["k"] == "multi":
         codes = [read_values(code, arrays, r) for code in spec["codes"]]
         levels = [_read_labels(level, r) for level in spec["levels"]]
@@ -162,10 +158,6 @@ def _read_index(spec: Spec, arrays: Iterator[pa.Array], r: Reading) -> Any:
         with contextlib.suppress(ValueError):  # a calendar of its own has no text form; the values are all there
             index.freq = to_offset(spec["freq"])
     return index
-
-
-def _range(name: Any, start: int, stop: int, step: int) -> pd.RangeIndex:
-    return pd.RangeIndex(start, stop, step, name=name)
 
 
 def _write_labels(labels: Any, w: Writing) -> Spec:

@@ -284,7 +284,7 @@ async def test_long_log_is_rotated_at_start(place: Path) -> None:
     server.ensure(place)
     assert (place / "server.log.1").stat().st_size == 11 * 1024 * 1024
     assert (place / "server.log").stat().st_size < 1024 * 1024
-    assert server.log_path(place) == place / "server.log"
+    assert server.status(place)["log"] == place / "server.log"
 
 
 async def test_status_and_doctor_start_nothing(place: Path) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from kaigents_nb.errors import SnapshotError, UntrustedCode
+from kaigents_nb.server.datadir import SIGNING_KEY
 from kaigents_nb.snapshot.module import UNPACKED_LIMIT_BYTES, Definition, Part, Snapshot
-from kaigents_nb.snapshot.signing import KEY_FILE, KEY_VARIABLE, sign, signing_key
+from kaigents_nb.snapshot.signing import KEY_VARIABLE, sign, signing_key
 from kaigents_nb.values.encoded import Encoded
 
 KEY, OTHER = b"a" * 32, b"b" * 32
@@ -94,7 +95,7 @@ def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
     key = signing_key(directory)
     assert len(key) == 32
     assert signing_key(directory) == key
-    path = directory / KEY_FILE
+    path = directory / SIGNING_KEY
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(directory.iterdir()) == [path]
     path.chmod(0o644)
@@ -118,7 +119,7 @@ def test_ten_starters_get_one_key(tmp_path: Path) -> None:
     keys = {racer.communicate(timeout=60)[0].strip() for racer in racers}
     assert len(keys) == 1
     assert len(keys.pop()) == 64
-    assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [SIGNING_KEY]
 
 
 def test_a_file_system_without_links_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +131,14 @@ def test_a_file_system_without_links_works_too(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "link", refused)
     key = signing_key(tmp_path)
     assert signing_key(tmp_path) == key
-    assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / SIGNING_KEY).stat().st_mode) == 0o600
 
 
 def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shared key is used as it is; one that can be guessed is refused."""
     monkeypatch.setenv(KEY_VARIABLE, "0123456789abcdef")
     assert signing_key(tmp_path) == b"0123456789abcdef"
-    assert not (tmp_path / KEY_FILE).exists()
+    assert not (tmp_path / SIGNING_KEY).exists()
     monkeypatch.setenv(KEY_VARIABLE, "short")
     with pytest.raises(SnapshotError, match="has 5 characters"):
         signing_key(tmp_path)
@@ -145,7 +146,7 @@ def test_the_environment_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_damaged_key_file_is_not_replaced(tmp_path: Path) -> None:
     """A truncated key is reported; making a new one would orphan open runs."""
-    (tmp_path / KEY_FILE).write_bytes(b"half")
+    (tmp_path / SIGNING_KEY).write_bytes(b"half")
     with pytest.raises(SnapshotError, match="4 bytes, not 32"):
         signing_key(tmp_path)
-    assert (tmp_path / KEY_FILE).read_bytes() == b"half"
+    assert (tmp_path / SIGNING_KEY).read_bytes() == b"half"
