@@ -9,16 +9,25 @@ from functools import partial
 
 import ipywidgets as widgets
 
+from kaigents_nb.control.run import Run
 from kaigents_nb.display import run_blocks, words
 from kaigents_nb.display.actions import RunActions
 from kaigents_nb.display.blocks import Blocks, tone_of
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, publish, widget_bundle
+from kaigents_nb.display.kernel import (
+    close_tree,
+    detached,
+    framed,
+    has_widgets,
+    in_background,
+    is_open,
+    publish,
+    widget_bundle,
+)
 from kaigents_nb.display.markup import COLOURS
 from kaigents_nb.display.moment_blocks import failure_blocks
-from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.history.view import RunView
 
 _REPLAYED_STEPS = 500
@@ -28,7 +37,7 @@ _cards: dict[tuple[str, str], Card] = {}
 _cards_lock = threading.Lock()
 
 
-def show(run: LiveRun) -> Card | None:
+def show(run: Run) -> Card | None:
     """Show a run here: live while it runs, as static HTML once it has ended, as text in a terminal.
 
     A run has one card in a kernel however often it is shown, so all its views are always in step and showing
@@ -52,20 +61,18 @@ def show(run: LiveRun) -> Card | None:
     return card
 
 
-def _show_static(run: LiveRun, view: RunView) -> None:
+def _show_static(run: Run, view: RunView) -> None:
     """Show a run as HTML and text; where it failed, with the moment of failure, later if the replay takes long."""
     display_id = uuid.uuid4().hex
     publish(_static(view), display_id)
     if not has_widgets() or not _has_failure(view):
         return
-
-    def complete() -> None:
-        publish(_static(view, failure_blocks(run)), display_id, update=True)
-
-    thread = threading.Thread(target=detached(complete), name="kaigents failure", daemon=True)
-    thread.start()
+    replay = in_background(
+        lambda: failure_blocks(run),
+        lambda failure, _: publish(_static(view, failure or ()), display_id, update=True),
+    )
     # What executes a notebook keeps only what a cell shows until it ends.
-    thread.join(_PATIENCE_S)
+    replay.join(_PATIENCE_S)
 
 
 def _static(view: RunView, failure: Blocks = ()) -> dict[str, str]:
@@ -93,7 +100,7 @@ class Card:
     what happened.
     """
 
-    def __init__(self, run: LiveRun, view: RunView, *, on_close: Callable[[Card], None] | None = None) -> None:
+    def __init__(self, run: Run, view: RunView, *, on_close: Callable[[Card], None] | None = None) -> None:
         self._run = run
         self._on_close = on_close
         self._lock = threading.RLock()

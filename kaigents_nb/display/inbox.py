@@ -16,20 +16,25 @@ from kaigents_nb.display.blocks import Line, Strong, line
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, widget_bundle
-from kaigents_nb.display.protocols import LiveRun
+from kaigents_nb.display.kernel import (
+    button,
+    close_tree,
+    detached,
+    framed,
+    has_widgets,
+    in_background,
+    is_open,
+    widget_bundle,
+)
 from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.frames import gates_frame
 from kaigents_nb.history.view import GateView, RunView
-from kaigents_nb.people.pending import open_questions, post_open_questions
+from kaigents_nb.people.pending import open_questions
 from kaigents_nb.runtime.connecting import current
 
 MAX_SHOWN: Final = 20
 """Each run with a form is followed, so that decisions taken elsewhere show; the rest comes up as these are decided."""
-
-Found = Callable[[Sequence[Question] | None, BaseException | None], None]
-"""Hears which gates are open, or why that can't be said."""
 
 
 def inbox() -> Inbox:
@@ -43,29 +48,24 @@ def inbox() -> Inbox:
     ``kg.inbox()``
     """
     # None of the runs is adopted: reading a question must not start work.
-    return Inbox(partial(Run, current()), post_open_questions, open_questions())
+    return Inbox(partial(Run, current()), open_questions)
 
 
 class Inbox:
     """Open gates, longest waiting first. ``pending`` is their table, as ``kg.pending()`` gives it."""
 
-    def __init__(
-        self, runs: Callable[[str], LiveRun], refresh: Callable[[Found], None], questions: Sequence[Question]
-    ) -> None:
+    def __init__(self, runs: Callable[[str], Run], look: Callable[[], Sequence[Question]]) -> None:
         self._questions: Sequence[Question] = ()
-        self._runs, self._look = runs, refresh
+        self._runs, self._look = runs, look
         self._lock = threading.RLock()
         self._forms: dict[tuple[str, str], GateForm] = {}
         self._watched: dict[str, Callable[[], None]] = {}
         self._title = widgets.HTML()
         self._message = widgets.HTML()
         self._list = widgets.VBox()
-        self._refresh = widgets.Button(
-            description="Refresh", tooltip="Look for new gates", layout=widgets.Layout(width="auto")
-        )
-        self._refresh.on_click(self._ask)
+        self._refresh = button("Refresh", "Look for new gates", self._ask)
         self.widget = framed([widgets.HBox([self._title, self._refresh]), self._message, self._list])
-        self._show(questions)
+        self._show(look())
 
     @property
     def pending(self) -> pd.DataFrame:
@@ -85,21 +85,17 @@ class Inbox:
         static = {"text/html": str(root(found)), "text/plain": text(found)}
         return widget_bundle(self.widget, static) if has_widgets() else static
 
-    def _ask(self, _button: widgets.Button) -> None:
+    def _ask(self) -> None:
         with self._lock:
             self._refresh.disabled = True
-        answered = detached(self._answered)
-        try:
-            self._look(answered)
-        except Exception as error:  # noqa: BLE001 - a click has no caller: the inbox shows it
-            answered(None, error)
+        in_background(self._look, self._answered)
 
-    def _answered(self, questions: Sequence[Question] | None, error: BaseException | None) -> None:
+    def _answered(self, questions: Sequence[Question] | None, error: Exception | None) -> None:
         with self._lock:
             if not is_open(self.widget):
                 return
             self._refresh.disabled = False
-            self._message.value = root(*message_blocks(str(error) or type(error).__name__ if error else "", bad=True))
+            self._message.value = root(*message_blocks(words.reason(error), bad=True))
             if questions is not None:
                 self._show(questions)
 

@@ -56,6 +56,11 @@ def _str(value: object) -> str:
         return f"<{type(value).__name__}: its text can't be shown: {type(error).__name__}>"
 
 
+def reason(error: Exception | None) -> str:
+    """Return what an error says, or at least what it is; nothing for none."""
+    return (str(error) or type(error).__name__) if error else ""
+
+
 def last_line(error: str) -> str:
     """Return what a traceback ends with: the exception and its message."""
     lines = [text for text in error[-PAGE:].splitlines() if text.strip()]

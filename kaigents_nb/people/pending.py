@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -37,17 +35,6 @@ def open_questions() -> list[Question]:
     """Return the open gates over all runs, longest waiting first."""
     connection = current()
     return connection.run(lambda: _waiting(connection))
-
-
-def post_open_questions(done: Callable[[list[Question] | None, BaseException | None], None]) -> None:
-    """Ask for the open gates without waiting, for buttons; ``done`` hears of them on a background thread."""
-    connection = current()
-
-    def finished(future: Future[list[Question]]) -> None:
-        error = future.exception()
-        done(None if error else future.result(), error)
-
-    connection.post(_waiting(connection)).add_done_callback(finished)
 
 
 async def _waiting(connection: Connection) -> list[Question]:
