@@ -357,7 +357,7 @@ class Run(LookingBack):
 
         async def build() -> pd.DataFrame:
             observer = await self._caught_up()
-            return await frames.steps_frame(observer, self.id, full=full)
+            return await frames.steps_frame(observer, full=full)
 
         return self._connection.run(build)
 

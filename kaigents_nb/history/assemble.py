@@ -32,7 +32,7 @@ async def view_of(observer: Observer) -> RunView:
     return RunView(
         run_id=observer.run_id,
         agent=fold.agent,
-        status=_closed_status(fold) or _open_status(fold, steps, gates, problem),
+        status=fold.closed or _open_status(fold, steps, gates, problem),
         started=fold.started,
         ended=fold.ended,
         steps=steps,
@@ -47,10 +47,6 @@ async def view_of(observer: Observer) -> RunView:
         arguments=_arguments(fold),
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
     )
-
-
-def _closed_status(fold: RunFold) -> Status | None:
-    return fold.closed or None  # type: ignore[return-value]
 
 
 def _open_status(fold: RunFold, steps: tuple[StepView, ...], gates: tuple[GateView, ...], problem: str) -> Status:

@@ -78,7 +78,7 @@ _ended: OrderedDict[tuple[str, str], pd.DataFrame] = OrderedDict()
 
 
 def frame(rows: Iterable[dict[str, Any]], columns: dict[str, str], run_id: str = "") -> pd.DataFrame:
-    """Return rows as a DataFrame with exactly these columns and dtypes."""
+    """Return rows as a DataFrame with exactly these columns and dtypes; what else is in a row is left out."""
     listed = list(rows)
     table = pd.DataFrame(
         {name: pd.Series([row.get(name) for row in listed], dtype=_dtype(kind)) for name, kind in columns.items()}
@@ -93,7 +93,7 @@ def _dtype(kind: str) -> Any:
     return object if kind == "str" and pd.__version__ < "3" else kind
 
 
-async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.DataFrame:
+async def steps_frame(observer: Observer, *, full: bool) -> pd.DataFrame:
     """See :meth:`Run.steps`."""
     view = await view_of(observer)
     calls = observer.fold.snapshot().calls  # as the view was made: reading values, the run may go on
@@ -101,25 +101,16 @@ async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.Data
     for step in view.steps:
         call = calls[step.call]
         ended, scheduled = step.ended, step.scheduled
-        rows.append(
-            {
-                "step": step.name,
-                "call": int(step.call),
-                "status": step.status,
-                "attempts": step.attempt,
-                "scheduled": scheduled,
-                "started": step.started,
-                "ended": ended,
-                "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
-                "inputs": await _inputs(observer.decoder, call, full=full),
-                "result": None if call.result is None else await read(observer.decoder, call.result, full=full),
-                "error": step.error,
-                "output": step.output,
-                "worker": step.worker,
-                "child_run": step.child_run,
-            }
-        )
-    return frame(rows, STEP_COLUMNS, run_id)
+        more = {
+            "step": step.name,
+            "call": int(step.call),
+            "attempts": step.attempt,
+            "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
+            "inputs": await _inputs(observer.decoder, call, full=full),
+            "result": None if call.result is None else await read(observer.decoder, call.result, full=full),
+        }
+        rows.append(vars(step) | more)
+    return frame(rows, STEP_COLUMNS, observer.run_id)
 
 
 async def _inputs(decoder: Decoder, call: Call, *, full: bool) -> dict[str, Any]:
@@ -167,26 +158,22 @@ def _event_rows(events: Iterable[HistoryEvent]) -> Iterable[dict[str, Any]]:
     scheduled: dict[int, tuple[str, int]] = {}
     for event in events:
         name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
-        row: dict[str, Any] = {
+        data: Any = getattr(event, event.WhichOneof("attributes") or "", None)
+        step, call = "", None
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            header = from_wire(StepCall, plain(data.input.payloads[0]))
+            step, call = scheduled[event.event_id] = (header.step, int(header.call))
+        elif name.startswith("activity_task"):
+            step, call = scheduled[data.scheduled_event_id]
+        yield {
             "event_id": event.event_id,
             "time": utc(event.event_time),
             "type": name,
-            "step": "",
-            "call": None,
-            "attempt": None,
-            "detail": "",
+            "step": step,
+            "call": call,
+            "attempt": data.attempt if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED else None,
+            "detail": _detail(data),
         }
-        data: Any = getattr(event, event.WhichOneof("attributes") or "", None)
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            header = from_wire(StepCall, plain(data.input.payloads[0]))
-            scheduled[event.event_id] = (header.step, int(header.call))
-            row["step"], row["call"] = header.step, int(header.call)
-        elif name.startswith("activity_task"):
-            row["step"], row["call"] = scheduled[data.scheduled_event_id]
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
-            row["attempt"] = data.attempt
-        row["detail"] = _detail(data)
-        yield row
 
 
 def _detail(data: Any) -> str:
@@ -205,30 +192,13 @@ def _detail(data: Any) -> str:
 
 def decisions_frame(fold: RunFold) -> pd.DataFrame:
     """See :meth:`Run.decisions`."""
-    rows = [
-        {
-            **vars(taken.answer),
-            "run_id": fold.run_id,
-            "time": taken.time,
-            "counted": taken.counted,
-            "event_id": taken.event_id,
-        }
+    rows = (
+        {**vars(taken), **vars(taken.answer), "run_id": fold.run_id, "counted": taken.counted}
         for taken in fold.decisions
-    ]
+    )
     return frame(rows, DECISION_COLUMNS, fold.run_id)
 
 
 def gates_frame(gates: Iterable[Question]) -> pd.DataFrame:
     """See ``kg.pending()``."""
-    rows = [
-        {
-            "run_id": gate.run_id,
-            "agent": gate.agent,
-            "gate": gate.gate,
-            "question": gate.question,
-            "options": list(gate.options),
-            "opened": gate.opened,
-        }
-        for gate in gates
-    ]
-    return frame(rows, GATE_COLUMNS)
+    return frame(({**vars(gate), "options": list(gate.options)} for gate in gates), GATE_COLUMNS)

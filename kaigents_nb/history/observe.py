@@ -38,7 +38,7 @@ async def describe(
     try:
         return (await handle.describe()).raw_description
     except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
             raise not_found(run_id, error) from None
         raise
 
