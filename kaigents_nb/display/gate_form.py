@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -25,6 +25,14 @@ _LABEL: Final = 60
 
 Submit = Callable[[Question, Answer, Callable[[], None]], object]
 """Takes an answer to the question as it was shown; see :meth:`Run.submit_answer`."""
+
+
+def show_forms(box: widgets.VBox, forms: dict[tuple[str, str], GateForm], keys: Sequence[tuple[str, str]]) -> None:
+    """Show the forms with these keys, in their order; the others go."""
+    gone = [forms.pop(key) for key in forms.keys() - set(keys)]
+    box.children = tuple(forms[key].widget for key in keys)
+    for form in gone:
+        form.close()
 
 
 class GateForm:

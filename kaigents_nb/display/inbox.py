@@ -15,7 +15,7 @@ from kaigents_nb.display import words
 from kaigents_nb.display.blocks import Line, Strong, line
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
-from kaigents_nb.display.gate_form import GateForm
+from kaigents_nb.display.gate_form import GateForm, show_forms
 from kaigents_nb.display.kernel import (
     button,
     close_tree,
@@ -81,7 +81,7 @@ class Inbox:
             close_tree(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        found = pending_blocks(_rows(self.pending))
+        found = pending_blocks(self._questions)
         static = {"text/html": str(root(found)), "text/plain": text(found)}
         return widget_bundle(self.widget, static) if has_widgets() else static
 
@@ -103,14 +103,11 @@ class Inbox:
         with self._lock:
             self._questions = questions
             shown = {(question.run_id, question.gate): question for question in questions[:MAX_SHOWN]}
-            gone = [self._forms.pop(key) for key in list(self._forms) if key not in shown]
             for key, question in shown.items():
                 if key not in self._forms:
                     self._forms[key] = self._form(question)
-            self._list.children = tuple(self._forms[key].widget for key in shown)
+            show_forms(self._list, self._forms, list(shown))
             self._title.value = root(_title(len(questions), len(shown)))
-            for form in gone:
-                form.close()
             runs = {run_id for run_id, _ in shown}
             self._unwatch(set(self._watched) - runs)
             for run_id in runs - set(self._watched):
@@ -142,7 +139,3 @@ def _title(count: int, shown: int) -> Line:
     waiting = {0: "No decision is waiting", 1: "One decision is waiting"}.get(count, f"{count:,} decisions are waiting")
     more = f"; the longest waiting {shown} are shown" if shown < count else ""
     return line(Strong(f"{waiting}{more}"), " \N{NO-BREAK SPACE}")
-
-
-def _rows(pending: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in pending.to_dict("records")]

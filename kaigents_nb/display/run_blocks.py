@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
 from kaigents_nb.display.details import details_blocks
+from kaigents_nb.gates.question import Question
 from kaigents_nb.history.view import GateView, RunView, StepView
 
 _OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
@@ -43,16 +43,16 @@ def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = 
     return (b.Aside(tuple(parts), "warning", "? "),)
 
 
-def pending_blocks(rows: Iterable[Mapping[str, Any]]) -> b.Section:
-    """Return the open gates of all runs; ``rows`` are those of ``kg.pending()``."""
+def pending_blocks(questions: Iterable[Question]) -> b.Section:
+    """Return the open gates of all runs."""
     cells = tuple(
         (
-            words.line(row["agent"]),
-            words.line(row["question"]),
-            words.moment(row["opened"]),
-            b.Code(f"kg.run({str(row['run_id'])!r}).approve() or .reject()"),
+            words.line(asked.agent),
+            words.line(asked.question),
+            words.clock(asked.opened, date=True),
+            b.Code(f"kg.run({asked.run_id!r}).approve() or .reject()"),
         )
-        for row in rows
+        for asked in questions
     )
     if not cells:
         return b.Section("Open decisions", ((b.line("No decision is waiting."),),))

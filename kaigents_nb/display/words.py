@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
@@ -73,14 +72,6 @@ def clock(moment: datetime | None, *, date: bool = False) -> str:
         return ""
     utc = moment.astimezone(UTC) if moment.tzinfo else moment
     return utc.strftime("%Y-%m-%d %H:%M:%S UTC" if date else "%H:%M:%S UTC")
-
-
-def moment(value: Any) -> str:
-    """Return a date and time as :func:`clock` does, also one in ISO form; anything else as text."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = datetime.fromisoformat(value)
-    return clock(value, date=True) if isinstance(value, datetime) else line("" if value is None else value)
 
 
 def duration(seconds: float) -> str:
@@ -222,5 +213,5 @@ def verdict(answer: Answer | None) -> str:
     if answer.by:
         told += f" by {line(answer.by)}"
     if answer.at:
-        told += f" on {moment(answer.at)}"
+        told += f" on {clock(answer.at, date=True)}"
     return told
