@@ -19,9 +19,10 @@ class OwnWorker:
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._start()
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the process, or another one in place of one that is gone."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when this object goes
         # A session of its own, so that Ctrl-C is for us; the pipe tells it when we are gone, however we went.
         self._process = subprocess.Popen(
@@ -53,10 +54,6 @@ class OwnWorker:
         self._process.kill()
         self._process.wait()
         return self.pid
-
-    def replace(self) -> None:
-        """Start another process in place of one that is gone."""
-        self._start()
 
     def stop(self) -> None:
         """Let it hand back what it does, then end it."""

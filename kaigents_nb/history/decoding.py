@@ -36,13 +36,9 @@ class Decoder:
         self._loaded: LoadedCode | None = None
         self._parameters: dict[str, tuple[str, ...]] | None = None
 
-    async def fetched(self, payload: Payload) -> Payload:
-        """Return the payload itself, read from its file if it is kept there."""
-        return await self._connection.fetch(payload)
-
     async def value(self, payload: Payload) -> Any:
         """Decode one payload."""
-        fetched = await self.fetched(payload)
+        fetched = await self._connection.fetch(payload)
         await self.code()
         return value(fetched, self.resolve)
 

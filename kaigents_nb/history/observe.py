@@ -139,7 +139,7 @@ class Observer:
             await complete(self.connection, event)
             self.fold.add(event)
         if self.fold.seeds_payload is not None:
-            payload = await self.decoder.fetched(self.fold.seeds_payload)
+            payload = await self.connection.fetch(self.fold.seeds_payload)
             self.fold.take_seeds(unpack_seeds(payload))
 
 
