@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
@@ -93,7 +93,7 @@ def _table(table: b.Table) -> list[str]:
     if table.listed:
         found = [line for first, *rest in rows for line in (first, *_indented(filter(None, rest)))]
     else:
-        found = _aligned([*([] if table.caption else [list(table.columns)]), *rows], table.numeric)
+        found = aligned([*([] if table.caption else [list(table.columns)]), *rows], table.numeric)
     head = len(found) - len(rows)
     for at, folds in reversed(list(enumerate(table.under, head + 1))):
         found[at:at] = [f"  │ {line}" for fold in folds for pre in fold.blocks for line in _bare(pre)]
@@ -112,7 +112,8 @@ def _cell(cell: b.Cell, table: b.Table) -> str:
     return words.line(cell, _CELL_CHARS) if short else words.line(_inline(cell))
 
 
-def _aligned(rows: list[list[str]], numeric: tuple[bool, ...]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    """Return rows as lines with aligned columns, numbers to the right."""
     widths = [max((len(row[at]) for row in rows), default=0) for at in range(len(numeric))]
     return [
         "  ".join(
