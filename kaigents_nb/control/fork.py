@@ -15,7 +15,7 @@ from kaigents_nb.control.notebook_code import current_code
 from kaigents_nb.control.prepare import Arguments, prepare
 from kaigents_nb.control.submit import submit
 from kaigents_nb.errors import NoSuchMoment, RunError
-from kaigents_nb.history.calls import Call, failure_details, failure_text
+from kaigents_nb.history.calls import Call, failure_details, failure_text, own_failure
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observers import observed
 from kaigents_nb.runtime.code import Code
@@ -191,9 +191,7 @@ def _recorded(call: Call) -> Seed | None:
         return Seed(call.view.call, call.view.name, call.result)
     if call.view.status != "failed" or call.failure is None:
         return None
-    failure = call.failure
-    while failure.HasField("cause") and not failure.HasField("application_failure_info"):
-        failure = failure.cause
+    failure = own_failure(call.failure)
     recorded = {
         "type": failure.application_failure_info.type or "StepFailed",
         "message": failure.message or failure_text(failure),

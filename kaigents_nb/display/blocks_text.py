@@ -42,7 +42,8 @@ def _lines(block: b.Block) -> list[str]:
             return [f"- {words.clean(item)}" for item in block.items]
         case b.Listing():
             gutter = max((len(line.number) for line in block.lines), default=1)
-            return [words.line(block.title), *(_code(line, gutter) for line in block.lines)]
+            code = (f"{line.mark or ' '} {line.number:>{gutter}}  {words.clean(line.text)}" for line in block.lines)
+            return [words.line(block.title), *map(str.rstrip, code)]
         case b.Picture():
             return []
         case b.Beside():
@@ -81,10 +82,6 @@ def _pair(pair: b.Pair) -> list[str]:
     name = f"{_inline(pair.name)} (changed)" if pair.changed else _inline(pair.name)
     inner = lines(*pair.blocks)
     return [f"{name}:", *_indented(inner)] if len(inner) > 1 else [f"{name}: {''.join(inner)}"]
-
-
-def _code(line: b.CodeLine, gutter: int) -> str:
-    return f"{line.mark or ' '} {line.number:>{gutter}}  {words.clean(line.text)}".rstrip()
 
 
 def _table(table: b.Table) -> list[str]:

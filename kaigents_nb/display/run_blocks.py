@@ -81,7 +81,7 @@ def head_blocks(view: RunView) -> b.Blocks:
     if view.arguments:
         parts.append(b.line("arguments: ", b.Code(words.line(view.arguments)), quiet=True))
     if origins := words.lineage(view):
-        named = [(" · ", f"{words.line(name)} ", b.Code(words.line(origin))) for name, origin in origins]
+        named = [(" · ", f"{name} ", b.Code(words.line(origin))) for name, origin in origins]
         parts.append(b.line(*[part for origin in named for part in origin][1:], quiet=True))
     parts += (b.callout(todo, tone) for todo in words.next_steps(view))
     parts += (b.line(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])

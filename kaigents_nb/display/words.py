@@ -11,7 +11,7 @@ from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
 
 STEP_WORDS: Final[Mapping[str, str]] = {"scheduled": "queued", "completed": "done"}
-LINEAGE_WORDS: Final[Mapping[str, str]] = {"forked_from": "forked from", "forked_at": "at", "forked_edits": "changed"}
+_LINEAGE_WORDS: Final = {"forked_from": "forked from", "forked_at": "at", "forked_edits": "changed"}
 
 # Bounds of what is shown, in characters. The whole of it stays in the history.
 LINE, PARAGRAPH, PAGE = 300, 4_000, 12_000
@@ -117,8 +117,7 @@ def step_time(step: StepView) -> str:
 
 def lineage(view: RunView) -> list[tuple[str, str]]:
     """Return where a fork comes from: labels and texts, the run first."""
-    origins = sorted(view.lineage.items(), key=lambda origin: [*LINEAGE_WORDS, origin[0]].index(origin[0]))
-    return [(LINEAGE_WORDS.get(name, name), origin) for name, origin in origins if origin]
+    return [(word, view.lineage[name]) for name, word in _LINEAGE_WORDS.items() if view.lineage.get(name)]
 
 
 def progress(now: Progress) -> str:

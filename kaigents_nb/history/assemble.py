@@ -27,8 +27,8 @@ async def view_of(observer: Observer) -> RunView:
     await _read_details(observer)
     # From here on nothing is awaited: the fold would go on meanwhile, and the parts would not fit each other.
     fold = observer.fold
-    steps = _steps(observer)
-    gates = _gates(observer)
+    ui = observer.connection.ui_url
+    steps, gates = _steps(observer), _gates(observer)
     return RunView(
         run_id=observer.run_id,
         agent=fold.agent,
@@ -43,7 +43,7 @@ async def view_of(observer: Observer) -> RunView:
         error=failure_text(fold.failure) if fold.failure is not None else "",
         problem="" if fold.closed else problem,
         notices=fold.notices + _unasked(fold),
-        url=_url(observer),
+        url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
     )
@@ -161,11 +161,6 @@ async def _problem(observer: Observer) -> str:
             f"kg.run({observer.run_id!r}), or start `kaigents-nb worker --queue {fold.queue}`."
         )
     return ""
-
-
-def _url(observer: Observer) -> str:
-    ui = observer.connection.ui_url
-    return f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else ""
 
 
 def _arguments(fold: RunFold) -> str:

@@ -10,7 +10,6 @@ import pandas as pd
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError
 from kaigents_nb.gates.question import Question
@@ -18,7 +17,7 @@ from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.calls import Call, failure_text, utc
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.observe import Observer, not_found
+from kaigents_nb.history.observe import Observer, describe
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
@@ -135,19 +134,14 @@ async def read(decoder: Decoder, payload: Payload, *, full: bool) -> Any:
 
 async def events_frame(connection: Connection, run_id: str) -> pd.DataFrame:
     """See :meth:`Run.events`."""
-    handle = connection.client.get_workflow_handle(run_id)
-    try:
-        description = await handle.describe()
-        key = (run_id, description.run_id)
-        if key in _ended:
-            return _ended[key].copy(deep=False)
-        events = [event async for event in handle.fetch_history_events(page_size=1000)]
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            raise not_found(run_id, error) from None
-        raise
+    info = (await describe(connection, run_id)).workflow_execution_info
+    key = (run_id, info.execution.run_id)
+    if key in _ended:
+        return _ended[key].copy(deep=False)
+    handle = connection.client.get_workflow_handle(run_id, run_id=info.execution.run_id)
+    events = [event async for event in handle.fetch_history_events(page_size=1000)]
     table = frame(_event_rows(events), EVENT_COLUMNS, run_id)
-    if description.close_time is not None:
+    if info.HasField("close_time"):
         _ended[key] = table
         if len(_ended) > _KEPT_HISTORIES:
             _ended.popitem(last=False)
