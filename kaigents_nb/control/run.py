@@ -153,13 +153,10 @@ class Run(LookingBack):
 
     async def _outcome(self) -> Any:
         try:
-            value = await outcome(self._connection, self.id)
-        except KaigentsError:
+            return await outcome(self._connection, self.id)
+        finally:
+            # The cards show the end first: what executes a notebook saves what arrived before the cell ended.
             await settle(self._connection, self.id)
-            raise
-        # The cards show the end first: what executes a notebook saves what arrived before the cell ended.
-        await settle(self._connection, self.id)
-        return value
 
     # Deciding.
 
@@ -176,20 +173,19 @@ class Run(LookingBack):
         limit_s = None if timeout is None else seconds(timeout)
 
         async def wait() -> Question:
-            observer = await observed_with_called(self._connection, self.id)
-            async with Following(observer) as following:
-                while not (gates := observer.open_gates()):
-                    if observer.ended:
-                        raise NoOpenGate(f"Run {self.id!r} ended ({observer.fold.closed}) without waiting at a gate.")
-                    await following.change()
+            async with asyncio.timeout(limit_s):
+                observer = await observed_with_called(self._connection, self.id)
+                async with Following(observer) as following:
+                    while not (gates := observer.open_gates()):
+                        if observer.ended:
+                            ended = f"Run {self.id!r} ended ({observer.fold.closed})"
+                            raise NoOpenGate(f"{ended} without waiting at a gate.")
+                        await following.change()
             self._seen = gates
             return gates[0]
 
-        async def bounded() -> Question:
-            return await asyncio.wait_for(wait(), limit_s)
-
         try:
-            return self._connection.run(bounded)
+            return self._connection.run(wait)
         except TimeoutError:
             raise RunTimeout(
                 f"Run {self.id!r} is at no gate after {limit_s:g} s: it is {self.status!r}.", run_id=self.id

@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from types import TracebackType
 from typing import Self
 
 from kaigents_nb.errors import KaigentsError
@@ -69,7 +68,5 @@ class OwnWorker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()

@@ -184,7 +184,7 @@ class Card:
         self._actions.update(view)
 
     def _apply_gates(self, view: RunView) -> None:
-        waiting = words.open_gates(view)
+        waiting = view.open_gates
         for gate in waiting:
             how = words.in_code(gate, several=len(waiting) > 1)
             if gate.key in self._forms:
@@ -205,5 +205,5 @@ class Card:
 
 def _asked(view: RunView) -> list[tuple[tuple[str, str], bool]]:
     """Return the gates and which of them are open: what an audit record must not miss."""
-    waiting = {gate.key for gate in words.open_gates(view)}
+    waiting = {gate.key for gate in view.open_gates}
     return [(gate.key, gate.key in waiting) for gate in view.gates]

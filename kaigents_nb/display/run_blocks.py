@@ -18,7 +18,7 @@ def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
     several = len(view.open_gates) > 1
     gates = (
         gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
-        for gate in words.open_gates(view)
+        for gate in view.open_gates
     )
     looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
     decided = ((gate,) for gate in decided_blocks(view))

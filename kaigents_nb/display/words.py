@@ -175,14 +175,9 @@ def next_steps(view: RunView) -> list[str]:
     return todo
 
 
-def open_gates(view: RunView) -> tuple[GateView, ...]:
-    """Return the gates that can still be decided: none once the run has ended."""
-    return () if view.closed else view.open_gates
-
-
 def past_gates(view: RunView) -> list[GateView]:
     """Return the gates that are decided, or that the run has left behind."""
-    waiting = {gate.key for gate in open_gates(view)}
+    waiting = {gate.key for gate in view.open_gates}
     return [gate for gate in view.gates if gate.key not in waiting]
 
 

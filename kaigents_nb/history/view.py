@@ -193,5 +193,5 @@ class RunView:
 
     @property
     def open_gates(self) -> tuple[GateView, ...]:
-        """The gates that wait for a decision."""
-        return tuple(gate for gate in self.gates if gate.is_open)
+        """The gates that wait for a decision: none once the run has ended."""
+        return () if self.closed else tuple(gate for gate in self.gates if gate.is_open)
