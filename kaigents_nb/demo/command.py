@@ -110,9 +110,8 @@ def _execute(
     if ledger is not None:
         _crash(run, worker, screen, ledger)
     decided: list[GateView] = []
-    while not (view := _until(run, worker, screen, lambda view: _undecided(view, decided) is not None)).closed:
-        gate = _undecided(view, decided)
-        assert gate is not None
+    while not (view := _until(run, worker, screen, lambda view: bool(_undecided(view, decided)))).closed:
+        gate = _undecided(view, decided)[0]
         screen.pause()
         if verdict is not None:
             show_gate(gate)
@@ -150,9 +149,9 @@ def _until(run: kg.Run, worker: OwnWorker, screen: Screen, reached: Callable[[Ru
         time.sleep(_LOOK_EVERY_S)
 
 
-def _undecided(view: RunView, decided: list[GateView]) -> GateView | None:
+def _undecided(view: RunView, decided: list[GateView]) -> list[GateView]:
     known = {gate.gate for gate in decided}
-    return next((gate for gate in view.open_gates if gate.gate not in known), None)
+    return [gate for gate in view.open_gates if gate.gate not in known]
 
 
 def _look_back(run: kg.Run, gate: GateView) -> None:

@@ -69,8 +69,6 @@ class RunFold:
         self.mends: list[tuple[tuple[str, ...], Payload]] = []
         """Names of mended steps and their code, in order."""
         self.parted: dict[str, str] = {}
-        self.waits: list[tuple[int, int]] = []
-        """``(event of the start, event of the end or 0)`` of each ``kg.sleep``."""
         self.sleeps: dict[int, SleepView] = {}
         """By the event that started them."""
         self.losses: list[LossView] = []
@@ -349,22 +347,17 @@ class RunFold:
 
     def _on_timer_started(self, event: HistoryEvent) -> None:
         if event.HasField("user_metadata") and plain(event.user_metadata.summary) == SLEEP_SUMMARY:
-            self.waits.append((event.event_id, 0))
-            began, lasts = utc(event.event_time), event.timer_started_event_attributes.start_to_fire_timeout
-            until = began + lasts.ToTimedelta() if began else None
-            self.sleeps[event.event_id] = SleepView(began, until)
+            self.sleeps[event.event_id] = SleepView(utc(event.event_time))
 
     def _on_timer_fired(self, event: HistoryEvent) -> None:
-        begin = event.timer_fired_event_attributes.started_event_id
-        self.waits = [(event_id, event.event_id if event_id == begin else end) for event_id, end in self.waits]
-        self._wake(begin, event)
+        self._wake(event.timer_fired_event_attributes.started_event_id, event, fired=event.event_id)
 
     def _on_timer_canceled(self, event: HistoryEvent) -> None:
         self._wake(event.timer_canceled_event_attributes.started_event_id, event)
 
-    def _wake(self, begin: int, event: HistoryEvent) -> None:
+    def _wake(self, begin: int, event: HistoryEvent, fired: int = 0) -> None:
         if begin in self.sleeps:
-            self.sleeps[begin] = replace(self.sleeps[begin], ended=utc(event.event_time))
+            self.sleeps[begin] = replace(self.sleeps[begin], ended=utc(event.event_time), fired=fired)
 
     def _on_workflow_execution_signaled(self, event: HistoryEvent) -> None:
         data = event.workflow_execution_signaled_event_attributes

@@ -61,8 +61,9 @@ class SleepView:
     """One ``kg.sleep``."""
 
     started: datetime | None
-    until: datetime | None
     ended: datetime | None = None
+    fired: int = 0
+    """The event at which it was over by itself."""
 
 
 @dataclass(frozen=True)

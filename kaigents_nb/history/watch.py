@@ -65,6 +65,8 @@ async def _serve(connection: Connection, run_id: str, callback: Callable[[RunVie
             async for view in views:
                 # In a thread of its own: a card that draws slowly must not hold up the worker.
                 await in_thread(partial(callback, view), "kaigents view")
+    except asyncio.CancelledError:
+        pass  # not raised: with its traceback, who keeps the way out would keep all that was read
     except Exception:  # noqa: BLE001 - nobody awaits this: the log is told
         _log.exception("A listener of run %s failed and is not called again.", run_id)
     finally:

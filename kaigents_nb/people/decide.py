@@ -50,11 +50,10 @@ async def find_question(
     ValueError
         When several wait and none is named.
     """
-    chosen = _matching(seen, run_id, gate)
-    if len(chosen) == 1:
-        return chosen[0]
-    gates = await open_gates(connection, run_id)
-    chosen = _matching(gates, run_id, gate)
+    gates, chosen = seen, _matching(seen, run_id, gate)
+    if len(chosen) != 1:
+        gates = await open_gates(connection, run_id)
+        chosen = _matching(gates, run_id, gate)
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
