@@ -375,7 +375,8 @@ class Run(LookingBack):
         """
 
         async def build() -> pd.DataFrame:
-            return frames.decisions_frame((await self._caught_up()).fold)
+            fold = (await self._caught_up()).fold
+            return frames.frame(frames.decision_rows(fold), frames.DECISION_COLUMNS, self.id)
 
         return self._connection.run(build)
 

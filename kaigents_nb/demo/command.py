@@ -175,11 +175,7 @@ def _decide(run: kg.Run, gate: GateView, answer: Answer) -> None:
 
 def _crash(run: kg.Run, worker: OwnWorker, screen: Screen, ledger: Path) -> None:
     """Kill the worker while it is half way through a step, and start another."""
-
-    def is_under_way(_: RunView) -> bool:
-        return any(entry.step == _KILLED_STEP for entry in read_ledger(ledger))
-
-    if _until(run, worker, screen, is_under_way).closed:
+    if _until(run, worker, screen, lambda _: any(it.step == _KILLED_STEP for it in read_ledger(ledger))).closed:
         return
     time.sleep(2 * _CRASH_PACE_S)
     pid = worker.kill()

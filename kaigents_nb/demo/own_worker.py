@@ -54,8 +54,11 @@ class OwnWorker:
         self._process.wait()
         return self.pid
 
-    def stop(self) -> None:
-        """Let it hand back what it does, then end it."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # First let it hand back what it does.
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -64,9 +67,3 @@ class OwnWorker:
             self.kill()
         if self._process.stdin is not None:
             self._process.stdin.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()

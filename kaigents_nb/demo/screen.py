@@ -65,13 +65,7 @@ class Screen:
         self._live.update(Text("\n".join(_moving(step) for step in steps)))
 
     def ask(self, gate: GateView) -> Answer:
-        """Ask for a decision.
-
-        Raises
-        ------
-        EOFError, KeyboardInterrupt
-            When nobody answers.
-        """
+        """Ask for a decision; ``EOFError`` or ``KeyboardInterrupt`` where nobody answers."""
         self.pause()
         show_gate(gate)
         allowed = f"1-{len(gate.options)}, a name" if gate.options else "approve"

@@ -60,7 +60,6 @@ class Scale:
                 if until_s > at_s:
                     self.stretches.append(Stretch(at_s, until_s, x, x + wide, until_s > begin_s))
                     at_s, x = until_s, x + wide
-        self._starts = [stretch.start_s for stretch in self.stretches]
 
     def _seconds(self, time: datetime) -> float:
         return min(max((time - self._start).total_seconds(), 0.0), self.length_s)
@@ -68,7 +67,7 @@ class Scale:
     def x(self, time: datetime) -> float:
         """Return where a time is; times outside the axis are at its ends."""
         at_s = self._seconds(time)
-        stretch = self.stretches[max(bisect_right(self._starts, at_s) - 1, 0)]
+        stretch = self.stretches[max(bisect_right(self.stretches, at_s, key=lambda stretch: stretch.start_s) - 1, 0)]
         share = (at_s - stretch.start_s) / (stretch.end_s - stretch.start_s)
         return stretch.x0 + share * (stretch.x1 - stretch.x0)
 

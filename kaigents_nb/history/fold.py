@@ -34,7 +34,6 @@ from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
     MEMO_GATE,
-    MEMO_ORIGIN,
     MEMO_STATE,
     MEND_SIGNAL,
     META_NOTICE,
@@ -102,8 +101,7 @@ class RunFold:
         payloads = data.input.payloads
         self.agent, self.queue = data.workflow_type.name, data.task_queue.name
         self.run_id, self.started = data.workflow_id, utc(event.event_time)
-        if MEMO_ORIGIN in data.memo.fields:
-            self.origin = memo.origin(data.memo.fields)
+        self.origin = memo.origin(data.memo.fields)
         if len(payloads) < 2:
             return
         self.launch = launch = from_wire(Launch, plain(payloads[0]))

@@ -184,13 +184,10 @@ def _detail(data: Any) -> str:
     return ""
 
 
-def decisions_frame(fold: RunFold) -> pd.DataFrame:
-    """See :meth:`Run.decisions`."""
-    rows = (
-        {**vars(taken), **vars(taken.answer), "run_id": fold.run_id, "counted": taken.counted}
-        for taken in fold.decisions
-    )
-    return frame(rows, DECISION_COLUMNS, fold.run_id)
+def decision_rows(fold: RunFold) -> list[dict[str, Any]]:
+    """Return the rows of :meth:`Run.decisions`."""
+    more = {"run_id": fold.run_id}
+    return [{**vars(it), **vars(it.answer), **more, "counted": it.counted} for it in fold.decisions]
 
 
 def gates_frame(gates: Iterable[Question]) -> pd.DataFrame:

@@ -161,13 +161,7 @@ async def _known(connection: Connection, question: Question, answer: Answer, kep
 
 
 def _counts(fold: RunFold, question: Question, answer: Answer) -> bool:
-    """Whether a history says that an answer counts; false where it says nothing yet.
-
-    Raises
-    ------
-    AlreadyDecided, NoOpenGate, GateError
-        When it says that the answer does not count.
-    """
+    """Whether a history says that an answer counts: raises where it says no, false where it says nothing yet."""
     gate = fold.gates.get(answer.gate)
     if gate is not None and gate.answer is not None:
         if gate.answer.id == answer.id:

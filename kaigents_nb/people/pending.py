@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
 from kaigents_nb.errors import RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
-from kaigents_nb.history.frames import DECISION_COLUMNS, decisions_frame, frame, gates_frame
+from kaigents_nb.history.frames import DECISION_COLUMNS, decision_rows, frame, gates_frame
 from kaigents_nb.history.observers import observed
 from kaigents_nb.history.runs_table import runs
 from kaigents_nb.runtime.connecting import current
@@ -58,18 +60,12 @@ def decisions(limit: int = 100) -> pd.DataFrame:
     connection = current()
     known = runs(limit=limit)["run_id"]
 
-    async def collect() -> list[pd.DataFrame]:
-        tables = []
+    async def collect() -> list[dict[str, Any]]:
+        rows = []
         for run_id in known:
-            try:
-                observer = await observed(connection, run_id)
-            except RunNotFound:
-                continue  # deleted by retention between the two questions
-            tables.append(decisions_frame(observer.fold))
-        return tables
+            with suppress(RunNotFound):  # deleted by retention between the two questions
+                rows += decision_rows((await observed(connection, run_id)).fold)
+        return rows
 
-    tables = [table for table in connection.run(collect) if len(table)]
-    if not tables:
-        return frame([], DECISION_COLUMNS)
-    together = pd.concat(tables, ignore_index=True)
-    return together.sort_values("time", ascending=False, ignore_index=True)
+    table = frame(connection.run(collect), DECISION_COLUMNS)
+    return table.sort_values("time", ascending=False, ignore_index=True)
