@@ -447,8 +447,7 @@ class Run(LookingBack):
             code = await (await self._caught_up()).decoder.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
-            source: str = code.snapshot.source
-            return source
+            return code.snapshot.source
 
         return self._connection.run(read)
 

@@ -77,10 +77,10 @@ def lay_out(groups: Sequence[list[Bar]], start: datetime, now: datetime, width: 
         head = group[0]
         if head.kind == "worker death":
             deaths.append((scale.x(head.start), f"{head.worker or 'A worker'} {head.detail}"))
-            continue
-        key = (head.kind, head.name)
-        full = key not in named and len(named) >= LANES - 1
-        named.setdefault(_OTHERS if full else key, []).append(group)
+        else:
+            key = (head.kind, head.name)
+            full = key not in named and len(named) >= LANES - 1
+            named.setdefault(_OTHERS if full else key, []).append(group)
     lanes = [_lane(key, found, scale, now) for key, found in named.items()]
     pieces = _count(lanes)
     _thin_out(lanes, width)
