@@ -9,7 +9,7 @@ from kaigents_nb.cli import printing
 from kaigents_nb.display import blocks_text, words
 from kaigents_nb.display.blocks import Table
 from kaigents_nb.display.details import as_table, details_blocks
-from kaigents_nb.gates.answer import REJECT, Answer
+from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
 from kaigents_nb.history.view import GateView, RunView, StepView
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Screen:
         allowed = f"1-{len(gate.options)}, a name" if gate.options else "approve"
         choice = None
         while choice is None:
-            choice = _read(input(f"Your choice ({allowed}, or reject): "), gate.asked.choices)
+            choice = _read(input(f"Your choice ({allowed}, or reject): "), gate.options)
         comment = input("Comment (Enter for none): ").strip()
         printing.say()
         return gate.asked.answer(choice != REJECT, choice=choice, comment=comment)
@@ -96,18 +96,19 @@ def show_gate(gate: GateView) -> None:
             printing.say(f"  {at}  {words.line(option)}")
 
 
-def _read(typed: str, choices: tuple[str, ...]) -> str | None:
-    """Return the choice that was meant, ``"reject"``, or None."""
+def _read(typed: str, options: tuple[str, ...]) -> str | None:
+    """Return the option that was meant, ``"approve"`` where there are none, ``"reject"``, or None."""
     said = typed.strip().casefold()
     if said in (REJECT, "r"):
         return REJECT
-    if said.isascii() and said.isdigit() and 1 <= int(said) <= len(choices):
-        return choices[int(said) - 1]
-    meant = [option for option in choices if said and option.casefold().startswith(said)]
+    if said.isascii() and said.isdigit() and 1 <= int(said) <= len(options):
+        return options[int(said) - 1]
+    known = options or (APPROVE,)
+    meant = [option for option in known if said and option.casefold().startswith(said)]
     exact = [option for option in meant if option.casefold() == said]
     if len(exact or meant) == 1:
         return (exact or meant)[0]
-    printing.say(f"{typed.strip()!r} is none of: {', '.join(words.line(option) for option in choices)}, reject.")
+    printing.say(f"{typed.strip()!r} is none of: {', '.join(words.line(option) for option in known)}, reject.")
     return None
 
 
