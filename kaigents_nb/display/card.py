@@ -205,5 +205,4 @@ class Card:
 
 def _asked(view: RunView) -> list[tuple[tuple[str, str], bool]]:
     """Return the gates and which of them are open: what an audit record must not miss."""
-    waiting = {gate.key for gate in view.open_gates}
-    return [(gate.key, gate.key in waiting) for gate in view.gates]
+    return [(gate.key, gate.is_open and not view.closed) for gate in view.gates]

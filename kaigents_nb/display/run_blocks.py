@@ -102,8 +102,8 @@ def foot_blocks(view: RunView) -> b.Blocks:
 
 
 def decided_blocks(view: RunView) -> tuple[b.Aside, ...]:
-    """Return the decisions taken."""
-    return tuple(map(_decided, words.past_gates(view)))
+    """Return the decisions taken, and the gates that the run has left behind."""
+    return tuple(_decided(gate) for gate in view.gates if view.closed or not gate.is_open)
 
 
 def _decided(gate: GateView) -> b.Aside:

@@ -175,12 +175,6 @@ def next_steps(view: RunView) -> list[str]:
     return todo
 
 
-def past_gates(view: RunView) -> list[GateView]:
-    """Return the gates that are decided, or that the run has left behind."""
-    waiting = {gate.key for gate in view.open_gates}
-    return [gate for gate in view.gates if gate.key not in waiting]
-
-
 def in_code(gate: GateView, *, run: str = "run", several: bool = False) -> str:
     """Return how to decide a gate in a cell; ``several`` gates of the run are open."""
     if gate.run_id and several:
