@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kaigents_nb.display import words
+from kaigents_nb.display.blocks_text import aligned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,13 +37,7 @@ def table(rows: Iterable[Sequence[Any]], columns: Sequence[str], *, numbers: Seq
     texts = [[_text(item) for item in row] for row in rows]
     screen = console()
     if not screen.is_terminal:
-        widths = [max(len(line[at]) for line in [columns, *texts]) for at in range(len(columns))]
-        for line in [columns, *texts]:
-            cells = [
-                text.rjust(width) if name in numbers else text.ljust(width)
-                for text, width, name in zip(line, widths, columns, strict=True)
-            ]
-            say("  ".join(cells).rstrip())
+        say("\n".join(aligned([columns, *texts], [name in numbers for name in columns])))
         return
     from rich.table import Table
     from rich.text import Text

@@ -43,7 +43,7 @@ def show(run_id: RunId) -> None:
     """Show a run as its card: state, steps, output, errors, and the gate that is open."""
     view = kg.run(run_id).view()
     printing.say(blocks_text.text(run_blocks(view)))
-    if view.open_gates and not view.closed:
+    if view.open_gates:
         printing.say(f"\nIn a terminal: {printing.program()} approve {run_id}, or reject")
 
 

@@ -70,11 +70,10 @@ def _orphans(connection: kg.Connection) -> list[str]:
     from kaigents_nb.control.orphans import orphaned_queues
 
     try:
-        found = connection.run(lambda: orphaned_queues(connection))
+        return connection.run(lambda: orphaned_queues(connection))
     except kg.KaigentsError as error:
         printing.say(str(error), stderr=True)
         return []
-    return found
 
 
 def _read_to_end(leave: threading.Event) -> None:

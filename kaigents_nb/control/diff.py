@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import zip_longest
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.authoring.gate import Decision
-from kaigents_nb.gates.answer import Answer
 from kaigents_nb.history.calls import Call, failure_text
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.frames import frame, read
 from kaigents_nb.history.observers import observed
+from kaigents_nb.history.view import GateView
 from kaigents_nb.replay.copies import same
 from kaigents_nb.replay.records import Change
 from kaigents_nb.replay.trace import Trace, trace_of
@@ -65,7 +65,7 @@ def diff(a: Run | str, b: Run | str) -> pd.DataFrame:
     """
     connection = current()
     ids = [str(getattr(run, "id", run)) for run in (a, b)]
-    one, two = (_Side(connection, run_id) for run_id in ids)
+    one, two = (_Side.of(connection, run_id) for run_id in ids)
     rows = [*_lines(one.trace, two.trace), *connection.run(lambda: _records(one, two))]
     rows.sort(key=lambda row: (_first(row), _KINDS.index(row["kind"])))
     table = frame(rows, DIFF_COLUMNS)
@@ -73,37 +73,37 @@ def diff(a: Run | str, b: Run | str) -> pd.DataFrame:
     return table
 
 
-async def _read(connection: Connection, run_id: str) -> tuple[RunFold, Decoder]:
-    observer = await observed(connection, run_id)
-    return observer.fold.snapshot(), observer.decoder
-
-
+@dataclass(frozen=True)
 class _Side:
-    def __init__(self, connection: Connection, run_id: str) -> None:
-        self.trace = trace_of(connection, run_id)
-        self.fold, self.decoder = connection.run(lambda: _read(connection, run_id))
+    trace: Trace
+    fold: RunFold
+    decoder: Decoder
 
-    def moment(self, call: str, kinds: tuple[str, ...]) -> int | None:
+    @classmethod
+    def of(cls, connection: Connection, run_id: str) -> _Side:
+        async def look() -> tuple[RunFold, Decoder]:
+            observer = await observed(connection, run_id)
+            return observer.fold.snapshot(), observer.decoder
+
+        return cls(trace_of(connection, run_id), *connection.run(look))
+
+    def moment(self, call: str, *kinds: str) -> int | None:
         return next((known.row for known in self.trace.calls if known.call == call and known.kind in kinds), None)
 
-    def ended(self, call: Call, moment: int | None) -> int | None:
-        """The event that brought a call's outcome; what a fork took over was there when the line asked for it."""
-        if call.seed is not None and moment is not None:
-            return self.trace.rows[moment].event_id
-        return call.closed_event or None
+    async def value(self, payload: Payload | None) -> Any:
+        return _ABSENT if payload is None else await read(self.decoder, payload, full=False)
 
 
 def _first(row: dict[str, Any]) -> int:
     return min(event for event in (row["event_a"], row["event_b"], 2**62) if event is not None)
 
 
-def _difference(
-    kind: str, where: str, a: tuple[Any, int | None, int | None], b: tuple[Any, Any, Any]
-) -> dict[str, Any]:
-    return {
-        "kind": kind, "where": where, "a": a[0], "b": b[0],
-        "event_a": a[1], "event_b": b[1], "moment_a": a[2], "moment_b": b[2],
-    }  # fmt: skip
+_Found = tuple[Any, int | None, int | None]
+"""What one side had, with its event and moment."""
+
+
+def _difference(kind: str, where: str, a: _Found, b: _Found) -> dict[str, Any]:
+    return dict(zip(DIFF_COLUMNS, (kind, where, *chain(*zip(a, b, strict=True))), strict=True))
 
 
 # Lines and variables.
@@ -132,7 +132,7 @@ def _place(trace: Trace, number: int | None) -> str:
     return f"{function.function}, line {row.line}" + (f", branch {function.branch}" if function.branch else "")
 
 
-def _line(trace: Trace, number: int | None) -> tuple[Any, int | None, int | None]:
+def _line(trace: Trace, number: int | None) -> _Found:
     if number is None:
         return _ABSENT, None, None
     row = trace.rows[number]
@@ -147,19 +147,22 @@ def _changes(a: Trace, mine: int, b: Trace, its: int, known: set[tuple[str, str]
         if (function, name) in known or (left and right and same(_taken(left.value), _taken(right.value))):
             continue
         known.add((function, name))
-        sides = [
-            (change.value, change.event_id, number) if change else (_ABSENT, trace.rows[number].event_id, number)
-            for change, trace, number in ((left, a, mine), (right, b, its))
-        ]
-        yield _difference("variable", f"{name} in {_place(a, mine)}", sides[0], sides[1])
-
-
-def _taken(value: Any) -> Any:
-    return replace(value, by="", at=None) if isinstance(value, Decision) else value
+        where = f"{name} in {_place(a, mine)}"
+        yield _difference("variable", where, _change(left, a, mine), _change(right, b, its))
 
 
 def _made(trace: Trace, number: int) -> dict[str, Change]:
     return {change.name: change for change in trace.made_by.get(number, ())}
+
+
+def _change(change: Change | None, trace: Trace, number: int) -> _Found:
+    if change is None:
+        return _ABSENT, trace.rows[number].event_id, number
+    return change.value, change.event_id, number
+
+
+def _taken(value: Any) -> Any:
+    return replace(value, by="", at=None) if isinstance(value, Decision) else value
 
 
 # Steps, decisions and results, as recorded.
@@ -170,72 +173,58 @@ async def _records(a: _Side, b: _Side) -> list[dict[str, Any]]:
     for number, mine in a.fold.calls.items():
         its = b.fold.calls.get(number)
         if its is not None and its.view.name == mine.view.name:
-            found += await _call(a, mine, b, its)
+            found += [row async for row in _call(a, mine, b, its)]
     found += _decisions(a, b)
-    if not _same_end(a, b):
-        ends = [(await _end(side), side.fold.last_event, _last(side)) for side in (a, b)]
-        found.append(_difference("result", "the run", ends[0], ends[1]))
+    if not _same_end(a.fold, b.fold):
+        found.append(_difference("result", "the run", await _end(a), await _end(b)))
     return found
 
 
-async def _call(a: _Side, mine: Call, b: _Side, its: Call) -> list[dict[str, Any]]:
-    number, name = mine.view.call, mine.view.name
-    moments = [side.moment(number, ("step", "agent")) for side in (a, b)]
-    found = []
+async def _call(a: _Side, mine: Call, b: _Side, its: Call) -> AsyncIterator[dict[str, Any]]:
+    where = f"{mine.view.name}, call {mine.view.call}"
     if mine.seed is None and its.seed is None:  # a call that a fork took over has no arguments of its own
         labels = [*(str(n + 1) for n in range(mine.positional)), *mine.keywords]
         for label, left, right in zip_longest(labels, mine.arguments, its.arguments):
             if not _same_payload(left, right):
-                sides = [
-                    (await _value(side, payload), call.scheduled_event or None, moment)
-                    for side, payload, call, moment in ((a, left, mine, moments[0]), (b, right, its, moments[1]))
-                ]
-                found.append(_difference("step input", f"{name}, call {number}, argument {label}", sides[0], sides[1]))
+                sides = await _input(a, mine, left), await _input(b, its, right)
+                yield _difference("step input", f"{where}, argument {label}", *sides)
     if not _same_payload(mine.result, its.result) or (mine.result is None and _error(mine) != _error(its)):
-        sides = [
-            (
-                await _value(side, call.result) if call.result is not None else _error(call) or _ABSENT,
-                side.ended(call, moment),
-                moment,
-            )
-            for side, call, moment in ((a, mine, moments[0]), (b, its, moments[1]))
-        ]
-        found.append(_difference("step output", f"{name}, call {number}", sides[0], sides[1]))
-    return found
+        yield _difference("step output", where, await _output(a, mine), await _output(b, its))
+
+
+async def _input(side: _Side, call: Call, payload: Payload | None) -> _Found:
+    return await side.value(payload), call.scheduled_event or None, side.moment(call.view.call, "step", "agent")
+
+
+async def _output(side: _Side, call: Call) -> _Found:
+    """What came of a call; what a fork took over was there when the line asked for it."""
+    shown = await side.value(call.result) if call.result is not None else _error(call) or _ABSENT
+    event, moment = call.closed_event or None, side.moment(call.view.call, "step", "agent")
+    if call.seed is not None and moment is not None:
+        event = side.trace.rows[moment].event_id
+    return shown, event, moment
 
 
 def _error(call: Call) -> str:
     return failure_text(call.failure).strip().rpartition("\n")[2] if call.failure is not None else ""
 
 
-def _decisions(a: _Side, b: _Side) -> list[dict[str, Any]]:
-    found = []
+def _decisions(a: _Side, b: _Side) -> Iterator[dict[str, Any]]:
     for number, gate in a.fold.gates.items():
         other = b.fold.gates.get(number)
         if other is None or other.question != gate.question:
             continue
-        shown = [_ABSENT if g.answer is None else _said(g.answer) for g in (gate, other)]
-        if shown[0] != shown[1]:
-            sides = [
-                (text, _decision_event(side, number), side.moment(number, ("gate",)))
-                for text, side in zip(shown, (a, b), strict=True)
-            ]
-            found.append(_difference("decision", f"gate {number}: {gate.question}", sides[0], sides[1]))
-    return found
+        mine, its = _decision(a, gate), _decision(b, other)
+        if mine[0] != its[0]:
+            yield _difference("decision", f"gate {number}: {gate.question}", mine, its)
 
 
-def _said(answer: Answer) -> dict[str, Any]:
-    return {
-        "approved": answer.approved,
-        "choice": answer.choice,
-        "values": dict(answer.values),
-        "comment": answer.comment,
-    }
-
-
-def _decision_event(side: _Side, gate: str) -> int | None:
-    events = [d.event_id for d in side.fold.decisions if d.answer.gate == gate and d.counted]
-    return events[0] if events else None
+def _decision(side: _Side, gate: GateView) -> _Found:
+    said: Any = _ABSENT
+    if gate.answer is not None:
+        said = {name: getattr(gate.answer, name) for name in ("approved", "choice", "values", "comment")}
+    events = [taken.event_id for taken in side.fold.decisions if taken.counted and taken.answer.gate == gate.gate]
+    return said, events[0] if events else None, side.moment(gate.gate, "gate")
 
 
 def _same_payload(a: Payload | None, b: Payload | None) -> bool:
@@ -244,22 +233,15 @@ def _same_payload(a: Payload | None, b: Payload | None) -> bool:
     return a.data == b.data and a.metadata.get("encoding") == b.metadata.get("encoding")
 
 
-async def _value(side: _Side, payload: Payload | None) -> Any:
-    return _ABSENT if payload is None else await read(side.decoder, payload, full=False)
+def _same_end(a: RunFold, b: RunFold) -> bool:
+    failures = [fold.failure and fold.failure.message for fold in (a, b)]
+    return a.closed == b.closed and _same_payload(a.result, b.result) and failures[0] == failures[1]
 
 
-def _same_end(a: _Side, b: _Side) -> bool:
-    one, two = a.fold, b.fold
-    failures = [None if f is None else f.message for f in (one.failure, two.failure)]
-    return one.closed == two.closed and _same_payload(one.result, two.result) and failures[0] == failures[1]
-
-
-async def _end(side: _Side) -> Any:
+async def _end(side: _Side) -> _Found:
     fold = side.fold
     if fold.result is not None:
-        return await _value(side, fold.result)
-    return f"{fold.closed or 'open'}{': ' + fold.failure.message if fold.failure is not None else ''}"
-
-
-def _last(side: _Side) -> int | None:
-    return len(side.trace) - 1 if len(side.trace) else None
+        shown = await side.value(fold.result)
+    else:
+        shown = f"{fold.closed or 'open'}{': ' + fold.failure.message if fold.failure is not None else ''}"
+    return shown, fold.last_event, len(side.trace) - 1 if len(side.trace) else None

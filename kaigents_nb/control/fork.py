@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Literal
 
 from temporalio.common import RawValue
@@ -15,7 +16,7 @@ from kaigents_nb.control.notebook_code import current_code
 from kaigents_nb.control.prepare import Arguments, prepare
 from kaigents_nb.control.submit import submit
 from kaigents_nb.errors import NoSuchMoment, RunError
-from kaigents_nb.history.calls import Call, failure_details, failure_text
+from kaigents_nb.history.calls import Call, failure_details, failure_text, own_failure
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observers import observed
 from kaigents_nb.runtime.code import Code
@@ -75,8 +76,15 @@ def fork(
     chosen = carried if code == "same" else current_code(connection, Agent, fold.agent, run_id)
     values = values or {}
     point = find_point(fold, at if at is not None else _default_point(fold, values))
-    seeds, edits = _seeds(fold, point, values)
+    edited = _edited(fold, values)
+    seeds = [
+        seed
+        for number, call in fold.calls.items()
+        if (seed := edited.get(number) or (_recorded(call) if point.keeps(call) else None))
+    ]
+    edits = [_title(fold.calls[number]) for number in edited]
     edits += ["arguments"] * (args is not None) + ["code"] * (code == "current")
+    event_id = _event(fold, point)
     mends = fold.mends if code == "same" else []
     prepared = prepare(
         connection,
@@ -88,15 +96,10 @@ def fork(
         more=[*([pack_seeds(seeds)] if seeds else []), *(RawValue(payload) for _, payload in mends)],
         seeded=bool(seeds),
         mended=tuple(names for names, _ in mends),
-        slept=_slept(fold, point),
-        decisions=_kept_decisions(fold, point) if decisions == "keep" else {},
+        slept=_slept(fold, event_id),
+        decisions=_kept_decisions(fold, event_id) if decisions == "keep" else {},
     )
-    origin = {
-        "home": home(),
-        "forked_from": run_id,
-        "forked_at": point.text,
-        "forked_edits": ", ".join(edits),
-    }
+    origin = {"home": home(), "forked_from": run_id, "forked_at": point.text, "forked_edits": ", ".join(edits)}
     return submit(connection, prepared, id=id, origin=origin)
 
 
@@ -122,7 +125,7 @@ def find_point(fold: RunFold, at: Any) -> Point:
     if at in ("failed", "failure"):
         return _failed_point(fold)
     call = find_call(fold, at, also=("start", "failed"))
-    return Point(f"{call.view.name} (call {call.view.call})", call=int(call.view.call))
+    return Point(_title(call), call=int(call.view.call))
 
 
 def _failed_point(fold: RunFold) -> Point:
@@ -135,7 +138,7 @@ def _failed_point(fold: RunFold) -> Point:
         raise NoSuchMoment(
             f"Nothing failed in run {fold.run_id!r}. Fork at a step: {_known(fold)}; at an event id; or at 'start'."
         )
-    names = ", ".join(f"{call.view.name} (call {call.view.call})" for call in failing)
+    names = ", ".join(map(_title, failing))
     text = f"the failure: {names}" if names else "the failure"
     return Point(text, event_id=fold.last_event, redo=frozenset(call.view.call for call in failing))
 
@@ -164,23 +167,17 @@ def _known(fold: RunFold) -> str:
     return ", ".join(dict.fromkeys(call.view.name for call in fold.calls.values())) or "no step"
 
 
-def _seeds(fold: RunFold, point: Point, values: Mapping[StepKey, Any]) -> tuple[list[Seed], list[str]]:
-    edited: dict[str, RawValue] = {}
-    edits = []
+def _title(call: Call) -> str:
+    return f"{call.view.name} (call {call.view.call})"
+
+
+def _edited(fold: RunFold, values: Mapping[StepKey, Any]) -> dict[str, Seed]:
+    seeds = {}
     for key, value in values.items():
-        call = find_call(fold, key)
-        edited[call.view.call] = raw(value, f"value for step {call.view.name}")
-        edits.append(f"{call.view.name} (call {call.view.call})")
-    seeds = []
-    for call in fold.calls.values():
-        number, name = call.view.call, call.view.name
-        if number in edited:
-            seeds.append(Seed(number, name, edited[number].payload, edited=True))
-        elif point.keeps(call):
-            seed = _recorded(call)
-            if seed is not None:
-                seeds.append(seed)
-    return seeds, edits
+        view = find_call(fold, key).view
+        saved = raw(value, f"value for step {view.name}")
+        seeds[view.call] = Seed(view.call, view.name, saved.payload, edited=True)
+    return seeds
 
 
 def _recorded(call: Call) -> Seed | None:
@@ -191,9 +188,7 @@ def _recorded(call: Call) -> Seed | None:
         return Seed(call.view.call, call.view.name, call.result)
     if call.view.status != "failed" or call.failure is None:
         return None
-    failure = call.failure
-    while failure.HasField("cause") and not failure.HasField("application_failure_info"):
-        failure = failure.cause
+    failure = own_failure(call.failure)
     recorded = {
         "type": failure.application_failure_info.type or "StepFailed",
         "message": failure.message or failure_text(failure),
@@ -211,7 +206,7 @@ def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None) ->
     return Arguments.of(fold.agent, (), args) if isinstance(args, Mapping) else Arguments.of(fold.agent, args, {})
 
 
-def _point_event(fold: RunFold, point: Point) -> int:
+def _event(fold: RunFold, point: Point) -> int:
     """The event that divides before from after."""
     if point.event_id is not None:
         return point.event_id
@@ -219,18 +214,13 @@ def _point_event(fold: RunFold, point: Point) -> int:
     return call.scheduled_event if call is not None else 0
 
 
-def _slept(fold: RunFold, point: Point) -> int:
-    event_id = _point_event(fold, point)
-    over = 0
-    for _, end in fold.waits:
-        if not 0 < end <= event_id:
-            break
-        over += 1
-    return fold.launch.slept + over
+def _slept(fold: RunFold, event_id: int) -> int:
+    """How many sleeps of the agent were over by then."""
+    over = takewhile(lambda sleep: 0 < sleep.fired <= event_id, fold.sleeps.values())
+    return fold.launch.slept + len(list(over))
 
 
-def _kept_decisions(fold: RunFold, point: Point) -> dict[str, Mapping[str, Any]]:
-    event_id = _point_event(fold, point)
+def _kept_decisions(fold: RunFold, event_id: int) -> dict[str, Mapping[str, Any]]:
     taken = {d.answer.gate: d.event_id for d in fold.decisions if d.counted}
     return {
         gate.gate: replace(gate.answer, question=gate.question).to_wire()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.control.notebook_code import current_code
@@ -20,14 +20,10 @@ def mend(connection: Connection, run_id: str) -> list[str]:
     names = list(dict.fromkeys(step.name for step in failing))
     # All of them first: a step that can't be mended leaves the others as they are.
     codes = {name: current_code(connection, Step, name, run_id) for name in names}
+    handle = connection.client.get_workflow_handle(run_id)
     for name, code in codes.items():
         calls = [item.call for item in failing if item.name == name]
-
-        async def send(name: str = name, calls: list[str] = calls, code: Any = code) -> None:
-            handle = connection.client.get_workflow_handle(run_id)
-            await handle.signal(MEND_SIGNAL, args=[[name], calls, code.payload()])
-
-        connection.run(send)
+        connection.run(partial(handle.signal, MEND_SIGNAL, args=[[name], calls, code.payload()]))
     return names
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from temporalio.service import RPCError, RPCStatusCode
-
 from kaigents_nb.history import memo
-from kaigents_nb.history.observe import not_found
+from kaigents_nb.history.observe import describe
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.served import queue_is_served
 
@@ -18,14 +16,9 @@ async def orphaned_queue(connection: Connection, run_id: str) -> str:
     RunNotFound
         When the server does not know the run.
     """
-    try:
-        description = await connection.client.get_workflow_handle(run_id).describe()
-    except RPCError as error:
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-            raise not_found(run_id, error) from None
-        raise
-    ended = description.close_time is not None
-    return "" if ended or await queue_is_served(connection, description.task_queue) else description.task_queue
+    info = (await describe(connection, run_id)).workflow_execution_info
+    ended = info.HasField("close_time")
+    return "" if ended or await queue_is_served(connection, info.task_queue) else info.task_queue
 
 
 async def orphaned_queues(connection: Connection) -> list[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -155,13 +153,10 @@ class Run(LookingBack):
 
     async def _outcome(self) -> Any:
         try:
-            value = await outcome(self._connection, self.id)
-        except KaigentsError:
+            return await outcome(self._connection, self.id)
+        finally:
+            # The cards show the end first: what executes a notebook saves what arrived before the cell ended.
             await settle(self._connection, self.id)
-            raise
-        # The cards show the end first: what executes a notebook saves what arrived before the cell ended.
-        await settle(self._connection, self.id)
-        return value
 
     # Deciding.
 
@@ -178,20 +173,19 @@ class Run(LookingBack):
         limit_s = None if timeout is None else seconds(timeout)
 
         async def wait() -> Question:
-            observer = await observed_with_called(self._connection, self.id)
-            async with Following(observer) as following:
-                while not (gates := observer.open_gates()):
-                    if observer.ended:
-                        raise NoOpenGate(f"Run {self.id!r} ended ({observer.fold.closed}) without waiting at a gate.")
-                    await following.change()
+            async with asyncio.timeout(limit_s):
+                observer = await observed_with_called(self._connection, self.id)
+                async with Following(observer) as following:
+                    while not (gates := observer.open_gates()):
+                        if observer.ended:
+                            ended = f"Run {self.id!r} ended ({observer.fold.closed})"
+                            raise NoOpenGate(f"{ended} without waiting at a gate.")
+                        await following.change()
             self._seen = gates
             return gates[0]
 
-        async def bounded() -> Question:
-            return await asyncio.wait_for(wait(), limit_s)
-
         try:
-            return self._connection.run(bounded)
+            return self._connection.run(wait)
         except TimeoutError:
             raise RunTimeout(
                 f"Run {self.id!r} is at no gate after {limit_s:g} s: it is {self.status!r}.", run_id=self.id
@@ -242,25 +236,17 @@ class Run(LookingBack):
     def _decide(self, gate: str | None, answer: Callable[[Question], Answer]) -> Decision:
         seen, self._seen = self._seen, []
 
-        async def take() -> Answer:
-            question = await find_question(self._connection, self.id, gate, seen)
-            return await decide(self._connection, question, answer(question), kept=lambda: print(_KEPT))
-
-        return to_decision(self._connection.run(take))
+        question = self._connection.run(lambda: find_question(self._connection, self.id, gate, seen))
+        return to_decision(self.submit_answer(question, answer(question)))
 
     def submit_answer(
-        self,
-        question: Question,
-        answer: Answer,
-        done: Callable[[BaseException | None], None],
-        kept: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Decide without waiting, for buttons; ``done`` is called from a background thread with the error, if any.
+        self, question: Question, answer: Answer, kept: Callable[[], None] = lambda: print(_KEPT)
+    ) -> Answer:
+        """Decide on a question as it was shown, of this run or of an agent that it called.
 
-        ``kept`` is called before that, where it is not known at once whether the decision counts. The question is
-        the one that was shown, of this run or of an agent that it called.
+        ``kept`` is called where it is not known at once whether the decision counts.
         """
-        self._post(decide(self._connection, question, answer, kept), done)
+        return self._connection.run(lambda: decide(self._connection, question, answer, kept))
 
     # Mending and ending.
 
@@ -284,49 +270,21 @@ class Run(LookingBack):
 
     def cancel(self) -> None:
         """Ask the run to stop; the agent sees ``asyncio.CancelledError`` and can tidy up."""
-        self._connection.run(self._cancel)
-
-    async def _cancel(self) -> None:
-        with self._unless_ended():
-            await self._handle.cancel()
+        self._end(lambda handle: handle.cancel())
 
     def terminate(self, reason: str = "") -> None:
         """End the run at once, without asking the agent; one that has ended stays as it is."""
+        self._end(lambda handle: handle.terminate(reason=reason or None))
 
-        async def end() -> None:
-            with self._unless_ended():
-                await self._handle.terminate(reason=reason or None)
-
-        self._connection.run(end)
-
-    @contextmanager
-    def _unless_ended(self) -> Iterator[None]:
+    def _end(self, ask: Callable[[WorkflowHandle[Any, Any]], Coroutine[Any, Any, None]]) -> None:
+        handle = self._connection.client.get_workflow_handle(self.id)
         try:
-            yield
+            self._connection.run(lambda: ask(handle))
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
             if "already completed" not in str(error):
                 raise not_found(self.id, error) from None
-
-    def post(self, action: str, done: Callable[[BaseException | None], None]) -> None:
-        """Do ``"mend"``, ``"retry_now"`` or ``"cancel"`` without waiting, for buttons; ``done`` as above."""
-        actions: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-            "mend": lambda: asyncio.to_thread(self.mend),
-            "retry_now": lambda: retry_now(self._connection, self.id),
-            "cancel": self._cancel,
-        }
-        self._post(actions[action](), done)
-
-    def _post(self, work: Coroutine[Any, Any, Any], done: Callable[[BaseException | None], None]) -> None:
-        def finished(future: Future[Any]) -> None:
-            done(future.exception())
-
-        self._connection.post(work).add_done_callback(finished)
-
-    @property
-    def _handle(self) -> WorkflowHandle[Any, Any]:
-        return self._connection.client.get_workflow_handle(self.id)
 
     def fork(
         self,
@@ -395,7 +353,7 @@ class Run(LookingBack):
 
         async def build() -> pd.DataFrame:
             observer = await self._caught_up()
-            return await frames.steps_frame(observer, self.id, full=full)
+            return await frames.steps_frame(observer, full=full)
 
         return self._connection.run(build)
 
@@ -417,7 +375,8 @@ class Run(LookingBack):
         """
 
         async def build() -> pd.DataFrame:
-            return frames.decisions_frame((await self._caught_up()).fold)
+            fold = (await self._caught_up()).fold
+            return frames.frame(frames.decision_rows(fold), frames.DECISION_COLUMNS, self.id)
 
         return self._connection.run(build)
 
@@ -488,8 +447,7 @@ class Run(LookingBack):
             code = await (await self._caught_up()).decoder.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
-            source: str = code.snapshot.source
-            return source
+            return code.snapshot.source
 
         return self._connection.run(read)
 

@@ -19,10 +19,11 @@ from kaigents_nb.cli import printing
 from kaigents_nb.cli.runs import print_steps
 from kaigents_nb.demo.ledger import Entry, read_ledger
 from kaigents_nb.demo.own_worker import OwnWorker
-from kaigents_nb.demo.screen import Given, Screen, can_ask, show_gate
+from kaigents_nb.demo.screen import Screen, can_ask, show_gate
 from kaigents_nb.display.blocks_text import lines
 from kaigents_nb.display.details import details_blocks
 from kaigents_nb.errors import GateError, KaigentsError
+from kaigents_nb.gates.answer import Answer
 from kaigents_nb.history.view import GateView, RunView
 from kaigents_nb.runtime.queue import task_queue
 
@@ -76,7 +77,7 @@ def demo(
     inputs = check_inputs(product, suppliers, duties, outbox)
     if choice is not None:
         _check_choice(choice, inputs)
-    answer = Given(decide is not Verdict.reject, choice, "") if decide or choice else None
+    verdict = decide or (Verdict.approve if choice else None)
     ledger = Path(tempfile.gettempdir()) / f"kaigents-demo-{uuid.uuid4().hex[:12]}.txt" if crash else None
 
     for number in (signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
@@ -89,7 +90,7 @@ def demo(
         printing.say(f"Run {run.id}, executed by worker process {worker.pid}\n")
         screen = Screen()
         try:
-            _execute(run, worker, screen, answer, ledger)
+            _execute(run, worker, screen, verdict, choice, ledger)
         except (KeyboardInterrupt, EOFError):
             screen.pause()
             printing.say("\nThis demo is over; the run is not. " + _come_back(run.id), stderr=True)
@@ -102,20 +103,21 @@ def demo(
         printing.say(f"\nThe server stays, so that you can look back; `{printing.program()} server stop` ends it.")
 
 
-def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Given | None, ledger: Path | None) -> None:
+def _execute(
+    run: kg.Run, worker: OwnWorker, screen: Screen, verdict: Verdict | None, choice: str | None, ledger: Path | None
+) -> None:
     """Follow the run to its end, through the crash and the gate."""
     if ledger is not None:
         _crash(run, worker, screen, ledger)
     decided: list[GateView] = []
-    while not (view := _until(run, worker, screen, lambda view: _undecided(view, decided) is not None)).closed:
-        gate = _undecided(view, decided)
-        assert gate is not None
+    while not (view := _until(run, worker, screen, lambda view: bool(_undecided(view, decided)))).closed:
+        gate = _undecided(view, decided)[0]
         screen.pause()
-        if answer is not None:
+        if verdict is not None:
             show_gate(gate)
-            given = answer
+            answer = gate.asked.answer(verdict is Verdict.approve, choice=choice or next(iter(gate.options), None))
         elif can_ask():
-            given = screen.ask(gate)
+            answer = screen.ask(gate)
         else:
             show_gate(gate)
             raise printing.fail(
@@ -123,7 +125,7 @@ def _execute(run: kg.Run, worker: OwnWorker, screen: Screen, answer: Given | Non
                 + _come_back(run.id, gate),
                 code=2,
             )
-        _decide(run, gate, given)
+        _decide(run, gate, answer)
         decided.append(gate)
     screen.pause()
     result = run.result()  # raises what went wrong
@@ -147,9 +149,9 @@ def _until(run: kg.Run, worker: OwnWorker, screen: Screen, reached: Callable[[Ru
         time.sleep(_LOOK_EVERY_S)
 
 
-def _undecided(view: RunView, decided: list[GateView]) -> GateView | None:
+def _undecided(view: RunView, decided: list[GateView]) -> list[GateView]:
     known = {gate.gate for gate in decided}
-    return next((gate for gate in view.open_gates if gate.gate not in known), None)
+    return [gate for gate in view.open_gates if gate.gate not in known]
 
 
 def _look_back(run: kg.Run, gate: GateView) -> None:
@@ -162,30 +164,22 @@ def _look_back(run: kg.Run, gate: GateView) -> None:
         printing.say(f"  {name} = {brief(value, _VARIABLE_CHARS)}")
 
 
-def _decide(run: kg.Run, gate: GateView, answer: Given) -> None:
+def _decide(run: kg.Run, gate: GateView, answer: Answer) -> None:
     try:
-        if answer.approved:
-            choice = answer.choice or (gate.options[0] if gate.options else None)
-            decision = run.approve(gate.gate, choice=choice, comment=answer.comment)
-        else:
-            decision = run.reject(gate.gate, comment=answer.comment)
+        taken = run.submit_answer(gate.asked, answer)
     except GateError as error:  # somebody else was quicker: from a notebook, or another terminal
         printing.say(str(error))
     else:
-        printing.say(f"\n{'Approved: ' + decision.choice if decision.approved else 'Rejected'}, by {decision.by}\n")
+        printing.say(f"\n{'Approved: ' + taken.choice if taken.approved else 'Rejected'}, by {taken.by}\n")
 
 
 def _crash(run: kg.Run, worker: OwnWorker, screen: Screen, ledger: Path) -> None:
     """Kill the worker while it is half way through a step, and start another."""
-
-    def is_under_way(_: RunView) -> bool:
-        return any(entry.step == _KILLED_STEP for entry in read_ledger(ledger))
-
-    if _until(run, worker, screen, is_under_way).closed:
+    if _until(run, worker, screen, lambda _: any(it.step == _KILLED_STEP for it in read_ledger(ledger))).closed:
         return
     time.sleep(2 * _CRASH_PACE_S)
     pid = worker.kill()
-    worker.replace()
+    worker.start()
     screen.say(f"\nKilled worker process {pid} with SIGKILL in the middle of {_KILLED_STEP}.")
     screen.say(f"Worker process {worker.pid} goes on when the server has noticed, which takes some seconds.\n")
 

@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from types import TracebackType
 from typing import Self
 
 from kaigents_nb.errors import KaigentsError
@@ -19,9 +18,10 @@ class OwnWorker:
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._start()
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the process, or another one in place of one that is gone."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed when this object goes
         # A session of its own, so that Ctrl-C is for us; the pipe tells it when we are gone, however we went.
         self._process = subprocess.Popen(
@@ -54,12 +54,11 @@ class OwnWorker:
         self._process.wait()
         return self.pid
 
-    def replace(self) -> None:
-        """Start another process in place of one that is gone."""
-        self._start()
+    def __enter__(self) -> Self:
+        return self
 
-    def stop(self) -> None:
-        """Let it hand back what it does, then end it."""
+    def __exit__(self, *error: object) -> None:
+        # First let it hand back what it does.
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -68,11 +67,3 @@ class OwnWorker:
             self.kill()
         if self._process.stdin is not None:
             self._process.stdin.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kaigents_nb.cli import printing
 from kaigents_nb.display import blocks_text, words
 from kaigents_nb.display.blocks import Table
 from kaigents_nb.display.details import as_table, details_blocks
-from kaigents_nb.gates.answer import REJECT
+from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
 from kaigents_nb.history.view import GateView, RunView, StepView
 
 if TYPE_CHECKING:
@@ -22,15 +21,6 @@ _SIGNS = {"completed": "✓", "failed": "✗", "parked": "✗", "retrying": "!",
 def can_ask() -> bool:
     """Whether a person sits at both ends."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
-
-
-@dataclass(frozen=True)
-class Given:
-    """What was answered at a gate."""
-
-    approved: bool
-    choice: str | None
-    comment: str
 
 
 class Screen:
@@ -74,50 +64,22 @@ class Screen:
             self._live.start()
         self._live.update(Text("\n".join(_moving(step) for step in steps)))
 
-    def ask(self, gate: GateView) -> Given:
-        """Ask for a decision.
-
-        Raises
-        ------
-        EOFError, KeyboardInterrupt
-            When nobody answers.
-        """
+    def ask(self, gate: GateView) -> Answer:
+        """Ask for a decision; ``EOFError`` or ``KeyboardInterrupt`` where nobody answers."""
         self.pause()
-        printing.say(f"\n? {words.clean(gate.question)}\n")
-        _details(gate)
+        show_gate(gate)
         allowed = f"1-{len(gate.options)}, a name" if gate.options else "approve"
-        answer = None
-        while answer is None:
-            answer = _read(input(f"Your choice ({allowed}, or reject): "), gate.options)
+        choice = None
+        while choice is None:
+            choice = _read(input(f"Your choice ({allowed}, or reject): "), gate.options)
         comment = input("Comment (Enter for none): ").strip()
         printing.say()
-        return Given(answer != REJECT, answer if answer != REJECT and gate.options else None, comment)
+        return gate.asked.answer(choice != REJECT, choice=choice, comment=comment)
 
 
 def show_gate(gate: GateView) -> None:
-    """Print a gate without asking."""
-    printing.say(f"\n? {words.clean(gate.question)}\n")
-    _details(gate)
-
-
-def _read(typed: str, options: tuple[str, ...]) -> str | None:
-    """Return the option that was meant, ``"reject"``, or None."""
-    said = typed.strip().casefold()
-    if said in (REJECT, "r"):
-        return REJECT
-    if said.isascii() and said.isdigit() and 1 <= int(said) <= len(options):
-        return options[int(said) - 1]
-    known = options or ("approve",)
-    meant = [option for option in known if said and option.casefold().startswith(said)]
-    exact = [option for option in meant if option.casefold() == said]
-    if len(exact or meant) == 1:
-        return (exact or meant)[0]
-    printing.say(f"{typed.strip()!r} is none of: {', '.join(words.line(option) for option in known)}, reject.")
-    return None
-
-
-def _details(gate: GateView) -> None:
     """Print what the person should see, with the options numbered where a column lists them."""
+    printing.say(f"\n? {words.clean(gate.question)}\n")
     table = as_table(gate.details)
     numbered = table is not None and _option_column(table, gate.options)
     if table is not None:
@@ -132,6 +94,22 @@ def _details(gate: GateView) -> None:
     if not numbered:
         for at, option in enumerate(gate.options, 1):
             printing.say(f"  {at}  {words.line(option)}")
+
+
+def _read(typed: str, options: tuple[str, ...]) -> str | None:
+    """Return the option that was meant, ``"approve"`` where there are none, ``"reject"``, or None."""
+    said = typed.strip().casefold()
+    if said in (REJECT, "r"):
+        return REJECT
+    if said.isascii() and said.isdigit() and 1 <= int(said) <= len(options):
+        return options[int(said) - 1]
+    known = options or (APPROVE,)
+    meant = [option for option in known if said and option.casefold().startswith(said)]
+    exact = [option for option in meant if option.casefold() == said]
+    if len(exact or meant) == 1:
+        return (exact or meant)[0]
+    printing.say(f"{typed.strip()!r} is none of: {', '.join(words.line(option) for option in known)}, reject.")
+    return None
 
 
 def _option_column(table: Table, options: tuple[str, ...]) -> bool:

@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
-from typing import Final
+from collections.abc import Callable
 
 import ipywidgets as widgets
+from markupsafe import Markup
 
+from kaigents_nb.control.run import Run
+from kaigents_nb.display import words
 from kaigents_nb.display.blocks_html import root
-from kaigents_nb.display.kernel import close_tree, detached
+from kaigents_nb.display.kernel import button, close_tree, in_background
 from kaigents_nb.display.moment_blocks import failure_blocks
-from kaigents_nb.display.protocols import Action, LiveRun
 from kaigents_nb.display.run_blocks import message_blocks
 from kaigents_nb.history.view import RunView
 
-_SENT: Final[dict[Action, str]] = {
-    "mend": "Mending: the step's new code is being put in.",
-    "retry_now": "Trying again now.",
-    "cancel": "Cancelling: the agent is told to stop.",
-}
-
 
 class RunActions:
-    """The buttons that the run's state calls for; each posts and returns at once."""
+    """The buttons that the run's state calls for; each acts in the background and returns at once."""
 
-    def __init__(self, run: LiveRun) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._lock = threading.RLock()
         self._seen: object = None
         self._offered: list[widgets.Button] = []
-        self._mend = self._button(
-            "Mend and go on", "Put the step's corrected cell into this run, and go on", "mend", "primary"
+        self._mend = button(
+            "Mend and go on",
+            "Put the step's corrected cell into this run, and go on",
+            lambda: self._send(run.mend, "Mending: the step's new code is being put in."),
+            "primary",
         )
-        self._retry = self._button("Retry now", "Don't wait for the next attempt", "retry_now")
-        self._really = self._button("Yes, cancel the run", "Stop the agent for good", "cancel", "danger")
-        self._cancel = _plain("Cancel run …", "Stop the agent; asks once more")
-        self._keep = _plain("No, keep it running", "Don't cancel")
-        self._look = _plain("Look at the moment of failure", "Show the line that failed, and all variables there")
-        self._look.on_click(self._look_back)
-        self._cancel.on_click(lambda _button: self._ask(True))
-        self._keep.on_click(lambda _button: self._ask(False))
-        self._all = (self._mend, self._retry, self._really, self._cancel, self._keep, self._look)
+        self._retry = button(
+            "Retry now",
+            "Don't wait for the next attempt",
+            lambda: self._send(run.retry_now, "Trying again now."),
+        )
+        self._really = button(
+            "Yes, cancel the run",
+            "Stop the agent for good",
+            lambda: self._send(run.cancel, "Cancelling: the agent is told to stop."),
+            "danger",
+        )
+        self._cancel = button("Cancel run …", "Stop the agent; asks once more", lambda: self._ask(True))
+        self._keep = button("No, keep it running", "Don't cancel", lambda: self._ask(False))
+        self._look = button(
+            "Look at the moment of failure", "Show the line that failed, and all variables there", self._look_back
+        )
         self._message, self._moment = widgets.HTML(), widgets.HTML()
         self._row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
         self.widget = widgets.VBox([self._row, self._message, self._moment])
@@ -56,12 +61,8 @@ class RunActions:
             if seen == self._seen:
                 return
             self._seen = seen
-            states = {status for _, status, _ in troubled}
-            self._offered = []
-            if "parked" in states:
-                self._offered.append(self._mend)
-            if troubled:
-                self._offered += [self._retry, self._look]
+            parked = any(status == "parked" for _, status, _ in troubled)
+            self._offered = [self._mend] * parked + [self._retry, self._look] * bool(troubled)
             if view.closed:
                 self._row.children = self._offered = []
             else:
@@ -72,58 +73,41 @@ class RunActions:
     def close(self) -> None:
         """Take the buttons away, also those not offered now."""
         with self._lock:
-            for part in (*self._all, self.widget):
+            for part in (self._mend, self._retry, self._really, self._cancel, self._keep, self._look, self.widget):
                 close_tree(part)
-
-    def _button(self, label: str, tooltip: str, action: Action, style: str = "") -> widgets.Button:
-        button = _plain(label, tooltip, style)
-        button.on_click(partial(self._click, action))
-        return button
-
-    def _look_back(self, _button: widgets.Button) -> None:
-        """Replay the run on a thread of its own: a click must not hold up the kernel."""
-        with self._lock:
-            self._look.disabled = True
-            seen = self._seen
-            self._moment.value = root(*message_blocks("Replaying the run …"))
-
-        def show() -> None:
-            page = root(*failure_blocks(self._run))
-            with self._lock:
-                self._look.disabled = False
-                if self._seen == seen:
-                    self._moment.value = page
-
-        threading.Thread(target=detached(show), name="kaigents failure", daemon=True).start()
 
     def _ask(self, ask: bool) -> None:
         """Ask before cancelling; the harmless answer takes the button's place, for a double click."""
         with self._lock:
             self._row.children = [*self._offered, *([self._keep, self._really] if ask else [self._cancel])]
 
-    def _click(self, action: Action, _button: widgets.Button) -> None:
+    def _look_back(self) -> None:
+        with self._lock:
+            self._look.disabled = True
+            seen = self._seen
+            self._moment.value = root(*message_blocks("Replaying the run …"))
+
+        def show(page: Markup | None, _error: Exception | None) -> None:
+            with self._lock:
+                self._look.disabled = False
+                if self._seen == seen:
+                    self._moment.value = page
+
+        in_background(lambda: root(*failure_blocks(self._run)), show)
+
+    def _send(self, work: Callable[[], object], told: str) -> None:
         with self._lock:
             self._enable(False)
             self._ask(False)
             self._message.value = root(*message_blocks("Sending …"))
-        done = detached(partial(self._done, action))
-        try:
-            self._run.post(action, done)
-        except Exception as error:  # noqa: BLE001 - a click has no caller: the card shows it
-            done(error)
 
-    def _done(self, action: Action, error: BaseException | None) -> None:
-        with self._lock:
-            if error is None:
-                self._message.value = root(*message_blocks(_SENT[action]))
-                return
-            self._enable(True)
-            self._message.value = root(*message_blocks(str(error) or type(error).__name__, bad=True))
+        def done(_result: object, error: Exception | None) -> None:
+            with self._lock:
+                self._enable(error is not None)
+                self._message.value = root(*message_blocks(words.reason(error) or told, bad=error is not None))
+
+        in_background(work, done)
 
     def _enable(self, enabled: bool) -> None:
-        for button in (self._mend, self._retry, self._cancel, self._really):
-            button.disabled = not enabled
-
-
-def _plain(label: str, tooltip: str, style: str = "") -> widgets.Button:
-    return widgets.Button(description=label, tooltip=tooltip, button_style=style, layout=widgets.Layout(width="auto"))
+        for part in (self._mend, self._retry, self._cancel, self._really):
+            part.disabled = not enabled

@@ -122,9 +122,11 @@ def _edge(block: b.Aside | b.Fold) -> str | None:
 def _table(table: b.Table) -> Markup:
     sides = [f"text-align: right; {_NOWRAP}" if number else "text-align: left" for number in table.numeric]
     under = f"font-weight: 600; border-bottom: {_RULE}"
+    # A narrow column breaks its name after an underscore.
+    names = (joined(*map(escaped, name.split("_")), between=Markup("_<wbr>")) for name in table.columns)
     heads = (
-        element("th", _breakable(name), scope="col", style=f"{_CELL}; {side}; {under}")
-        for name, side in zip(table.columns, sides, strict=True)
+        element("th", name, scope="col", style=f"{_CELL}; {side}; {under}")
+        for name, side in zip(names, sides, strict=True)
     )
     cells = (
         (element("td", _cell(cell), style=f"{_CELL}; {side}") for cell, side in zip(row, sides, strict=True))
@@ -138,11 +140,6 @@ def _table(table: b.Table) -> Markup:
 
 def _if_any(tag: str, text: str, style: str) -> Markup:
     return element(tag, escaped(text), style=style) if text else Markup("")
-
-
-def _breakable(name: str) -> Markup:
-    """A column's name, so that a narrow column breaks it after an underscore."""
-    return joined(*map(escaped, name.split("_")), between=Markup("_<wbr>"))
 
 
 def _cell(cell: b.Cell) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
@@ -42,7 +42,8 @@ def _lines(block: b.Block) -> list[str]:
             return [f"- {words.clean(item)}" for item in block.items]
         case b.Listing():
             gutter = max((len(line.number) for line in block.lines), default=1)
-            return [words.line(block.title), *(_code(line, gutter) for line in block.lines)]
+            code = (f"{line.mark or ' '} {line.number:>{gutter}}  {words.clean(line.text)}" for line in block.lines)
+            return [words.line(block.title), *map(str.rstrip, code)]
         case b.Picture():
             return []
         case b.Beside():
@@ -83,17 +84,13 @@ def _pair(pair: b.Pair) -> list[str]:
     return [f"{name}:", *_indented(inner)] if len(inner) > 1 else [f"{name}: {''.join(inner)}"]
 
 
-def _code(line: b.CodeLine, gutter: int) -> str:
-    return f"{line.mark or ' '} {line.number:>{gutter}}  {words.clean(line.text)}".rstrip()
-
-
 def _table(table: b.Table) -> list[str]:
     """A table in aligned columns, or with a line per cell."""
     rows = [[_cell(cell, table) for cell in row] for row in table.rows]
     if table.listed:
         found = [line for first, *rest in rows for line in (first, *_indented(filter(None, rest)))]
     else:
-        found = _aligned([*([] if table.caption else [list(table.columns)]), *rows], table.numeric)
+        found = aligned([*([] if table.caption else [list(table.columns)]), *rows], table.numeric)
     head = len(found) - len(rows)
     for at, folds in reversed(list(enumerate(table.under, head + 1))):
         found[at:at] = [f"  │ {line}" for fold in folds for pre in fold.blocks for line in _bare(pre)]
@@ -112,7 +109,8 @@ def _cell(cell: b.Cell, table: b.Table) -> str:
     return words.line(cell, _CELL_CHARS) if short else words.line(_inline(cell))
 
 
-def _aligned(rows: list[list[str]], numeric: tuple[bool, ...]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    """Return rows as lines with aligned columns, numbers to the right."""
     widths = [max((len(row[at]) for row in rows), default=0) for at in range(len(numeric))]
     return [
         "  ".join(

@@ -5,20 +5,28 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import ipywidgets as widgets
 
+from kaigents_nb.control.run import Run
 from kaigents_nb.display import run_blocks, words
 from kaigents_nb.display.actions import RunActions
 from kaigents_nb.display.blocks import Blocks, tone_of
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
-from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, publish, widget_bundle
+from kaigents_nb.display.gate_form import GateForm, show_forms
+from kaigents_nb.display.kernel import (
+    close_tree,
+    detached,
+    framed,
+    has_widgets,
+    in_background,
+    is_open,
+    publish,
+    widget_bundle,
+)
 from kaigents_nb.display.markup import COLOURS
 from kaigents_nb.display.moment_blocks import failure_blocks
-from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.history.view import RunView
 
 _REPLAYED_STEPS = 500
@@ -28,44 +36,40 @@ _cards: dict[tuple[str, str], Card] = {}
 _cards_lock = threading.Lock()
 
 
-def show(run: LiveRun) -> Card | None:
+def show(run: Run) -> None:
     """Show a run here: live while it runs, as static HTML once it has ended, as text in a terminal.
 
     A run has one card in a kernel however often it is shown, so all its views are always in step and showing
-    it again costs nothing. Returns the card, or None where only the static form is shown.
+    it again costs nothing.
     """
     view = run.view()
     if view.closed or not has_widgets():
         _show_static(run, view)
-        return None
-    key = (view.run_id, view.url)
+        return
     with _cards_lock:
-        card = _cards.get(key)
+        card = _cards.get((view.run_id, view.url))
     if card is None or not card.alive:
         # Not under the lock: the first update may come while the card is being made.
-        card = Card(run, view, on_close=partial(_forget, key))
+        card = Card(run, view)
         with _cards_lock:
-            _cards[key] = card
+            _cards[card.key] = card
     card.display()
     if not card.alive:
-        _forget(key, card)
-    return card
+        card.stop()
 
 
-def _show_static(run: LiveRun, view: RunView) -> None:
+def _show_static(run: Run, view: RunView) -> None:
     """Show a run as HTML and text; where it failed, with the moment of failure, later if the replay takes long."""
     display_id = uuid.uuid4().hex
     publish(_static(view), display_id)
     if not has_widgets() or not _has_failure(view):
         return
-
-    def complete() -> None:
-        publish(_static(view, failure_blocks(run)), display_id, update=True)
-
-    thread = threading.Thread(target=detached(complete), name="kaigents failure", daemon=True)
-    thread.start()
+    replay = in_background(
+        lambda: failure_blocks(run),
+        lambda failure, _: publish(_static(view, failure or ()), display_id, update=True),
+    )
     # What executes a notebook keeps only what a cell shows until it ends.
-    thread.join(_PATIENCE_S)
+    replay.join(_PATIENCE_S)
 
 
 def _static(view: RunView, failure: Blocks = ()) -> dict[str, str]:
@@ -78,12 +82,6 @@ def _has_failure(view: RunView) -> bool:
     return view.status == "failed" and len(view.steps) <= _REPLAYED_STEPS
 
 
-def _forget(key: tuple[str, str], card: Card) -> None:
-    with _cards_lock:
-        if _cards.get(key) is card:
-            del _cards[key]
-
-
 class Card:
     """The widgets of one run, and the places where they are shown.
 
@@ -93,9 +91,9 @@ class Card:
     what happened.
     """
 
-    def __init__(self, run: LiveRun, view: RunView, *, on_close: Callable[[Card], None] | None = None) -> None:
+    def __init__(self, run: Run, view: RunView) -> None:
+        self.key = (view.run_id, view.url)
         self._run = run
-        self._on_close = on_close
         self._lock = threading.RLock()
         self._view = view
         self._displays: list[str] = []
@@ -111,7 +109,7 @@ class Card:
         self._unwatch: Callable[[], None] | None = None
         self._unwatch = run.watch(detached(self.update))
         if not self.alive:
-            self._stop()
+            self.stop()
 
     @property
     def alive(self) -> bool:
@@ -130,7 +128,7 @@ class Card:
         """Take a newer state of the run; called from the background."""
         with self._lock:
             if not is_open(self.widget):
-                self._stop()
+                self.stop()
                 return
             if self._view.closed:
                 return
@@ -139,7 +137,7 @@ class Card:
             if view.closed or _asked(view) != _asked(before):
                 self._renew()
             if view.closed:
-                self._stop()
+                self.stop()
         if _has_failure(view):
             # Not under the lock: the replay may take long.
             failure = failure_blocks(self._run)
@@ -151,10 +149,19 @@ class Card:
         for display_id in self._displays:
             publish(self._bundle(), display_id, update=True)
 
+    def stop(self) -> None:
+        """Stop following the run; what is shown stays."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        with _cards_lock:
+            if _cards.get(self.key) is self:
+                del _cards[self.key]
+
     def close(self) -> None:
         """Stop following the run and take the widgets away; the run itself goes on."""
         with self._lock:
-            self._stop()
+            self.stop()
             for form in self._forms.values():
                 form.close()
             self._actions.close()
@@ -177,42 +184,25 @@ class Card:
         self._actions.update(view)
 
     def _apply_gates(self, view: RunView) -> None:
-        waiting = {gate.key: gate for gate in words.open_gates(view)}
-        gone = [self._forms.pop(key) for key in list(self._forms) if key not in waiting]
-        for key, gate in waiting.items():
+        waiting = view.open_gates
+        for gate in waiting:
             how = words.in_code(gate, several=len(waiting) > 1)
-            if key in self._forms:
-                self._forms[key].update(gate, how=how)
+            if gate.key in self._forms:
+                self._forms[gate.key].update(gate, how=how)
             else:
-                self._forms[key] = GateForm(gate, self._run.submit_answer, how=how, heading=words.asked_by(gate))
-        children = tuple(self._forms[key].widget for key in waiting)
-        if children != self._gates.children:
-            self._gates.children = children
-        for form in gone:
-            form.close()
+                self._forms[gate.key] = GateForm(gate, self._run.submit_answer, how=how, heading=words.asked_by(gate))
+        show_forms(self._gates, self._forms, [gate.key for gate in waiting])
 
     def _apply_outputs(self, printed: Mapping[str, Blocks]) -> None:
         for call, folds in printed.items():
             if call not in self._outputs:
                 self._outputs[call] = widgets.HTML()
             self._outputs[call].value = root(*folds)
-        children = tuple(self._outputs[call] for call in printed)
-        if children == self._printed.children:
-            return
-        self._printed.children = children
-        for call in set(self._outputs) - set(printed):
+        self._printed.children = tuple(self._outputs[call] for call in printed)
+        for call in self._outputs.keys() - printed.keys():
             close_tree(self._outputs.pop(call))
-
-    def _stop(self) -> None:
-        if self._unwatch is not None:
-            self._unwatch()
-            self._unwatch = None
-        if self._on_close is not None:
-            self._on_close(self)
-            self._on_close = None
 
 
 def _asked(view: RunView) -> list[tuple[tuple[str, str], bool]]:
     """Return the gates and which of them are open: what an audit record must not miss."""
-    waiting = {gate.key for gate in words.open_gates(view)}
-    return [(gate.key, gate.key in waiting) for gate in view.gates]
+    return [(gate.key, gate.is_open and not view.closed) for gate in view.gates]

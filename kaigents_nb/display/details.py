@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from numbers import Real
 from typing import Any, Final
 
@@ -22,9 +23,11 @@ def details_blocks(value: Any, depth: int = 0) -> b.Blocks:
         return (b.line(visible(value)),)
     if (table := as_table(value)) is not None:
         return (table,)
-    if (pairs := as_pairs(value)) is not None and depth < 2:
-        shown = tuple(b.Pair(name, details_blocks(item, depth + 1)) for name, item in pairs[:ITEMS])
-        return b.Pairs(shown), *b.more(len(pairs) - ITEMS)
+    if depth < 2 and dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if depth < 2 and isinstance(value, Mapping):
+        shown = (b.Pair(line(name), details_blocks(item, depth + 1)) for name, item in islice(value.items(), ITEMS))
+        return b.Pairs(tuple(shown)), *b.more(len(value) - ITEMS)
     if isinstance(value, list | tuple | set | frozenset) and value:
         return b.Items(tuple(map(cell, list(value)[:ROWS]))), *b.more(len(value) - ROWS)
     return (b.line(cell(value)),)
@@ -42,15 +45,6 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     return line(value)
-
-
-def as_pairs(value: Any) -> list[tuple[str, Any]] | None:
-    """Return a mapping or a dataclass as names and values; None for anything else."""
-    if isinstance(value, Mapping):
-        return [(line(name), item) for name, item in value.items()]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-    return None
 
 
 def as_table(value: Any, rows: int = ROWS, columns: int = COLUMNS) -> b.Table | None:

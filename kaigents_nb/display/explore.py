@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from kaigents_nb.display.blocks import Picture
 from kaigents_nb.display.blocks_html import root
-from kaigents_nb.display.kernel import close_tree, framed, has_widgets, widget_bundle
+from kaigents_nb.display.kernel import button, close_tree, framed, has_widgets, widget_bundle
 from kaigents_nb.display.moment_blocks import code_blocks, head_blocks, moment_blocks, variables_blocks
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
@@ -53,9 +55,11 @@ class Explorer:
             disabled=last < 1,
             layout=widgets.Layout(width="100%", max_width="720px"),
         )
-        self._prev = self._button("◀ Previous", "Go to the line executed before", Moment.prev)
-        self._next = self._button("Next ▶", "Go to the line executed next", Moment.next)
-        self._step = self._button("Next step ▶▶", "Go to the next call of a step, agent or gate", Moment.next_step)
+        self._prev = button("◀ Previous", "Go to the line executed before", partial(self._go, Moment.prev))
+        self._next = button("Next ▶", "Go to the line executed next", partial(self._go, Moment.next))
+        self._step = button(
+            "Next step ▶▶", "Go to the next call of a step, agent or gate", partial(self._go, Moment.next_step)
+        )
         self._slider.observe(self._slid, names="value")
         self._head, self._code, self._variables, self._cursor = (widgets.HTML() for _ in range(4))
         self._code.layout = widgets.Layout(flex="3 1 380px", min_width="0", margin="0", overflow="auto")
@@ -81,18 +85,10 @@ class Explorer:
         static = {"text/html": str(page), "text/plain": repr(self._opened)}
         return widget_bundle(self.widget, static) if has_widgets() else static
 
-    def _button(self, label: str, tooltip: str, go: Callable[[Moment], Moment]) -> widgets.Button:
-        button = widgets.Button(description=label, tooltip=tooltip, layout=widgets.Layout(width="auto"))
-
-        def click(_button: widgets.Button) -> None:
-            with self._lock:
-                try:
-                    self._show(go(self.moment))
-                except NoSuchMoment:
-                    button.disabled = True  # the last one, which the buttons already say
-
-        button.on_click(click)
-        return button
+    def _go(self, go: Callable[[Moment], Moment]) -> None:
+        # The buttons already say where it ends; a click may have been on its way.
+        with self._lock, suppress(NoSuchMoment):
+            self._show(go(self.moment))
 
     def _slid(self, change: dict[str, Any]) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -11,8 +11,7 @@ import ipywidgets as widgets
 
 from kaigents_nb.display import words
 from kaigents_nb.display.blocks_html import root
-from kaigents_nb.display.kernel import close_tree, detached
-from kaigents_nb.display.protocols import Done
+from kaigents_nb.display.kernel import button, close_tree, in_background
 from kaigents_nb.display.run_blocks import gate_blocks, message_blocks
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate
 from kaigents_nb.gates.answer import Answer
@@ -23,15 +22,20 @@ from kaigents_nb.history.view import GateView
 MAX_BUTTONS: Final = 5
 """With more options than this, one is picked from a list."""
 
-Submit = Callable[[Question, Answer, Done, Callable[[], None]], None]
-"""Posts an answer to the question as it was shown, and returns at once; ``done`` hears how it went.
+Submit = Callable[[Question, Answer, Callable[[], None]], object]
+"""Takes an answer to the question as it was shown; see :meth:`Run.submit_answer`."""
 
-Before that the last argument may be called: the answer is kept, and it is not yet known whether it counts.
-"""
+
+def show_forms(box: widgets.VBox, forms: dict[tuple[str, str], GateForm], keys: Sequence[tuple[str, str]]) -> None:
+    """Show the forms with these keys, in their order; the others go."""
+    gone = [forms.pop(key) for key in forms.keys() - set(keys)]
+    box.children = tuple(forms[key].widget for key in keys)
+    for form in gone:
+        form.close()
 
 
 class GateForm:
-    """A question with its details, a comment and buttons; a click posts the decision and never waits.
+    """A question with its details, a comment and buttons; a click sends the decision and never waits.
 
     The buttons go grey with the first click. They come back, with the error, when the decision did not
     arrive; they stay grey when somebody else was faster, and the form says who.
@@ -86,29 +90,22 @@ class GateForm:
         )
 
     def _make_buttons(self) -> list[widgets.Button]:
-        several = self.gate.options and self._choice is None
-        options = self.gate.options if several else ("Approve",)
-        buttons = []
-        for option in options:
-            button = widgets.Button(
-                description=label(option),
-                tooltip=words.line(
-                    f"Approve with {visible(option)!r}" if several else f"Approve: {self.gate.question}"
-                ),
-                button_style="primary" if several else "success",
-                layout=widgets.Layout(width="auto"),
-            )
-            button.on_click(partial(self._click, True, option if several else None))
-            buttons.append(button)
-        reject = widgets.Button(
-            description="Reject",
-            tooltip=words.line(f"Reject: {self.gate.question}"),
-            layout=widgets.Layout(width="auto"),
-        )
-        reject.on_click(partial(self._click, False, None))
-        return [*buttons, reject]
+        asked = self.gate.question
+        if self.gate.options and self._choice is None:
+            approve = [
+                button(
+                    label(option),
+                    words.line(f"Approve with {visible(option)!r}"),
+                    partial(self._click, True, option),
+                    "primary",
+                )
+                for option in self.gate.options
+            ]
+        else:
+            approve = [button("Approve", words.line(f"Approve: {asked}"), partial(self._click, True), "success")]
+        return [*approve, button("Reject", words.line(f"Reject: {asked}"), partial(self._click, False))]
 
-    def _click(self, approved: bool, choice: str | None, _button: widgets.Button) -> None:
+    def _click(self, approved: bool, choice: str | None = None) -> None:
         with self._lock:
             if self._state != "open":
                 return
@@ -120,18 +117,14 @@ class GateForm:
             self._settle("sent", "Sending …")
             asked = self.gate.asked
             answer = asked.answer(approved, choice=choice, comment=self._comment.value)
-        done = detached(partial(self._done, answer))
-        try:
-            self._submit(asked, answer, done, detached(self._kept))
-        except Exception as error:  # noqa: BLE001 - a click has no caller: the form shows it
-            done(error)
+        in_background(lambda: self._submit(asked, answer, self._kept), lambda _, error: self._done(answer, error))
 
     def _kept(self) -> None:
         with self._lock:
             if self._state == "sent":
                 self._settle("sent", "The server keeps the decision. Whether it counts is not known yet …")
 
-    def _done(self, answer: Answer, error: BaseException | None) -> None:
+    def _done(self, answer: Answer, error: Exception | None) -> None:
         with self._lock:
             if self._state == "closed":
                 return
@@ -143,8 +136,7 @@ class GateForm:
             elif isinstance(error, NoOpenGate):
                 self._settle("closed", str(error), bad=True)
             else:
-                told = str(error) or type(error).__name__
-                self._settle("open", f"The decision was not taken: {told}", bad=True)
+                self._settle("open", f"The decision was not taken: {words.reason(error)}", bad=True)
 
     def _settle(self, state: Literal["open", "sent", "closed"], message: str, *, bad: bool = False) -> None:
         self._state = state

@@ -15,21 +15,26 @@ from kaigents_nb.display import words
 from kaigents_nb.display.blocks import Line, Strong, line
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
-from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.kernel import close_tree, detached, framed, has_widgets, is_open, widget_bundle
-from kaigents_nb.display.protocols import LiveRun
+from kaigents_nb.display.gate_form import GateForm, show_forms
+from kaigents_nb.display.kernel import (
+    button,
+    close_tree,
+    detached,
+    framed,
+    has_widgets,
+    in_background,
+    is_open,
+    widget_bundle,
+)
 from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.frames import gates_frame
 from kaigents_nb.history.view import GateView, RunView
-from kaigents_nb.people.pending import open_questions, post_open_questions
+from kaigents_nb.people.pending import open_questions
 from kaigents_nb.runtime.connecting import current
 
 MAX_SHOWN: Final = 20
 """Each run with a form is followed, so that decisions taken elsewhere show; the rest comes up as these are decided."""
-
-Found = Callable[[Sequence[Question] | None, BaseException | None], None]
-"""Hears which gates are open, or why that can't be said."""
 
 
 def inbox() -> Inbox:
@@ -43,29 +48,24 @@ def inbox() -> Inbox:
     ``kg.inbox()``
     """
     # None of the runs is adopted: reading a question must not start work.
-    return Inbox(partial(Run, current()), post_open_questions, open_questions())
+    return Inbox(partial(Run, current()), open_questions)
 
 
 class Inbox:
     """Open gates, longest waiting first. ``pending`` is their table, as ``kg.pending()`` gives it."""
 
-    def __init__(
-        self, runs: Callable[[str], LiveRun], refresh: Callable[[Found], None], questions: Sequence[Question]
-    ) -> None:
+    def __init__(self, runs: Callable[[str], Run], look: Callable[[], Sequence[Question]]) -> None:
         self._questions: Sequence[Question] = ()
-        self._runs, self._look = runs, refresh
+        self._runs, self._look = runs, look
         self._lock = threading.RLock()
         self._forms: dict[tuple[str, str], GateForm] = {}
         self._watched: dict[str, Callable[[], None]] = {}
         self._title = widgets.HTML()
         self._message = widgets.HTML()
         self._list = widgets.VBox()
-        self._refresh = widgets.Button(
-            description="Refresh", tooltip="Look for new gates", layout=widgets.Layout(width="auto")
-        )
-        self._refresh.on_click(self._ask)
+        self._refresh = button("Refresh", "Look for new gates", self._ask)
         self.widget = framed([widgets.HBox([self._title, self._refresh]), self._message, self._list])
-        self._show(questions)
+        self._show(look())
 
     @property
     def pending(self) -> pd.DataFrame:
@@ -81,25 +81,21 @@ class Inbox:
             close_tree(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        found = pending_blocks(_rows(self.pending))
+        found = pending_blocks(self._questions)
         static = {"text/html": str(root(found)), "text/plain": text(found)}
         return widget_bundle(self.widget, static) if has_widgets() else static
 
-    def _ask(self, _button: widgets.Button) -> None:
+    def _ask(self) -> None:
         with self._lock:
             self._refresh.disabled = True
-        answered = detached(self._answered)
-        try:
-            self._look(answered)
-        except Exception as error:  # noqa: BLE001 - a click has no caller: the inbox shows it
-            answered(None, error)
+        in_background(self._look, self._answered)
 
-    def _answered(self, questions: Sequence[Question] | None, error: BaseException | None) -> None:
+    def _answered(self, questions: Sequence[Question] | None, error: Exception | None) -> None:
         with self._lock:
             if not is_open(self.widget):
                 return
             self._refresh.disabled = False
-            self._message.value = root(*message_blocks(str(error) or type(error).__name__ if error else "", bad=True))
+            self._message.value = root(*message_blocks(words.reason(error), bad=True))
             if questions is not None:
                 self._show(questions)
 
@@ -107,14 +103,11 @@ class Inbox:
         with self._lock:
             self._questions = questions
             shown = {(question.run_id, question.gate): question for question in questions[:MAX_SHOWN]}
-            gone = [self._forms.pop(key) for key in list(self._forms) if key not in shown]
             for key, question in shown.items():
                 if key not in self._forms:
                     self._forms[key] = self._form(question)
-            self._list.children = tuple(self._forms[key].widget for key in shown)
+            show_forms(self._list, self._forms, list(shown))
             self._title.value = root(_title(len(questions), len(shown)))
-            for form in gone:
-                form.close()
             runs = {run_id for run_id, _ in shown}
             self._unwatch(set(self._watched) - runs)
             for run_id in runs - set(self._watched):
@@ -146,7 +139,3 @@ def _title(count: int, shown: int) -> Line:
     waiting = {0: "No decision is waiting", 1: "One decision is waiting"}.get(count, f"{count:,} decisions are waiting")
     more = f"; the longest waiting {shown} are shown" if shown < count else ""
     return line(Strong(f"{waiting}{more}"), " \N{NO-BREAK SPACE}")
-
-
-def _rows(pending: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in pending.to_dict("records")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, ParamSpec, TypeVar
 
 from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
-from ipywidgets import Layout, VBox, Widget
+from ipywidgets import Button, Layout, VBox, Widget
 
 from kaigents_nb.display.markup import COLOURS
 
@@ -35,6 +36,22 @@ def detached(function: Callable[P, R]) -> Callable[P, R]:
     return lambda *args, **kwargs: Context().run(function, *args, **kwargs)
 
 
+def in_background(work: Callable[[], R], done: Callable[[R | None, Exception | None], None]) -> threading.Thread:
+    """Do what may take long without holding up the kernel, as for a click; ``done`` hears what came of it."""
+
+    def act() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except Exception as caught:  # noqa: BLE001 - a click has no caller: ``done`` shows it
+            error = caught
+        done(result, error)
+
+    thread = threading.Thread(target=detached(act), name="kaigents click", daemon=True)
+    thread.start()
+    return thread
+
+
 def publish(bundle: Mapping[str, Any], display_id: str, *, update: bool = False) -> None:
     """Show a mime bundle under an id, or replace what is shown under it."""
     transient = {"display_id": display_id}
@@ -51,6 +68,13 @@ def framed(parts: Sequence[Widget], width: int = 900) -> VBox:
     """Return widgets below each other in a frame."""
     layout = Layout(border=f"1px solid {COLOURS['border']}", padding="8px 12px", max_width=f"{width}px")
     return VBox(list(parts), layout=layout)
+
+
+def button(label: str, tooltip: str, click: Callable[[], None], style: str = "") -> Button:
+    """Return a button that is as wide as its label."""
+    made = Button(description=label, tooltip=tooltip, button_style=style, layout=Layout(width="auto"))
+    made.on_click(lambda _: click())
+    return made
 
 
 def is_open(widget: Widget) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import blocks_html, words
 from kaigents_nb.display.details import as_table
-from kaigents_nb.display.protocols import LiveRun
 from kaigents_nb.replay.moment import Moment, StackFrame
 from kaigents_nb.values.brief import brief
+
+if TYPE_CHECKING:
+    from kaigents_nb.control.run import Run
 
 LINES: Final = 60
 """A longer function is cut to so many lines round the marked one."""
@@ -37,13 +39,12 @@ def moment_blocks(moment: Moment, *, hint: str = "") -> b.Section:
     return b.Section(label, (head_blocks(moment), (beside,), (foot,)), width=1100)
 
 
-def failure_blocks(run: LiveRun) -> b.Blocks:
+def failure_blocks(run: Run) -> b.Blocks:
     """Return the moment at which a run failed, is parked or retries, or why it can't be shown."""
     try:
         return (moment_blocks(run.at("failure"), hint='In a cell: m = run.at("failure"), then m.variables, m.prev()'),)
     except Exception as error:  # noqa: BLE001 - the card shows what went wrong here, and goes on
-        why = words.line(str(error) or type(error).__name__)
-        return (b.callout(f"The moment can't be shown: {why}", "muted"),)
+        return (b.callout(f"The moment can't be shown: {words.line(words.reason(error))}", "muted"),)
 
 
 def place(moment: Moment) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
 from kaigents_nb.display.details import details_blocks
+from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, RunView, StepView
 
@@ -19,7 +19,7 @@ def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
     several = len(view.open_gates) > 1
     gates = (
         gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
-        for gate in words.open_gates(view)
+        for gate in view.open_gates
     )
     looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
     decided = ((gate,) for gate in decided_blocks(view))
@@ -44,16 +44,16 @@ def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = 
     return (b.Aside(tuple(parts), "warning", "? "),)
 
 
-def pending_blocks(rows: Iterable[Mapping[str, Any]]) -> b.Section:
-    """Return the open gates of all runs; ``rows`` are those of ``kg.pending()``."""
+def pending_blocks(questions: Iterable[Question]) -> b.Section:
+    """Return the open gates of all runs."""
     cells = tuple(
         (
-            words.line(row["agent"]),
-            words.line(visible(str(row["question"]))),
-            words.moment(row["opened"]),
-            b.Code(f"kg.run({str(row['run_id'])!r}).approve() or .reject()"),
+            words.line(asked.agent),
+            words.line(visible(asked.question)),
+            words.clock(asked.opened, date=True),
+            b.Code(f"kg.run({asked.run_id!r}).approve() or .reject()"),
         )
-        for row in rows
+        for asked in questions
     )
     if not cells:
         return b.Section("Open decisions", ((b.line("No decision is waiting."),),))
@@ -82,7 +82,7 @@ def head_blocks(view: RunView) -> b.Blocks:
     if view.arguments:
         parts.append(b.line("arguments: ", b.Code(words.line(view.arguments)), quiet=True))
     if origins := words.lineage(view):
-        named = [(" · ", f"{words.line(name)} ", b.Code(words.line(origin))) for name, origin in origins]
+        named = [(" · ", f"{name} ", b.Code(words.line(origin))) for name, origin in origins]
         parts.append(b.line(*[part for origin in named for part in origin][1:], quiet=True))
     parts += (b.callout(todo, tone) for todo in words.next_steps(view))
     parts += (b.line(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])
@@ -103,8 +103,8 @@ def foot_blocks(view: RunView) -> b.Blocks:
 
 
 def decided_blocks(view: RunView) -> tuple[b.Aside, ...]:
-    """Return the decisions taken."""
-    return tuple(map(_decided, words.past_gates(view)))
+    """Return the decisions taken, and the gates that the run has left behind."""
+    return tuple(_decided(gate) for gate in view.gates if view.closed or not gate.is_open)
 
 
 def _decided(gate: GateView) -> b.Aside:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import blocks_html, blocks_text, words
-from kaigents_nb.display.timeline_bars import COLUMNS, Bar, bars_of
+from kaigents_nb.display.timeline_bars import COLUMNS, bars_of
 from kaigents_nb.display.timeline_lanes import Layout, lay_out
 from kaigents_nb.display.timeline_svg import CHART, cursor_of, svg_of
 from kaigents_nb.display.timeline_text import TEXT_WIDTH, chart_lines
@@ -36,7 +36,8 @@ class Timeline:
 
     def __init__(self, view: RunView, *, now: datetime | None = None) -> None:
         self._view = view
-        self._bars: list[Bar] = bars_of(view)
+        self._groups = bars_of(view)
+        self._bars = [bar for group in self._groups for bar in group]
         self._layouts: dict[float, Layout] = {}
         starts = [bar.start for bar in self._bars]
         self._now = view.ended or now or datetime.now(UTC)
@@ -96,7 +97,7 @@ class Timeline:
 
     def _layout(self, width: float) -> Layout:
         if width not in self._layouts:
-            self._layouts[width] = lay_out(self._bars, self._start, self._now, width)
+            self._layouts[width] = lay_out(self._groups, self._start, self._now, width)
         return self._layouts[width]
 
     def _when(self) -> str:

@@ -57,10 +57,10 @@ class Bar:
         return {**vars(self), "call": call, "attempt": self.attempt or None, "duration_s": duration_s}
 
 
-def bars_of(view: RunView) -> list[Bar]:
-    """Return the bars of a run in the order of their starts; the parts of a step follow it."""
-    groups: list[list[Bar]] = [list(_call_bars(step)) for step in view.steps]
-    groups += [[bar] for gate in view.gates if not gate.run_id and (bar := _gate_bar(gate))]
+def bars_of(view: RunView) -> list[list[Bar]]:
+    """Return the bars of a run by their starts; the parts of a call follow it, in one group."""
+    groups = [list(_call_bars(step)) for step in view.steps]
+    groups += [list(_gate_bars(gate)) for gate in view.gates if not gate.run_id]
     groups += [
         [Bar("sleep", "sleep", sleep.started, sleep.ended, "completed" if sleep.ended else "running")]
         for sleep in view.sleeps
@@ -71,11 +71,10 @@ def bars_of(view: RunView) -> list[Bar]:
         for loss in view.losses
         if loss.noticed
     ]
-    # Stable, so that calls of the same instant keep the order of the agent.
-    bars = [bar for group in sorted((g for g in groups if g), key=lambda group: group[0].start) for bar in group]
     if view.closed:
-        bars = [bar if bar.end else replace(bar, end=max(view.ended or bar.start, bar.start)) for bar in bars]
-    return bars
+        groups = [[replace(bar, end=bar.end or max(view.ended or bar.start, bar.start)) for bar in g] for g in groups]
+    # Stable, so that calls of the same instant keep the order of the agent.
+    return sorted(filter(None, groups), key=lambda group: group[0].start)
 
 
 def _call_bars(step: StepView) -> Iterator[Bar]:
@@ -119,9 +118,9 @@ def _attempt_bar(step: StepView, attempt: AttemptView, began: datetime) -> Bar:
     )  # fmt: skip
 
 
-def _gate_bar(gate: GateView) -> Bar | None:
+def _gate_bars(gate: GateView) -> Iterator[Bar]:
     if gate.opened is None:
-        return None
+        return
     if gate.answer is not None:
         status = "approved" if gate.answer.approved else "rejected"
     else:
@@ -129,4 +128,4 @@ def _gate_bar(gate: GateView) -> Bar | None:
     # A gate's clock is the worker's, its end the server's.
     end = None if gate.is_open else max(gate.closed or gate.opened, gate.opened)
     detail = "" if status == "open" else words.verdict(gate.answer)
-    return Bar("wait at gate", words.line(gate.question), gate.opened, end, status, gate.gate, detail=detail)
+    yield Bar("wait at gate", words.line(gate.question), gate.opened, end, status, gate.gate, detail=detail)

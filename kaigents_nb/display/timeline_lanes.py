@@ -68,9 +68,8 @@ class Layout:
         return [(look, sign) for look in LOOKS for sign in ("", *SIGNS) if (look, sign) in used]
 
 
-def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -> Layout:
+def lay_out(groups: Sequence[list[Bar]], start: datetime, now: datetime, width: float) -> Layout:
     """Place the bars of a run on an axis of ``width`` units; ``now`` is its end."""
-    groups = _grouped(bars)
     scale = Scale(start, now, _busy(groups, now), width)
     named: dict[tuple[Kind, str], list[list[Bar]]] = {}
     deaths = []
@@ -78,10 +77,10 @@ def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -
         head = group[0]
         if head.kind == "worker death":
             deaths.append((scale.x(head.start), f"{head.worker or 'A worker'} {head.detail}"))
-            continue
-        key = (head.kind, head.name)
-        full = key not in named and len(named) >= LANES - 1
-        named.setdefault(_OTHERS if full else key, []).append(group)
+        else:
+            key = (head.kind, head.name)
+            full = key not in named and len(named) >= LANES - 1
+            named.setdefault(_OTHERS if full else key, []).append(group)
     lanes = [_lane(key, found, scale, now) for key, found in named.items()]
     pieces = _count(lanes)
     _thin_out(lanes, width)
@@ -91,17 +90,6 @@ def lay_out(bars: Sequence[Bar], start: datetime, now: datetime, width: float) -
         other = len({(group[0].kind, group[0].name) for group in named[_OTHERS]})
         note += f"The lane 'others' holds {other:,} more names. "
     return Layout(lanes, scale, deaths, note.strip())
-
-
-def _grouped(bars: Iterable[Bar]) -> list[list[Bar]]:
-    """Each call with its parts."""
-    groups: list[list[Bar]] = []
-    for bar in bars:
-        if bar.kind in ("attempt", "parked") or (bar.kind == "worker death" and bar.call):
-            groups[-1].append(bar)
-        else:
-            groups.append([bar])
-    return groups
 
 
 def _busy(groups: Iterable[Sequence[Bar]], now: datetime) -> Iterable[tuple[datetime, datetime]]:

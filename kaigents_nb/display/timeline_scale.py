@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Final
 
 from kaigents_nb.display import words
@@ -47,9 +48,8 @@ class Scale:
     def __init__(self, start: datetime, end: datetime, busy: Iterable[tuple[datetime, datetime]], width: float) -> None:
         self._start, self.width = start, width
         self.length_s = max((end - start).total_seconds(), 1e-3)
-        spans = _merged((self._seconds(began), self._seconds(ended)) for began, ended in busy)
-        gaps = _gaps(spans, self.length_s)
-        folded = _chosen(gaps, self.length_s) if spans else []
+        spans = sorted((self._seconds(began), self._seconds(ended)) for began, ended in busy)
+        folded = _chosen(_gaps(spans, self.length_s), self.length_s) if spans else []
         rest_s = self.length_s - sum(gap_end - gap for gap, gap_end in folded)
         fold_s = rest_s * min(0.12, 0.5 / max(len(folded), 1))
         self._unit = width / (rest_s + fold_s * len(folded))
@@ -60,7 +60,6 @@ class Scale:
                 if until_s > at_s:
                     self.stretches.append(Stretch(at_s, until_s, x, x + wide, until_s > begin_s))
                     at_s, x = until_s, x + wide
-        self._starts = [stretch.start_s for stretch in self.stretches]
 
     def _seconds(self, time: datetime) -> float:
         return min(max((time - self._start).total_seconds(), 0.0), self.length_s)
@@ -68,7 +67,7 @@ class Scale:
     def x(self, time: datetime) -> float:
         """Return where a time is; times outside the axis are at its ends."""
         at_s = self._seconds(time)
-        stretch = self.stretches[max(bisect_right(self._starts, at_s) - 1, 0)]
+        stretch = self.stretches[max(bisect_right(self.stretches, at_s, key=lambda stretch: stretch.start_s) - 1, 0)]
         share = (at_s - stretch.start_s) / (stretch.end_s - stretch.start_s)
         return stretch.x0 + share * (stretch.x1 - stretch.x0)
 
@@ -98,19 +97,11 @@ def since(seconds: float) -> str:
     return words.duration(seconds)
 
 
-def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    merged: list[tuple[float, float]] = []
-    for begin, end in sorted(spans):
-        if merged and begin <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((begin, end))
-    return merged
-
-
 def _gaps(spans: list[tuple[float, float]], length_s: float) -> list[tuple[float, float]]:
-    edges = [0.0, *(edge for span in spans for edge in span), length_s]
-    return [(begin, end) for begin, end in zip(edges[::2], edges[1::2], strict=True) if end > begin]
+    """What is left between spans, which come by their beginning and may overlap."""
+    ends = accumulate((end for _, end in spans), max, initial=0.0)
+    gaps = zip(ends, [*(begin for begin, _ in spans), length_s], strict=True)
+    return [(end, begin) for end, begin in gaps if begin > end]
 
 
 def _chosen(gaps: list[tuple[float, float]], length_s: float) -> list[tuple[float, float]]:

@@ -34,7 +34,7 @@ _LINE = 18
 def svg_of(layout: Layout, title: str, description: str) -> Markup:
     """Return the picture; ``title`` and ``description`` are read out instead of it."""
     mark = f"kg{uuid.uuid4().hex[:8]}"
-    heights = [_height(lane) for lane in layout.lanes]
+    heights = [_LANE if len(lane.rows) <= 1 else len(lane.rows) * _row(lane) + 10 for lane in layout.lanes]
     bottom = _TOP + sum(heights)
     parts = [*_axis(layout, bottom)]
     top = float(_TOP)
@@ -100,10 +100,6 @@ def _axis(layout: Layout, bottom: float) -> Iterator[Markup]:
     for tick in layout.scale.ticks(_TICKS_APART):
         yield _line(tick.x, _TOP - 4, tick.x, bottom, "currentColor", opacity="0.14")
         yield label(tick.x, tick.label)
-
-
-def _height(lane: Lane) -> float:
-    return _LANE if len(lane.rows) <= 1 else len(lane.rows) * _row(lane) + 10
 
 
 def _row(lane: Lane) -> float:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
 
 STEP_WORDS: Final[Mapping[str, str]] = {"scheduled": "queued", "completed": "done"}
-LINEAGE_WORDS: Final[Mapping[str, str]] = {"forked_from": "forked from", "forked_at": "at", "forked_edits": "changed"}
+_LINEAGE_WORDS: Final = {"forked_from": "forked from", "forked_at": "at", "forked_edits": "changed"}
 
 # Bounds of what is shown, in characters. The whole of it stays in the history.
 LINE, PARAGRAPH, PAGE = 300, 4_000, 12_000
@@ -57,6 +56,11 @@ def text_of(value: object) -> str:
         return f"<{type(value).__name__}: its text can't be shown: {type(error).__name__}>"
 
 
+def reason(error: Exception | None) -> str:
+    """Return what an error says, or at least what it is; nothing for none."""
+    return (str(error) or type(error).__name__) if error else ""
+
+
 def last_line(error: str) -> str:
     """Return what a traceback ends with: the exception and its message."""
     lines = [text for text in error[-PAGE:].splitlines() if text.strip()]
@@ -69,14 +73,6 @@ def clock(moment: datetime | None, *, date: bool = False) -> str:
         return ""
     utc = moment.astimezone(UTC) if moment.tzinfo else moment
     return utc.strftime("%Y-%m-%d %H:%M:%S UTC" if date else "%H:%M:%S UTC")
-
-
-def moment(value: Any) -> str:
-    """Return a date and time as :func:`clock` does, also one in ISO form; anything else as text."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = datetime.fromisoformat(value)
-    return clock(value, date=True) if isinstance(value, datetime) else line("" if value is None else value)
 
 
 def duration(seconds: float) -> str:
@@ -122,8 +118,7 @@ def step_time(step: StepView) -> str:
 
 def lineage(view: RunView) -> list[tuple[str, str]]:
     """Return where a fork comes from: labels and texts, the run first."""
-    origins = sorted(view.lineage.items(), key=lambda origin: [*LINEAGE_WORDS, origin[0]].index(origin[0]))
-    return [(LINEAGE_WORDS.get(name, name), origin) for name, origin in origins if origin]
+    return [(word, view.lineage[name]) for name, word in _LINEAGE_WORDS.items() if view.lineage.get(name)]
 
 
 def progress(now: Progress) -> str:
@@ -181,17 +176,6 @@ def next_steps(view: RunView) -> list[str]:
     return todo
 
 
-def open_gates(view: RunView) -> tuple[GateView, ...]:
-    """Return the gates that can still be decided: none once the run has ended."""
-    return () if view.closed else view.open_gates
-
-
-def past_gates(view: RunView) -> list[GateView]:
-    """Return the gates that are decided, or that the run has left behind."""
-    waiting = {gate.key for gate in open_gates(view)}
-    return [gate for gate in view.gates if gate.key not in waiting]
-
-
 def in_code(gate: GateView, *, run: str = "run", several: bool = False) -> str:
     """Return how to decide a gate in a cell; ``several`` gates of the run are open."""
     if gate.run_id and several:
@@ -218,5 +202,5 @@ def verdict(answer: Answer | None) -> str:
     if answer.by:
         told += f" by {line(answer.by)}"
     if answer.at:
-        told += f" on {moment(answer.at)}"
+        told += f" on {clock(answer.at, date=True)}"
     return told

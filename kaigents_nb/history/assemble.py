@@ -27,12 +27,12 @@ async def view_of(observer: Observer) -> RunView:
     await _read_details(observer)
     # From here on nothing is awaited: the fold would go on meanwhile, and the parts would not fit each other.
     fold = observer.fold
-    steps = _steps(observer)
-    gates = _gates(observer)
+    ui = observer.connection.ui_url
+    steps, gates = _steps(observer), _gates(observer)
     return RunView(
         run_id=observer.run_id,
         agent=fold.agent,
-        status=_closed_status(fold) or _open_status(fold, steps, gates, problem),
+        status=fold.closed or _open_status(fold, steps, gates, problem),
         started=fold.started,
         ended=fold.ended,
         steps=steps,
@@ -43,14 +43,10 @@ async def view_of(observer: Observer) -> RunView:
         error=failure_text(fold.failure) if fold.failure is not None else "",
         problem="" if fold.closed else problem,
         notices=fold.notices + _unasked(fold),
-        url=_url(observer),
+        url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
     )
-
-
-def _closed_status(fold: RunFold) -> Status | None:
-    return fold.closed or None  # type: ignore[return-value]
 
 
 def _open_status(fold: RunFold, steps: tuple[StepView, ...], gates: tuple[GateView, ...], problem: str) -> Status:
@@ -165,11 +161,6 @@ async def _problem(observer: Observer) -> str:
             f"kg.run({observer.run_id!r}), or start `kaigents-nb worker --queue {fold.queue}`."
         )
     return ""
-
-
-def _url(observer: Observer) -> str:
-    ui = observer.connection.ui_url
-    return f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else ""
 
 
 def _arguments(fold: RunFold) -> str:

@@ -28,10 +28,16 @@ def failure_details(failure: Failure) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def failure_text(failure: Failure) -> str:
-    """Return a failure as an analyst reads it: their traceback where there is one, else the message."""
+def own_failure(failure: Failure) -> Failure:
+    """Return the analyst's exception under what the server put round it."""
     while failure.HasField("cause") and not failure.HasField("application_failure_info"):
         failure = failure.cause
+    return failure
+
+
+def failure_text(failure: Failure) -> str:
+    """Return a failure as an analyst reads it: their traceback where there is one, else the message."""
+    failure = own_failure(failure)
     known = failure_details(failure)
     if failure.HasField("timeout_failure_info"):
         return "The worker died or was cut off, or the attempt took longer than its timeout."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kaigents_nb.runtime.connection import Connection
 
 
+@functools.lru_cache(maxsize=8)
 def _parameters(source: str) -> dict[str, tuple[str, ...]]:
     functions = [
         node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
@@ -35,15 +37,10 @@ class Decoder:
         self._fold = fold
         self._code: Code | None = None
         self._loaded: LoadedCode | None = None
-        self._parameters: dict[str, tuple[str, ...]] | None = None
-
-    async def fetched(self, payload: Payload) -> Payload:
-        """Return the payload itself, read from its file if it is kept there."""
-        return await self._connection.fetch(payload)
 
     async def value(self, payload: Payload) -> Any:
         """Decode one payload."""
-        fetched = await self.fetched(payload)
+        fetched = await self._connection.fetch(payload)
         await self.code()
         return value(fetched, self.resolve)
 
@@ -61,13 +58,11 @@ class Decoder:
 
     async def parameters(self, name: str) -> tuple[str, ...]:
         """Return the names that a step's or agent's positional arguments go to, ``()`` where they aren't known."""
-        if self._parameters is None:
-            try:
-                code = await self.code()
-            except SnapshotError:
-                code = None  # signed with another key: what can be read without the code still is
-            self._parameters = _parameters(code.snapshot.source) if code is not None else {}
-        return self._parameters.get(name, ())
+        try:
+            code = await self.code()
+        except SnapshotError:
+            code = None  # signed with another key: what can be read without the code still is
+        return _parameters(code.snapshot.source).get(name, ()) if code is not None else ()
 
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of that name."""
@@ -78,8 +73,7 @@ class Decoder:
             for part in qualname.split("."):
                 mine = getattr(mine, part, None)
             if isinstance(mine, type):
-                found: type = mine
-                return found
+                return mine
         if code is not None:
             if self._loaded is None:
                 self._loaded = load(code.snapshot, [], for_agent=False)

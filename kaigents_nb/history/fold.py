@@ -8,10 +8,10 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import EventType, TimeoutType
+from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
@@ -25,6 +25,7 @@ from kaigents_nb.history.view import (
     GateView,
     LossView,
     SleepView,
+    Status,
     StepStatus,
     StepView,
     TakenDecision,
@@ -34,7 +35,6 @@ from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
     MEMO_GATE,
-    MEMO_ORIGIN,
     MEMO_STATE,
     MEND_SIGNAL,
     META_NOTICE,
@@ -51,7 +51,7 @@ _GATE_PREFIX = MEMO_GATE.format(gate="")
 
 
 class RunFold:
-    """The state that a history gives; feed it events in order."""
+    """The state that a history gives; feed it events in order. ``_on_…`` takes the event of that name."""
 
     def __init__(self) -> None:
         self.launch = Launch(agent="", code="")
@@ -60,7 +60,7 @@ class RunFold:
         self.run_id = ""
         self.started: datetime | None = None
         self.ended: datetime | None = None
-        self.closed = ""
+        self.closed: Status | Literal[""] = ""
         self.reason = ""
         self.arguments: tuple[Payload, ...] = ()
         self.code_payload: Payload | None = None
@@ -69,8 +69,6 @@ class RunFold:
         self.mends: list[tuple[tuple[str, ...], Payload]] = []
         """Names of mended steps and their code, in order."""
         self.parted: dict[str, str] = {}
-        self.waits: list[tuple[int, int]] = []
-        """``(event of the start, event of the end or 0)`` of each ``kg.sleep``."""
         self.sleeps: dict[int, SleepView] = {}
         """By the event that started them."""
         self.losses: list[LossView] = []
@@ -93,19 +91,18 @@ class RunFold:
     def add(self, event: HistoryEvent) -> None:
         """Take the next event."""
         self.last_event = event.event_id
-        handler = _HANDLERS.get(event.event_type)
-        if handler is not None:
-            handler(self, event)
+        name = (event.WhichOneof("attributes") or "").removesuffix("_event_attributes")
+        if handler := getattr(self, f"_on_{name}", None):
+            handler(event)
 
     # The run itself.
 
-    def _on_started(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_started(self, event: HistoryEvent) -> None:
         data = event.workflow_execution_started_event_attributes
         payloads = data.input.payloads
         self.agent, self.queue = data.workflow_type.name, data.task_queue.name
         self.run_id, self.started = data.workflow_id, utc(event.event_time)
-        if MEMO_ORIGIN in data.memo.fields:
-            self.origin = memo.origin(data.memo.fields)
+        self.origin = memo.origin(data.memo.fields)
         if len(payloads) < 2:
             return
         self.launch = launch = from_wire(Launch, plain(payloads[0]))
@@ -141,25 +138,25 @@ class RunFold:
             self.calls.setdefault(seed.call, Call(view, result=seed.result, code=self.launch.code, seed=seed))
         self.seeds_payload = None
 
-    def _on_task_scheduled(self, event: HistoryEvent) -> None:
+    def _on_workflow_task_scheduled(self, event: HistoryEvent) -> None:
         self.task_pending = True
 
-    def _on_task_started(self, event: HistoryEvent) -> None:
+    def _on_workflow_task_started(self, event: HistoryEvent) -> None:
         self._task_worker = event.workflow_task_started_event_attributes.identity
 
-    def _on_task_timed_out(self, event: HistoryEvent) -> None:
+    def _on_workflow_task_timed_out(self, event: HistoryEvent) -> None:
         began = event.workflow_task_timed_out_event_attributes.timeout_type == TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
         told = "fell silent while it executed the agent" if began else "had the run in memory and no longer answered"
         self.losses.append(LossView(utc(event.event_time), self._task_worker, told))
 
-    def _on_task_completed(self, event: HistoryEvent) -> None:
+    def _on_workflow_task_completed(self, event: HistoryEvent) -> None:
         # Only now: one that failed or timed out is handed out again, without a trace in the history.
         self.worked, self.task_failure, self.task_pending = True, "", False
 
-    def _on_task_failed(self, event: HistoryEvent) -> None:
+    def _on_workflow_task_failed(self, event: HistoryEvent) -> None:
         self.task_failure = event.workflow_task_failed_event_attributes.failure.message
 
-    def _close(self, status: str, event: HistoryEvent) -> None:
+    def _close(self, status: Status, event: HistoryEvent) -> None:
         self.closed, self.ended = status, utc(event.event_time)
         for number, gate in self.gates.items():
             if gate.is_open:
@@ -169,28 +166,28 @@ class RunFold:
             if not call.closed_event and call.seed is None:
                 call.view = replace(call.view, status="cancelled", ended=self.ended)
 
-    def _on_completed(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_completed(self, event: HistoryEvent) -> None:
         self._close("completed", event)
         payloads = event.workflow_execution_completed_event_attributes.result.payloads
         self.result = payloads[0] if payloads else None
 
-    def _on_failed(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_failed(self, event: HistoryEvent) -> None:
         self._close("failed", event)
         self.failure = event.workflow_execution_failed_event_attributes.failure
 
-    def _on_cancelled(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_canceled(self, event: HistoryEvent) -> None:
         self._close("cancelled", event)
 
-    def _on_terminated(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_terminated(self, event: HistoryEvent) -> None:
         self._close("terminated", event)
         self.reason = event.workflow_execution_terminated_event_attributes.reason
 
-    def _on_timed_out(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_timed_out(self, event: HistoryEvent) -> None:
         self._close("timed out", event)
 
     # Steps.
 
-    def _on_scheduled(self, event: HistoryEvent) -> None:
+    def _on_activity_task_scheduled(self, event: HistoryEvent) -> None:
         data = event.activity_task_scheduled_event_attributes
         header = from_wire(StepCall, plain(data.input.payloads[0]))
         count = header.positional + len(header.keywords)
@@ -209,7 +206,7 @@ class RunFold:
         call.activity_scheduled = when
         self._by_event[event.event_id] = call
 
-    def _on_activity_started(self, event: HistoryEvent) -> None:
+    def _on_activity_task_started(self, event: HistoryEvent) -> None:
         data = event.activity_task_started_event_attributes
         call = self._by_event[data.scheduled_event_id]
         started = utc(event.event_time)
@@ -222,14 +219,14 @@ class RunFold:
             worker=data.identity,
         )
 
-    def _on_activity_completed(self, event: HistoryEvent) -> None:
+    def _on_activity_task_completed(self, event: HistoryEvent) -> None:
         data = event.activity_task_completed_event_attributes
         call = self._by_event[data.scheduled_event_id]
         call.result = data.result.payloads[0] if data.result.payloads else None
         output = metadata(call.result, META_OUTPUT) if call.result is not None else ""
         self._end(call, event, "completed", output=output, error="")
 
-    def _on_activity_failed(self, event: HistoryEvent) -> None:
+    def _on_activity_task_failed(self, event: HistoryEvent) -> None:
         data = event.activity_task_failed_event_attributes
         call = self._by_event[data.scheduled_event_id]
         known = failure_details(data.failure)
@@ -237,18 +234,18 @@ class RunFold:
         status: StepStatus = "parked" if known.get("do") == "park" else "failed"
         self._end(call, event, status, error=failure_text(data.failure), output=str(known.get("output", "")))
 
-    def _on_activity_timed_out(self, event: HistoryEvent) -> None:
+    def _on_activity_task_timed_out(self, event: HistoryEvent) -> None:
         data = event.activity_task_timed_out_event_attributes
         call = self._by_event[data.scheduled_event_id]
         call.failure = data.failure
         self._end(call, event, "failed", error=failure_text(data.failure))
 
-    def _on_cancel_requested(self, event: HistoryEvent) -> None:
+    def _on_activity_task_cancel_requested(self, event: HistoryEvent) -> None:
         call = self._by_event[event.activity_task_cancel_requested_event_attributes.scheduled_event_id]
         if not call.closed_event:
             call.view = replace(call.view, status="cancelled", ended=utc(event.event_time))
 
-    def _on_activity_cancelled(self, event: HistoryEvent) -> None:
+    def _on_activity_task_canceled(self, event: HistoryEvent) -> None:
         call = self._by_event[event.activity_task_canceled_event_attributes.scheduled_event_id]
         self._end(call, event, "cancelled")
 
@@ -265,7 +262,7 @@ class RunFold:
 
     # Agents called by the agent.
 
-    def _on_child_initiated(self, event: HistoryEvent) -> None:
+    def _on_start_child_workflow_execution_initiated(self, event: HistoryEvent) -> None:
         data = event.start_child_workflow_execution_initiated_event_attributes
         launch = from_wire(Launch, plain(data.input.payloads[0]))
         number = data.workflow_id.rpartition("-")[2]
@@ -281,38 +278,44 @@ class RunFold:
         call.code, call.scheduled_event = launch.code, event.event_id
         self.calls[number] = self._by_event[event.event_id] = call
 
-    def _on_child_started(self, event: HistoryEvent) -> None:
+    def _on_child_workflow_execution_started(self, event: HistoryEvent) -> None:
         data = event.child_workflow_execution_started_event_attributes
         call = self._by_event[data.initiated_event_id]
         call.view = replace(call.view, status="running", attempt=1, started=utc(event.event_time))
 
-    def _on_child_completed(self, event: HistoryEvent) -> None:
+    def _on_child_workflow_execution_completed(self, event: HistoryEvent) -> None:
         data = event.child_workflow_execution_completed_event_attributes
         call = self._by_event[data.initiated_event_id]
         call.result = data.result.payloads[0] if data.result.payloads else None
         self._end(call, event, "completed")
 
-    def _on_child_failed(self, event: HistoryEvent) -> None:
+    def _on_child_workflow_execution_failed(self, event: HistoryEvent) -> None:
         data = event.child_workflow_execution_failed_event_attributes
         call = self._by_event[data.initiated_event_id]
         call.failure = data.failure
         self._end(call, event, "failed", error=failure_text(data.failure))
 
-    def _on_child_stopped(self, event: HistoryEvent) -> None:
-        for name in ("canceled", "terminated", "timed_out"):
-            field = f"child_workflow_execution_{name}_event_attributes"
-            if event.HasField(field):  # type: ignore[arg-type]
-                self._end(self._by_event[getattr(event, field).initiated_event_id], event, "cancelled")
+    def _on_child_workflow_execution_canceled(self, event: HistoryEvent) -> None:
+        self._stop_child(event.child_workflow_execution_canceled_event_attributes.initiated_event_id, event)
+
+    def _on_child_workflow_execution_terminated(self, event: HistoryEvent) -> None:
+        self._stop_child(event.child_workflow_execution_terminated_event_attributes.initiated_event_id, event)
+
+    def _on_child_workflow_execution_timed_out(self, event: HistoryEvent) -> None:
+        self._stop_child(event.child_workflow_execution_timed_out_event_attributes.initiated_event_id, event)
+
+    def _stop_child(self, initiated: int, event: HistoryEvent) -> None:
+        self._end(self._by_event[initiated], event, "cancelled")
 
     # Gates.
 
-    def _on_memo(self, event: HistoryEvent) -> None:
+    def _on_workflow_properties_modified(self, event: HistoryEvent) -> None:
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
         if MEMO_STATE in fields:
             self.parted = memo.state(fields).get("parted", {})
         listed = memo.questions(fields, self.run_id, self.agent, self.queue)
         for question in listed:  # a gate that an older version opened is told only here
-            self._on_asked(question)
+            self._ask(question)
         for key, payload in fields.items():
             if not key.startswith(_GATE_PREFIX):
                 continue
@@ -320,48 +323,42 @@ class RunFold:
             if payload.data:
                 self.details[number] = payload
             if asked:
-                self._on_asked(
-                    Question.from_wire(json.loads(asked), run_id=self.run_id, agent=self.agent, queue=self.queue)
-                )
+                wire = json.loads(asked)
+                self._ask(Question.from_wire(wire, run_id=self.run_id, agent=self.agent, queue=self.queue))
             elif not payload.data and number not in {question.gate for question in listed}:
-                self._on_closed(number, event)
+                self._withdraw(number, event)
 
-    def _on_asked(self, question: Question) -> None:
+    def _ask(self, question: Question) -> None:
         if question.gate not in self.gates:
             self.gates[question.gate] = GateView(question)
             self._policy.ask(question)
 
-    def _on_closed(self, number: str, event: HistoryEvent) -> None:
+    def _withdraw(self, number: str, event: HistoryEvent) -> None:
         self._policy.close(number)
         gate = self.gates.get(number)
         if gate is not None and gate.is_open:
             self.gates[number] = replace(gate, withdrawn=True, closed=utc(event.event_time))
 
-    def _on_update(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_update_accepted(self, event: HistoryEvent) -> None:
         request = event.workflow_execution_update_accepted_event_attributes.accepted_request
         if request.input.name == DECIDE_UPDATE:
             self._decided(request.input.args.payloads, event, "update")
 
     def _on_timer_started(self, event: HistoryEvent) -> None:
         if event.HasField("user_metadata") and plain(event.user_metadata.summary) == SLEEP_SUMMARY:
-            self.waits.append((event.event_id, 0))
-            began, lasts = utc(event.event_time), event.timer_started_event_attributes.start_to_fire_timeout
-            until = began + lasts.ToTimedelta() if began else None
-            self.sleeps[event.event_id] = SleepView(began, until)
+            self.sleeps[event.event_id] = SleepView(utc(event.event_time))
 
     def _on_timer_fired(self, event: HistoryEvent) -> None:
-        begin = event.timer_fired_event_attributes.started_event_id
-        self.waits = [(event_id, event.event_id if event_id == begin else end) for event_id, end in self.waits]
-        self._wake(begin, event)
+        self._wake(event.timer_fired_event_attributes.started_event_id, event, fired=event.event_id)
 
-    def _on_timer_cancelled(self, event: HistoryEvent) -> None:
+    def _on_timer_canceled(self, event: HistoryEvent) -> None:
         self._wake(event.timer_canceled_event_attributes.started_event_id, event)
 
-    def _wake(self, begin: int, event: HistoryEvent) -> None:
+    def _wake(self, begin: int, event: HistoryEvent, fired: int = 0) -> None:
         if begin in self.sleeps:
-            self.sleeps[begin] = replace(self.sleeps[begin], ended=utc(event.event_time))
+            self.sleeps[begin] = replace(self.sleeps[begin], ended=utc(event.event_time), fired=fired)
 
-    def _on_signal(self, event: HistoryEvent) -> None:
+    def _on_workflow_execution_signaled(self, event: HistoryEvent) -> None:
         data = event.workflow_execution_signaled_event_attributes
         if data.signal_name == MEND_SIGNAL and len(data.input.payloads) == 3:
             with suppress(ValueError, TypeError):  # not from us
@@ -414,38 +411,3 @@ class RunFold:
                 f"{self.parted['recorded']!r} there, the new code calls {self.parted['asked']!r}."
             )
         return tuple(dict.fromkeys(text for text in texts if text))
-
-
-_HANDLERS = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED: RunFold._on_started,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: RunFold._on_task_scheduled,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: RunFold._on_task_started,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: RunFold._on_task_timed_out,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: RunFold._on_task_completed,
-    EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED: RunFold._on_task_failed,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: RunFold._on_completed,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: RunFold._on_failed,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: RunFold._on_cancelled,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: RunFold._on_terminated,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: RunFold._on_timed_out,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED: RunFold._on_scheduled,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED: RunFold._on_activity_started,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED: RunFold._on_activity_completed,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: RunFold._on_activity_failed,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: RunFold._on_activity_timed_out,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED: RunFold._on_cancel_requested,
-    EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED: RunFold._on_activity_cancelled,
-    EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED: RunFold._on_child_initiated,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED: RunFold._on_child_started,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED: RunFold._on_child_completed,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED: RunFold._on_child_failed,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED: RunFold._on_child_stopped,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED: RunFold._on_child_stopped,
-    EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT: RunFold._on_child_stopped,
-    EventType.EVENT_TYPE_TIMER_STARTED: RunFold._on_timer_started,
-    EventType.EVENT_TYPE_TIMER_FIRED: RunFold._on_timer_fired,
-    EventType.EVENT_TYPE_TIMER_CANCELED: RunFold._on_timer_cancelled,
-    EventType.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED: RunFold._on_memo,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED: RunFold._on_update,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: RunFold._on_signal,
-}

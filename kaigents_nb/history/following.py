@@ -7,7 +7,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
-from types import TracebackType
 from typing import Any
 
 from kaigents_nb.errors import RunNotFound
@@ -32,9 +31,7 @@ class Following:
         self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self.stop()
 
     def start(self) -> None:

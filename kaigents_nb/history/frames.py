@@ -10,7 +10,6 @@ import pandas as pd
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import KaigentsError
 from kaigents_nb.gates.question import Question
@@ -18,7 +17,7 @@ from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.calls import Call, failure_text, utc
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
-from kaigents_nb.history.observe import Observer, not_found
+from kaigents_nb.history.observe import Observer, describe
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
@@ -78,7 +77,7 @@ _ended: OrderedDict[tuple[str, str], pd.DataFrame] = OrderedDict()
 
 
 def frame(rows: Iterable[dict[str, Any]], columns: dict[str, str], run_id: str = "") -> pd.DataFrame:
-    """Return rows as a DataFrame with exactly these columns and dtypes."""
+    """Return rows as a DataFrame with exactly these columns and dtypes; what else is in a row is left out."""
     listed = list(rows)
     table = pd.DataFrame(
         {name: pd.Series([row.get(name) for row in listed], dtype=_dtype(kind)) for name, kind in columns.items()}
@@ -93,7 +92,7 @@ def _dtype(kind: str) -> Any:
     return object if kind == "str" and pd.__version__ < "3" else kind
 
 
-async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.DataFrame:
+async def steps_frame(observer: Observer, *, full: bool) -> pd.DataFrame:
     """See :meth:`Run.steps`."""
     view = await view_of(observer)
     calls = observer.fold.snapshot().calls  # as the view was made: reading values, the run may go on
@@ -101,25 +100,16 @@ async def steps_frame(observer: Observer, run_id: str, *, full: bool) -> pd.Data
     for step in view.steps:
         call = calls[step.call]
         ended, scheduled = step.ended, step.scheduled
-        rows.append(
-            {
-                "step": step.name,
-                "call": int(step.call),
-                "status": step.status,
-                "attempts": step.attempt,
-                "scheduled": scheduled,
-                "started": step.started,
-                "ended": ended,
-                "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
-                "inputs": await _inputs(observer.decoder, call, full=full),
-                "result": None if call.result is None else await read(observer.decoder, call.result, full=full),
-                "error": step.error,
-                "output": step.output,
-                "worker": step.worker,
-                "child_run": step.child_run,
-            }
-        )
-    return frame(rows, STEP_COLUMNS, run_id)
+        more = {
+            "step": step.name,
+            "call": int(step.call),
+            "attempts": step.attempt,
+            "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
+            "inputs": await _inputs(observer.decoder, call, full=full),
+            "result": None if call.result is None else await read(observer.decoder, call.result, full=full),
+        }
+        rows.append(vars(step) | more)
+    return frame(rows, STEP_COLUMNS, observer.run_id)
 
 
 async def _inputs(decoder: Decoder, call: Call, *, full: bool) -> dict[str, Any]:
@@ -144,19 +134,14 @@ async def read(decoder: Decoder, payload: Payload, *, full: bool) -> Any:
 
 async def events_frame(connection: Connection, run_id: str) -> pd.DataFrame:
     """See :meth:`Run.events`."""
-    handle = connection.client.get_workflow_handle(run_id)
-    try:
-        description = await handle.describe()
-        key = (run_id, description.run_id)
-        if key in _ended:
-            return _ended[key].copy(deep=False)
-        events = [event async for event in handle.fetch_history_events(page_size=1000)]
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            raise not_found(run_id, error) from None
-        raise
+    info = (await describe(connection, run_id)).workflow_execution_info
+    key = (run_id, info.execution.run_id)
+    if key in _ended:
+        return _ended[key].copy(deep=False)
+    handle = connection.client.get_workflow_handle(run_id, run_id=info.execution.run_id)
+    events = [event async for event in handle.fetch_history_events(page_size=1000)]
     table = frame(_event_rows(events), EVENT_COLUMNS, run_id)
-    if description.close_time is not None:
+    if info.HasField("close_time"):
         _ended[key] = table
         if len(_ended) > _KEPT_HISTORIES:
             _ended.popitem(last=False)
@@ -167,26 +152,22 @@ def _event_rows(events: Iterable[HistoryEvent]) -> Iterable[dict[str, Any]]:
     scheduled: dict[int, tuple[str, int]] = {}
     for event in events:
         name = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
-        row: dict[str, Any] = {
+        data: Any = getattr(event, event.WhichOneof("attributes") or "", None)
+        step, call = "", None
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            header = from_wire(StepCall, plain(data.input.payloads[0]))
+            step, call = scheduled[event.event_id] = (header.step, int(header.call))
+        elif name.startswith("activity_task"):
+            step, call = scheduled[data.scheduled_event_id]
+        yield {
             "event_id": event.event_id,
             "time": utc(event.event_time),
             "type": name,
-            "step": "",
-            "call": None,
-            "attempt": None,
-            "detail": "",
+            "step": step,
+            "call": call,
+            "attempt": data.attempt if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED else None,
+            "detail": _detail(data),
         }
-        data: Any = getattr(event, event.WhichOneof("attributes") or "", None)
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            header = from_wire(StepCall, plain(data.input.payloads[0]))
-            scheduled[event.event_id] = (header.step, int(header.call))
-            row["step"], row["call"] = header.step, int(header.call)
-        elif name.startswith("activity_task"):
-            row["step"], row["call"] = scheduled[data.scheduled_event_id]
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
-            row["attempt"] = data.attempt
-        row["detail"] = _detail(data)
-        yield row
 
 
 def _detail(data: Any) -> str:
@@ -203,32 +184,12 @@ def _detail(data: Any) -> str:
     return ""
 
 
-def decisions_frame(fold: RunFold) -> pd.DataFrame:
-    """See :meth:`Run.decisions`."""
-    rows = [
-        {
-            **vars(taken.answer),
-            "run_id": fold.run_id,
-            "time": taken.time,
-            "counted": taken.counted,
-            "event_id": taken.event_id,
-        }
-        for taken in fold.decisions
-    ]
-    return frame(rows, DECISION_COLUMNS, fold.run_id)
+def decision_rows(fold: RunFold) -> list[dict[str, Any]]:
+    """Return the rows of :meth:`Run.decisions`."""
+    more = {"run_id": fold.run_id}
+    return [{**vars(it), **vars(it.answer), **more, "counted": it.counted} for it in fold.decisions]
 
 
 def gates_frame(gates: Iterable[Question]) -> pd.DataFrame:
     """See ``kg.pending()``."""
-    rows = [
-        {
-            "run_id": gate.run_id,
-            "agent": gate.agent,
-            "gate": gate.gate,
-            "question": gate.question,
-            "options": list(gate.options),
-            "opened": gate.opened,
-        }
-        for gate in gates
-    ]
-    return frame(rows, GATE_COLUMNS)
+    return frame(({**vars(gate), "options": list(gate.options)} for gate in gates), GATE_COLUMNS)

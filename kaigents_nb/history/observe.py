@@ -38,7 +38,7 @@ async def describe(
     try:
         return (await handle.describe()).raw_description
     except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
             raise not_found(run_id, error) from None
         raise
 
@@ -139,7 +139,7 @@ class Observer:
             await complete(self.connection, event)
             self.fold.add(event)
         if self.fold.seeds_payload is not None:
-            payload = await self.decoder.fetched(self.fold.seeds_payload)
+            payload = await self.connection.fetch(self.fold.seeds_payload)
             self.fold.take_seeds(unpack_seeds(payload))
 
 

@@ -79,8 +79,8 @@ def runs(
         raise ValueError(f"No status {status!r}. Known: {', '.join((*_OPEN, *_CLOSED))}.")
     conditions = []
     if agent is not None:
-        name = agent if isinstance(agent, str) else agent.name
-        conditions.append(f"WorkflowType = '{_quoted(name)}'")
+        name = (agent if isinstance(agent, str) else agent.name).replace("'", "''")
+        conditions.append(f"WorkflowType = '{name}'")
     if status in _CLOSED:
         conditions.append(f"ExecutionStatus = '{_CLOSED[status]}'")
     elif status is not None:
@@ -154,7 +154,3 @@ def _moment(since: datetime | str | Duration) -> datetime:
         raise ValueError(
             f"Can't read since={since!r}. Write a time ('2026-05-01 12:00') or how long ago ('2 days')."
         ) from None
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

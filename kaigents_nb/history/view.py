@@ -62,8 +62,9 @@ class SleepView:
     """One ``kg.sleep``."""
 
     started: datetime | None
-    until: datetime | None
     ended: datetime | None = None
+    fired: int = 0
+    """The event at which it was over by itself."""
 
 
 @dataclass(frozen=True)
@@ -194,5 +195,5 @@ class RunView:
 
     @property
     def open_gates(self) -> tuple[GateView, ...]:
-        """The gates that wait for a decision."""
-        return tuple(gate for gate in self.gates if gate.is_open)
+        """The gates that wait for a decision: none once the run has ended."""
+        return () if self.closed else tuple(gate for gate in self.gates if gate.is_open)

@@ -52,18 +52,19 @@ async def find_question(
     ValueError
         When several wait and none is named.
     """
-    chosen = _matching(seen, run_id, gate)
-    if len(chosen) == 1:
-        return chosen[0]
-    gates = await open_gates(connection, run_id)
-    chosen = _matching(gates, run_id, gate)
+    gates, chosen = seen, _matching(seen, run_id, gate)
+    if len(chosen) != 1:
+        gates = await open_gates(connection, run_id)
+        chosen = _matching(gates, run_id, gate)
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
         listing = "; ".join(f"{_call(item, run_id)}: {item.question}" for item in chosen)
         raise ValueError(f"Run {run_id!r} waits at {len(chosen)} gates. Name one: {listing}.")
-    if decided := await taken_answer(connection, run_id, gate):
-        raise already(decided)
+    observer = await observed(connection, run_id)
+    for item in reversed(observer.fold.gates.values()):
+        if item.answer is not None and (gate is None or gate in (item.gate, item.question)):
+            raise _already(item.answer)
     known = ", ".join(repr(item.gate) for item in gates)
     raise NoOpenGate(
         f"Run {run_id!r} has no open gate{f' {gate!r}' if gate else ''}. "
@@ -128,7 +129,7 @@ async def _updated(connection: Connection, question: Question, answer: Answer) -
         if isinstance(cause, ApplicationError) and cause.type == ALREADY_DECIDED:
             taken = Answer.from_wire(cause.details[0])
             if taken.id != answer.id:
-                raise already(taken) from None
+                raise _already(taken) from None
             return True
         # Refused, but perhaps only the second time: the first answer of the run may have got lost on its way.
         observer = await observed(connection, question.run_id)
@@ -175,18 +176,12 @@ async def _known(connection: Connection, question: Question, answer: Answer, kep
 
 
 def _counts(fold: RunFold, question: Question, answer: Answer) -> bool:
-    """Whether a history says that an answer counts; false where it says nothing yet.
-
-    Raises
-    ------
-    AlreadyDecided, NoOpenGate, GateError
-        When it says that the answer does not count.
-    """
+    """Whether a history says that an answer counts: raises where it says no, false where it says nothing yet."""
     gate = fold.gates.get(answer.gate)
     if gate is not None and gate.answer is not None:
         if gate.answer.id == answer.id:
             return True
-        raise already(gate.answer)
+        raise _already(gate.answer)
     for taken in fold.decisions:
         if taken.answer.id == answer.id:
             raise _asks_otherwise(question) if taken.standing is Standing.NOT_ASKED else _no_longer_open(question)
@@ -205,17 +200,6 @@ def _call(gate: Question, run_id: str) -> str:
     return f"gate={gate.gate!r}" if gate.run_id == run_id else f"kg.run({gate.run_id!r}).approve({gate.gate!r})"
 
 
-async def taken_answer(connection: Connection, run_id: str, gate: str | None) -> Answer | None:
-    """Return the answer that counts in a run's history for a gate (the last one, where none is named)."""
-    observer = await observed(connection, run_id)
-    found = [
-        item.answer
-        for item in observer.fold.gates.values()
-        if item.answer is not None and (gate is None or gate in (item.gate, item.question))
-    ]
-    return found[-1] if found else None
-
-
 def _asks_otherwise(question: Question) -> GateError:
     return GateError(
         f"The decision was not taken: run {question.run_id!r} does not ask {question.question!r} with these "
@@ -227,8 +211,8 @@ def _no_longer_open(question: Question) -> NoOpenGate:
     return NoOpenGate(f"The gate {question.question!r} is no longer open: the run went on without a decision.")
 
 
-def already(answer: Answer) -> AlreadyDecided:
-    """Return the error for whoever came second."""
+def _already(answer: Answer) -> AlreadyDecided:
+    """The error for whoever came second."""
     verb = "rejected" if not answer.approved else f"chose {answer.choice!r}"
     if answer.choice == APPROVE:
         verb = "approved"

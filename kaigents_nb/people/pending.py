@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
-from kaigents_nb.history.frames import DECISION_COLUMNS, decisions_frame, frame, gates_frame
+from kaigents_nb.history.frames import DECISION_COLUMNS, decision_rows, frame, gates_frame
 from kaigents_nb.history.observers import observed
 from kaigents_nb.history.runs_table import runs
 from kaigents_nb.runtime.connecting import current
@@ -40,17 +39,6 @@ def open_questions() -> list[Question]:
     return connection.run(lambda: _waiting(connection))
 
 
-def post_open_questions(done: Callable[[list[Question] | None, BaseException | None], None]) -> None:
-    """Ask for the open gates without waiting, for buttons; ``done`` hears of them on a background thread."""
-    connection = current()
-
-    def finished(future: Future[list[Question]]) -> None:
-        error = future.exception()
-        done(None if error else future.result(), error)
-
-    connection.post(_waiting(connection)).add_done_callback(finished)
-
-
 async def _waiting(connection: Connection) -> list[Question]:
     query = "ExecutionStatus = 'Running'"
     if connection.attribute:
@@ -72,21 +60,16 @@ def decisions(limit: int = 100) -> pd.DataFrame:
     connection = current()
     known = runs(limit=limit)["run_id"]
 
-    async def collect() -> list[pd.DataFrame]:
-        tables = []
+    async def collect() -> list[dict[str, Any]]:
+        rows = []
         for run_id in known:
             try:
-                observer = await observed(connection, run_id)
+                rows += decision_rows((await observed(connection, run_id)).fold)
             except RunNotFound:
                 continue  # deleted by retention between the two questions
             except (KaigentsError, ValueError, TypeError, LookupError) as error:
                 warnings.warn(f"Left out: run {run_id!r}, whose history can't be read: {error}", stacklevel=2)
-                continue
-            tables.append(decisions_frame(observer.fold))
-        return tables
+        return rows
 
-    tables = [table for table in connection.run(collect) if len(table)]
-    if not tables:
-        return frame([], DECISION_COLUMNS)
-    together = pd.concat(tables, ignore_index=True)
-    return together.sort_values("time", ascending=False, ignore_index=True)
+    table = frame(connection.run(collect), DECISION_COLUMNS)
+    return table.sort_values("time", ascending=False, ignore_index=True)

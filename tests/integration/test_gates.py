@@ -177,9 +177,7 @@ def test_the_gates_of_called_agents_show_on_their_caller():
     seen = []
     stop = run.watch(lambda view: seen.append({gate.key: gate.answer and gate.answer.by for gate in view.gates}))
     eventually(lambda: seen)
-    errors = []
-    run.submit_answer(second.asked, second.asked.answer(True), errors.append)
-    eventually(lambda: errors == [None])
+    assert run.submit_answer(second.asked, second.asked.answer(True)).by == default_by()
     eventually(lambda: seen[-1] == {first.key: None, second.key: default_by()})
     assert run.view().open_gates == (first,)
     run.approve(by="ann")
@@ -343,12 +341,12 @@ def test_nothing_of_a_question_vanishes():
     run = asks_with_hidden_text.start(
         question, ["Yes\u202e", "No\u200b way"], {"to": "\x1b[8mEvil\x1b[0m", "\u2800": 5}
     )
-    run.wait_for_gate(20)
+    asked = run.wait_for_gate(20)
     view = run.view()
     for page in (
         root(run_blocks(view)),
         text(run_blocks(view)),
-        root(pending_blocks(run.pending().to_dict("records"))),
+        root(pending_blocks([asked])),
     ):
         assert r"Transfer 5,000,000 to Evil?\rTransfer 5 to Ann?" in page
     for page in (root(run_blocks(view)), text(run_blocks(view))):

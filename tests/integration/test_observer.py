@@ -363,7 +363,7 @@ def test_waiting_goes_on_when_the_server_is_back(data_dir: Path):
 
 
 def test_a_listener_that_breaks_or_is_slow_holds_up_nobody(caplog):
-    """One loop serves all listeners of a run; each has its own pace."""
+    """Each listener of a run has its own pace."""
     run = asking.start(1)
     views, go_on = [], threading.Event()
     stops = [run.watch(lambda view: go_on.wait(60)), run.watch(lambda view: 1 / 0), kg.run(run.id).watch(views.append)]

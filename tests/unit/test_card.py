@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, ClassVar
 
 import ipywidgets as widgets
 import numpy as np
@@ -21,7 +22,7 @@ from kaigents_nb.display.blocks import Blocks, Strong, line
 from kaigents_nb.display.card import Card, show
 from kaigents_nb.display.explore import Explorer
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.inbox import MAX_SHOWN, Found, Inbox
+from kaigents_nb.display.inbox import MAX_SHOWN, Inbox
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, ServerError
@@ -40,6 +41,36 @@ STEP = StepView("1", "quote", "running", 1, START, START)
 VIEW = RunView("run-1", "sourcing_agent", "running", started=START, steps=(STEP,))
 
 
+class Held:
+    """Where clicks wait, each on its thread, until the test says what comes of them."""
+
+    threads: ClassVar[set[threading.Thread]] = set()
+
+    def __init__(self) -> None:
+        self._here: list[tuple[threading.Thread, SimpleQueue[Any]]] = []
+
+    def wait(self) -> Any:
+        outcome: SimpleQueue[Any] = SimpleQueue()
+        self._here.append((threading.current_thread(), outcome))
+        self.threads.add(threading.current_thread())
+        if isinstance(found := outcome.get(), Exception):
+            raise found
+        return found
+
+    def end(self, outcome: Any) -> None:
+        """End the last click, with an error or a result."""
+        clicks_arrived()
+        thread, waiting = self._here.pop()
+        waiting.put(outcome)
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def clicks_arrived() -> None:
+    """Wait until no click is on its way: each is over, or held."""
+    eventually(lambda: all(t in Held.threads for t in threading.enumerate() if t.name == "kaigents click"))
+
+
 class FakeRun:
     """A run that does what the test says, with the methods that the card uses."""
 
@@ -47,9 +78,15 @@ class FakeRun:
         self.id = view.run_id
         self.now = view
         self.callbacks: list[Callable[[RunView], None]] = []
-        self.sent: list[tuple[Any, ...]] = []
-        self.answer: Callable[[BaseException | None], None] = lambda error: None
+        self._sent: list[tuple[Any, ...]] = []
+        self._held = Held()
+        self.answer = self._held.end
         self.refuse: Exception | None = None
+
+    @property
+    def sent(self) -> list[tuple[Any, ...]]:
+        clicks_arrived()
+        return self._sent
 
     def view(self) -> RunView:
         return self.now
@@ -64,23 +101,29 @@ class FakeRun:
         for callback in list(self.callbacks):
             callback(view)
 
-    def submit_answer(self, question: Question, answer: Answer, done: Any, kept: Callable[[], None]) -> None:
+    def submit_answer(self, question: Question, answer: Answer, kept: Callable[[], None]) -> None:
         self.kept = kept
         assert answer.asked == question.digest
         called = [question.run_id] if question.run_id not in ("", self.id) else []
-        self._take((answer.gate, answer.approved, answer.choice, answer.comment, *called), done)
+        self._take((answer.gate, answer.approved, answer.choice, answer.comment, *called))
 
-    def post(self, action: str, done: Any) -> None:
-        self._take((action,), done)
+    def mend(self) -> None:
+        self._take(("mend",))
+
+    def retry_now(self) -> None:
+        self._take(("retry_now",))
+
+    def cancel(self) -> None:
+        self._take(("cancel",))
 
     def at(self, moment: str) -> Any:
         raise NoSuchMoment(f"No moment {moment!r}: <none>.")
 
-    def _take(self, sent: tuple[Any, ...], done: Any) -> None:
+    def _take(self, sent: tuple[Any, ...]) -> None:
         if self.refuse is not None:
             raise self.refuse
-        self.sent.append(sent)
-        self.answer = done
+        self._sent.append(sent)
+        self._held.wait()
 
 
 @pytest.fixture
@@ -163,6 +206,7 @@ def test_a_decision_that_fails_can_be_tried_again(at_once: bool) -> None:
     if at_once:
         run.refuse = error
     buttons(card.widget)["Reject"].click()
+    clicks_arrived()
     if not at_once:
         run.answer(error)
     assert "No server &lt;at&gt; 127.0.0.1:7233." in said(card.widget)
@@ -177,6 +221,7 @@ def test_a_kept_decision_is_not_called_taken() -> None:
     """Where nobody knows yet whether it counts, the form says so, and then what came of it."""
     run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
     buttons(card.widget)["Approve"].click()
+    clicks_arrived()
     run.kept()
     assert "Whether it counts is not known yet" in said(card.widget)
     assert buttons(card.widget)["Approve"].disabled
@@ -469,13 +514,12 @@ class FakeDesk:
 
     def __init__(self, *runs: FakeRun) -> None:
         self.runs = {run.id: run for run in runs}
-        self.asked: Found | None = None
-
-    def refresh(self, done: Found) -> None:
-        self.asked = done
+        self._held = Held()
+        self.answer = self._held.end
 
     def inbox(self, questions: Sequence[Question]) -> Inbox:
-        return Inbox(self.runs.__getitem__, self.refresh, questions)
+        looks = iter([lambda: questions])
+        return Inbox(self.runs.__getitem__, lambda: next(looks, self._held.wait)())
 
 
 def waiting(name: str) -> FakeRun:
@@ -513,13 +557,13 @@ def test_the_inbox_refreshes_without_waiting() -> None:
     one(kept, widgets.Text).value = "typed"
     buttons(inbox.widget)["Refresh"].click()
     assert buttons(inbox.widget)["Refresh"].disabled
-    assert desk.asked is not None
-    desk.asked(asked_by("run-2", "run-3"), None)
+    desk.answer(asked_by("run-2", "run-3"))
     assert not buttons(inbox.widget)["Refresh"].disabled
     assert inbox.widget.children[2].children[0] is kept
     assert one(kept, widgets.Text).value == "typed"
     assert first.callbacks == [] and len(third.callbacks) == 1
-    desk.asked(None, ServerError("The server went away."))
+    buttons(inbox.widget)["Refresh"].click()
+    desk.answer(ServerError("The server went away."))
     assert "The server went away." in said(inbox.widget)
     inbox.close()
     assert second.callbacks == third.callbacks == []

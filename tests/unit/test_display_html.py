@@ -20,6 +20,7 @@ from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import lines, text
 from kaigents_nb.display.details import details_blocks
 from kaigents_nb.display.run_blocks import message_blocks, pending_blocks, printed_blocks, run_blocks
+from kaigents_nb.gates.question import Question
 from kaigents_nb.history.view import Progress, RunView, Status, StepView
 from tests.unit.gate_views import a_gate, an_answer
 
@@ -133,17 +134,10 @@ def test_hostile_text_is_shown_and_never_acts(hostile: str) -> None:
     assert f"Run {words.clean(hostile)} of {words.clean(hostile)}: waiting for a decision" in labels
     run_text(view).encode("utf-8")
     assert not re.search("[\x00\x07\x1b\u202e]", run_html(view) + run_text(view))
-    row = {
-        "run_id": hostile,
-        "agent": hostile,
-        "gate": hostile,
-        "question": hostile,
-        "options": [hostile],
-        "opened": hostile,
-    }
-    safe(root(pending_blocks([row])))
+    asked = Question(hostile, (hostile,), hostile, START, run_id=hostile, agent=hostile)
+    safe(root(pending_blocks([asked])))
     safe(root(*message_blocks(hostile, bad=True)))
-    text(pending_blocks([row])).encode("utf-8")
+    text(pending_blocks([asked])).encode("utf-8")
 
 
 def test_text_that_claims_to_be_html_is_text() -> None:
@@ -157,7 +151,7 @@ def test_text_that_claims_to_be_html_is_text() -> None:
         gate = a_gate("1", claimed, (claimed,), {claimed: claimed, "rows": [{claimed: claimed}], "items": [claimed]})
         view = a_view("waiting", agent=claimed, run_id=claimed, gates=(gate,), result=claimed, problem=claimed)
         assert str(claimed) in safe(run_html(view)).text
-        safe(root(pending_blocks([{"run_id": claimed, "agent": claimed, "question": claimed, "opened": claimed}])))
+        safe(root(pending_blocks([Question(claimed, run_id=claimed, agent=claimed)])))
 
 
 def test_only_web_addresses_become_links() -> None:

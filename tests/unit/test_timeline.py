@@ -73,7 +73,7 @@ VIEW = RunView(
         a_gate("1", "Which <supplier>?", opened=at(20), answer=DECISION, closed=at(11_500)),
         a_gate("1", "Of another run?", opened=at(12), run_id="run-1/negotiator-6"),
     ),
-    sleeps=(SleepView(at(11_603), at(11_633), at(11_633)),),
+    sleeps=(SleepView(at(11_603), at(11_633)),),
     losses=(LossView(at(11_499), "7@lab", "had the run in memory and no longer answered"),),
 )
 
@@ -136,7 +136,7 @@ def test_what_lasts_has_no_end() -> None:
             StepView("4", "later", "scheduled", scheduled=at(0.5)),
         ),
         gates=(a_gate("1", "Go on?", opened=at(1)),),
-        sleeps=(SleepView(at(2), at(60)),),
+        sleeps=(SleepView(at(2)),),
     )
     timeline = Timeline(view, now=at(12))
     table = timeline.frame.set_index(["kind", "name"])
