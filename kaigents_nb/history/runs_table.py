@@ -38,6 +38,7 @@ _CLOSED = {
     "timed out": "TimedOut",
 }
 _OPEN = ("running", "waiting", "parked")
+_WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
 
 
 def runs(
@@ -92,15 +93,23 @@ def runs(
     if query:
         conditions.append(f"({query})")
 
+    async def started_since(begin: datetime | None) -> list[dict[str, Any]]:
+        since_then = [f"StartTime >= '{begin.isoformat()}'"] if begin else []
+        found = connection.client.list_workflows(" AND ".join([*conditions, *since_then]), page_size=1000)
+        rows = [_row(execution) async for execution in found]
+        return [row for row in rows if status is None or row["status"] == status]
+
     async def collect() -> list[dict[str, Any]]:
+        # The server lists by the end, so the newest are looked for in windows that grow until there are enough.
         rows: list[dict[str, Any]] = []
-        async for execution in connection.client.list_workflows(" AND ".join(conditions), page_size=min(limit, 1000)):
-            row = _row(execution)
-            if status is None or row["status"] == status:
-                rows.append(row)
+        now = datetime.now(UTC)
+        for window in () if since is not None else _WINDOWS:
+            rows = await started_since(now - window)
             if len(rows) >= limit:
                 break
-        return rows
+        else:
+            rows = await started_since(None)
+        return sorted(rows, key=lambda row: row["started"], reverse=True)[:limit]
 
     try:
         rows = connection.run(collect)

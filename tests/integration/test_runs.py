@@ -300,3 +300,19 @@ def test_events_are_a_table():
 async def test_await_run():
     """``await run`` gives the result in a cell's own loop."""
     assert await plain.start(1) == 4
+
+
+def test_runs_are_newest_first():
+    """By when they started: whichever is still open, or ended last."""
+    started = [impatient.start() for _ in range(4)]
+    ids = [run.id for run in started]
+    started[2].terminate()
+    started[0].terminate()
+    eventually(lambda: set(ids) <= set(kg.runs("impatient")["run_id"]))
+    eventually(lambda: (kg.runs("impatient", status="terminated")["run_id"].isin(ids)).sum() == 2)
+    for table in (kg.runs("impatient"), kg.runs("impatient", since="1 day")):
+        assert table["run_id"].tolist()[:4] == ids[::-1]
+        assert table["started"].is_monotonic_decreasing
+    assert kg.runs("impatient", limit=2)["run_id"].tolist() == ids[:1:-1]
+    for run in started:
+        run.terminate()
