@@ -258,7 +258,7 @@ def test_many_steps_a_second_are_read_together(monkeypatch):
         began = time.monotonic()
         run, views = busy.start(), []
         stop = run.watch(views.append)
-        result, outcome = in_thread(lambda: run.result(60))
+        result, _ = in_thread(lambda: run.result(60))
         eventually(lambda: told and views and views[-1].open_gates)
         lasted = time.monotonic() - began
         run.approve()
