@@ -1,4 +1,4 @@
-"""The payload codec: only signed code gets in, imported before a run needs it."""
+"""How payloads travel: only signed code gets in, imported before a run needs it; big values lie in files."""
 
 from __future__ import annotations
 
@@ -6,15 +6,44 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec
+from temporalio.converter import (
+    DataConverter,
+    ExternalStorage,
+    PayloadCodec,
+    SerializationContext,
+    StorageDriverStoreContext,
+)
 
 from kaigents_nb.runtime.code import held, hold
+from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
-from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.snapshot.module import Snapshot
+
+
+def data_converter(key: bytes, store: FileStore) -> DataConverter:
+    """Return how payloads travel: only code signed with this key gets in, big values lie in the store."""
+    return _Converter(
+        failure_converter_class=LeanFailures,
+        payload_codec=VerifyingCodec(key, store),
+        external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
+    )
+
+
+@dataclass(frozen=True)
+class _Converter(DataConverter):
+    """The same for everybody. Whose a payload is, nothing of it asks; told so, the SDK's own is made anew each time."""
+
+    def with_context(self, context: SerializationContext) -> Self:
+        return self
+
+    def _with_store_context(self, store_ctx: StorageDriverStoreContext) -> Self:
+        return self
 
 
 class VerifyingCodec(PayloadCodec):
