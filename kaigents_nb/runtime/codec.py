@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
+from weakref import WeakValueDictionary
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
@@ -18,7 +20,7 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from kaigents_nb.runtime.code import held, hold
+from kaigents_nb.runtime.code import Code, held, hold
 from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
@@ -57,6 +59,8 @@ class VerifyingCodec(PayloadCodec):
     def __init__(self, key: bytes, store: FileStore) -> None:
         self._key = key
         self._store = store
+        # By SHA-256 of the signed bytes: what this codec's key has verified, as long as somebody uses the code.
+        self._verified: WeakValueDictionary[bytes, Code] = WeakValueDictionary()
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Leave everything as it is: code is signed where it is frozen."""
@@ -75,10 +79,14 @@ class VerifyingCodec(PayloadCodec):
         return payload
 
     async def _admit(self, payload: Payload) -> Payload:
-        snapshot = await asyncio.to_thread(self._verify, payload.data)
-        return Payload(data=f'"{snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
+        signed = hashlib.sha256(payload.data).digest()
+        code = self._verified.get(signed)
+        if code is None or held(code.snapshot.digest) is not code:
+            code = await asyncio.to_thread(self._verify, payload.data)
+            self._verified[signed] = code
+        return Payload(data=f'"{code.snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
 
-    def _verify(self, packed: bytes) -> Snapshot:
+    def _verify(self, packed: bytes) -> Code:
         snapshot = Snapshot.unpack(packed, self._key)
         if held(snapshot.digest) is None:
             for module in snapshot.modules:
@@ -87,5 +95,4 @@ class VerifyingCodec(PayloadCodec):
                         importlib.import_module(module)
                     except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
                         continue
-            hold(snapshot, packed)
-        return snapshot
+        return hold(snapshot, packed)
