@@ -1,4 +1,8 @@
-"""Wait for a run to go on, itself or in an agent that it called: long polls, no questions in between."""
+"""Wait for a run to go on, itself or in an agent that it called: long polls, no questions in between.
+
+Nothing is read before somebody wants to know: of a run that makes many steps a second, whoever looks now and then gets
+all that happened meanwhile in one page, and not an answer of the server for each step.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,9 @@ class Following:
         self.observer = observer
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        """Something was read that nobody has asked for yet."""
+        self._wanted = asyncio.Event()
+        """Somebody waits for more than that."""
         self.error: BaseException | None = None
         """What following has failed with."""
 
@@ -51,10 +58,17 @@ class Following:
         RPCError, KaigentsError
             When following has failed.
         """
+        if not self._changed.is_set():
+            self._wanted.set()
         await self._changed.wait()
         self._changed.clear()
         if self.error is not None:
             raise self.error
+
+    def read_on(self) -> None:
+        """Have the next change read, for whoever looks again later instead of waiting for it."""
+        self._changed.clear()
+        self._wanted.set()
 
     async def _follow(self, observer: Observer, *callers: Observer) -> None:
         grows = True
@@ -64,9 +78,11 @@ class Following:
                 for caller, called in pairwise((*callers, observer)):
                     caller.called[called.run_id] = called
             self._changed.set()
+            self._wanted.clear()
             for run_id in observer.fold.running_called:
                 if run_id not in self._tasks and len(self._tasks) <= CALLED_ASKED:
                     self._begin(run_id, self._follow_called(run_id, *callers, observer))
+            await self._wanted.wait()
             grows = await observer.grown(seen)
 
     async def _follow_called(self, run_id: str, *callers: Observer) -> None:

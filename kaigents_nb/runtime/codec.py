@@ -1,20 +1,51 @@
-"""The payload codec: only signed code gets in, imported before a run needs it."""
+"""How payloads travel: only signed code gets in, imported before a run needs it; big values lie in files."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+from weakref import WeakValueDictionary
 
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec
+from temporalio.converter import (
+    DataConverter,
+    ExternalStorage,
+    PayloadCodec,
+    SerializationContext,
+    StorageDriverStoreContext,
+)
 
-from kaigents_nb.runtime.code import held, hold, refused
+from kaigents_nb.runtime.code import Code, held, hold, refused
+from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
-from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.snapshot.module import Snapshot
+
+
+def data_converter(key: bytes, store: FileStore) -> DataConverter:
+    """Return how payloads travel: only code signed with this key gets in, big values lie in the store."""
+    return _Converter(
+        failure_converter_class=LeanFailures,
+        payload_codec=VerifyingCodec(key, store),
+        external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
+    )
+
+
+@dataclass(frozen=True)
+class _Converter(DataConverter):
+    """The same for everybody. Whose a payload is, nothing of it asks; told so, the SDK's own is made anew each time."""
+
+    def with_context(self, context: SerializationContext) -> Self:
+        return self
+
+    def _with_store_context(self, store_ctx: StorageDriverStoreContext) -> Self:
+        return self
 
 
 class VerifyingCodec(PayloadCodec):
@@ -28,6 +59,8 @@ class VerifyingCodec(PayloadCodec):
     def __init__(self, key: bytes, store: FileStore) -> None:
         self._key = key
         self._store = store
+        # By SHA-256 of the signed bytes: what this codec's key has verified, as long as somebody uses the code.
+        self._verified: WeakValueDictionary[bytes, Code] = WeakValueDictionary()
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Leave everything as it is: code is signed where it is frozen."""
@@ -46,14 +79,18 @@ class VerifyingCodec(PayloadCodec):
         return payload
 
     async def _admit(self, payload: Payload) -> Payload:
-        try:
-            snapshot = await asyncio.to_thread(self._verify, payload.data)
-        except Exception as error:  # noqa: BLE001 - anybody who reaches the server may have sent it
-            # Not raised here: it would stop a run for good that was sent garbage in a signal.
-            return refused(error)
-        return Payload(data=f'"{snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
+        signed = hashlib.sha256(payload.data).digest()
+        code = self._verified.get(signed)
+        if code is None or held(code.snapshot.digest) is not code:
+            try:
+                code = await asyncio.to_thread(self._verify, payload.data)
+            except Exception as error:  # noqa: BLE001 - anybody who reaches the server may have sent it
+                # Not raised here: it would stop a run for good that was sent garbage in a signal.
+                return refused(error)
+            self._verified[signed] = code
+        return Payload(data=f'"{code.snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
 
-    def _verify(self, packed: bytes) -> Snapshot:
+    def _verify(self, packed: bytes) -> Code:
         snapshot = Snapshot.unpack(packed, self._key)
         if held(snapshot.digest) is None:
             for module in snapshot.modules:
@@ -62,5 +99,4 @@ class VerifyingCodec(PayloadCodec):
                         importlib.import_module(module)
                     except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
                         continue
-            hold(snapshot, packed)
-        return snapshot
+        return hold(snapshot, packed)

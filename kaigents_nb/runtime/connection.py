@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,24 +16,18 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.converter import (
-    DataConverter,
-    ExternalStorage,
-    StorageDriverClaim,
-    StorageDriverRetrieveContext,
-)
+from temporalio.converter import StorageDriverClaim, StorageDriverRetrieveContext
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import ServerNotReady
 from kaigents_nb.runtime.attempts import Attempts
-from kaigents_nb.runtime.codec import VerifyingCodec
-from kaigents_nb.runtime.failures import LeanFailures
+from kaigents_nb.runtime.codec import data_converter
 from kaigents_nb.runtime.leaving import sdk_core
 from kaigents_nb.runtime.loop import LoopThread, in_thread
 from kaigents_nb.runtime.output import restore_output, route_output
 from kaigents_nb.runtime.payloads import reference
 from kaigents_nb.runtime.queue_worker import QueueWorker, identity
-from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
+from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.server.process import was_ended
@@ -45,16 +38,6 @@ T = TypeVar("T")
 
 WORKER_ENV = "KAIGENTS_WORKER"
 """Set to ``off``, this process starts runs but executes none."""
-
-
-def data_converter(key: bytes, store: FileStore) -> DataConverter:
-    """Return how payloads travel: only code signed with this key gets in, big values lie in the store."""
-    return replace(
-        DataConverter.default,
-        failure_converter_class=LeanFailures,
-        payload_codec=VerifyingCodec(key, store),
-        external_storage=ExternalStorage(drivers=[store], payload_size_threshold=THRESHOLD_BYTES),
-    )
 
 
 class Connection:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from kaigents_nb.errors import ForbiddenInStep
 from kaigents_nb.values.brief import brief
 
 T = TypeVar("T")
+_Inbox = SimpleQueue[tuple[Callable[[], None], str]]
 
 
 class LoopThread:
@@ -30,6 +34,37 @@ class LoopThread:
     def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine there; returns at once."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def awaited(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine there, with this task's context variables, and wait for it in the caller's loop.
+
+        One hop there and one back; a future of ``concurrent.futures`` between two loops makes more of it.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        begun: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            if done.cancelled():
+                work.close()
+                return
+            begun.append(self.loop.create_task(work))
+            begun[0].add_done_callback(over)
+
+        def over(task: asyncio.Task[T]) -> None:
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            _hand_back(loop, done, task.result() if error is None else None, error)
+
+        def cancel() -> None:
+            for task in begun:
+                task.cancel()
+
+        self.loop.call_soon_threadsafe(begin)
+        try:
+            return await done
+        except asyncio.CancelledError:
+            self.loop.call_soon_threadsafe(cancel)
+            raise
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Run a coroutine there and wait for its result; an interrupt (■) cancels it.
@@ -85,6 +120,47 @@ def contained(error: BaseException) -> Exception:
     return carried
 
 
+class _Threads:
+    """A new daemon thread for each blocking call, started ahead so that the call does not wait for it.
+
+    Not one for many: what libraries keep for a thread (an event loop, torch's modes) would be the next call's.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._spare: list[_Inbox] = []
+        self._starting = threading.Lock()  # never waited for: a fork may find it taken
+        self._process = os.getpid()
+
+    def call(self, work: Callable[[], None], name: str) -> None:
+        """Call a function that raises nothing; returns at once."""
+        if self._process != os.getpid():  # forked: the spare thread stayed with the parent
+            self._forget()
+        try:
+            inbox = self._spare.pop()
+        except IndexError:
+            inbox = self._started()
+        inbox.put((work, name))
+
+    def _started(self) -> _Inbox:
+        inbox: _Inbox = SimpleQueue()
+        threading.Thread(target=self._serve, args=(inbox,), name="kaigents spare", daemon=True).start()
+        return inbox
+
+    def _serve(self, inbox: _Inbox) -> None:
+        work, threading.current_thread().name = inbox.get()
+        work()
+        if not self._spare and self._starting.acquire(blocking=False):
+            with suppress(RuntimeError):  # no more threads, or the interpreter ends: the next call may start its own
+                self._spare.append(self._started())
+            self._starting.release()
+
+
+_threads = _Threads()
+
+
 async def in_thread(function: Callable[[], T], name: str) -> T:
     """Run a blocking function in a daemon thread of its own, with this task's context variables.
 
@@ -94,7 +170,24 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
     done: asyncio.Future[T] = loop.create_future()
     context = copy_context()
 
-    def settle(result: T | None, error: BaseException | None) -> None:
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = context.run(function)
+        except BaseException as caught:  # noqa: BLE001 - handed to the task that awaits it
+            error = contained(caught)
+        _hand_back(loop, done, result, error)
+
+    _threads.call(work, name)
+    return await done
+
+
+def _hand_back(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], result: T | None, error: BaseException | None
+) -> None:
+    """Settle a future of another thread's loop."""
+
+    def settle() -> None:
         if done.cancelled():
             return
         if error is not None:
@@ -102,16 +195,7 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
         else:
             done.set_result(result)  # type: ignore[arg-type]
 
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = context.run(function)
-        except BaseException as caught:  # noqa: BLE001 - handed to the task that awaits it
-            error = contained(caught)
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            return  # the loop is gone: the worker was shut down, and the server will hand the step out again
-
-    threading.Thread(target=work, name=name, daemon=True).start()
-    return await done
+    with suppress(
+        RuntimeError
+    ):  # its loop is gone: the worker was shut down, and the server will hand the step out again
+        loop.call_soon_threadsafe(settle)

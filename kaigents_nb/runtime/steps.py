@@ -87,6 +87,25 @@ class _Loaded:
     notice: str
 
 
+class _Heartbeats:
+    """Tells the server every second that an attempt is alive: by a timer, for most are over before the first is due."""
+
+    def __init__(self, attempts: Attempts, key: Key) -> None:
+        self._attempts = attempts
+        self._key = key
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
+
+    def _beat(self) -> None:
+        self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
+        attempt = self._attempts.attempt(self._key)
+        activity.heartbeat(attempt.heartbeat() if attempt else {})
+
+    def stop(self) -> None:
+        """The attempt is over."""
+        self._timer.cancel()
+
+
 class StepRunner:
     """Executes steps for one worker."""
 
@@ -115,7 +134,7 @@ class StepRunner:
             task = asyncio.create_task(self._execute(args))
             self._executing[key] = task
             task.add_done_callback(functools.partial(self._settle, key, time.monotonic()))
-        beats = asyncio.create_task(self._beat_for(key))
+        heartbeats = _Heartbeats(self._attempts, key)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -131,7 +150,7 @@ class StepRunner:
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
         finally:
-            beats.cancel()
+            heartbeats.stop()
 
     def _settle(self, key: Key, began: float, task: asyncio.Task[RawValue]) -> None:
         """Keep a result that may come too late for the server; a failed attempt is made again."""
@@ -152,12 +171,6 @@ class StepRunner:
         task = self._executing.get(key)
         if task is not None and task is late():
             del self._executing[key]
-
-    async def _beat_for(self, key: Key) -> None:
-        while True:
-            await asyncio.sleep(_HEARTBEAT_S)
-            attempt = self._attempts.attempt(key)
-            activity.heartbeat(attempt.heartbeat() if attempt else {})
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
         info = activity.info()
@@ -222,11 +235,11 @@ class StepRunner:
         assert fn is not None
         if inspect.iscoroutinefunction(fn):
             # Analysts' coroutines share one loop, so that their clients can be shared, but not the worker's.
-            return await asyncio.wrap_future(self._step_loop.post(_contained(fn(*args, **kwargs))))
+            return await self._step_loop.awaited(_contained(fn(*args, **kwargs)))
         result = await in_thread(lambda: fn(*args, **kwargs), f"kaigents step {step.name}")
         if inspect.iscoroutine(result):
             # An async function in disguise: behind a partial, a decorator, or a plain function that returns its call.
-            return await asyncio.wrap_future(self._step_loop.post(_contained(result)))
+            return await self._step_loop.awaited(_contained(result))
         return result
 
     def _load(self, code: Code, call: StepCall) -> _Loaded:

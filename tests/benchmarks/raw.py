@@ -6,7 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
+from temporalio.common import SearchAttributeKey
 
+with workflow.unsafe.imports_passed_through():
+    from kaigents_nb.server.attribute import STATE_ATTRIBUTE
+
+_STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _TIMEOUT = timedelta(minutes=1)
 
 
@@ -60,13 +65,23 @@ class RawClocked:
 
 @workflow.defn
 class RawGated:
+    """With ``said``, an inbox can see what it waits for: in its memo and search attribute, as with ours."""
+
     def __init__(self) -> None:
         self._decision: dict[str, Any] | None = None
 
     @workflow.run
-    async def run(self) -> float:
+    async def run(self, said: bool = False) -> float:
+        if said:
+            self._say("waiting", {"question": "Go on?", "options": []})
         await workflow.wait_condition(lambda: self._decision is not None)
+        if said:
+            self._say("running", None)
         return await workflow.execute_activity(raw_clock, start_to_close_timeout=_TIMEOUT)
+
+    def _say(self, state: str, gate: dict[str, Any] | None) -> None:
+        workflow.upsert_memo({"gate": gate})
+        workflow.upsert_search_attributes([_STATE.value_set(state)])
 
     @workflow.update
     def decide(self, decision: dict[str, Any]) -> dict[str, Any]:

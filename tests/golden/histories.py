@@ -12,7 +12,8 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
-from kaigents_nb.runtime.connection import Connection, data_converter
+from kaigents_nb.runtime.codec import data_converter
+from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.storage import FileStore

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,17 @@ async def calls_one_that_asks_later():
 @kg.agent
 async def calls_deep():
     return await calls_one_that_asks_later()
+
+
+@kg.agent
+async def busy():
+    steps = 0
+    until = kg.now() + timedelta(seconds=4)
+    while kg.now() < until:
+        await double(steps)
+        steps += 1
+    await kg.approve("Busy enough?")
+    return steps
 
 
 @kg.agent
@@ -241,6 +254,28 @@ def test_waiting_asks_nothing(monkeypatch, capsys, agent, depth):
     stop()
 
 
+def test_many_steps_a_second_are_read_together(monkeypatch, capsys):
+    """Who waits for the result or listens has no answer of the server for each step, and still learns of the gate."""
+    told: list[str] = []
+
+    def is_told() -> bool:
+        told.append(capsys.readouterr().out)
+        return "waits for a decision: Busy enough?" in "".join(told)
+
+    with requests_counted(monkeypatch) as requests:
+        began = time.monotonic()
+        run, views = busy.start(), []
+        stop = run.watch(views.append)
+        result, _ = in_thread(lambda: run.result(60))
+        eventually(lambda: is_told() and views and views[-1].open_gates)
+        lasted = time.monotonic() - began
+        run.approve()
+        result.join()
+        stop()
+    assert requests.pages[run.id] <= 8 * lasted
+    assert requests.read_twice() == []
+
+
 def test_a_status_is_never_old():
     """What the server knows is seen at once, also while others follow the run."""
     run = asking.start(1)
@@ -397,6 +432,7 @@ def test_what_nobody_uses_is_let_go():
 
 SCRIPT = """
 import threading
+import time
 import kaigents_nb as kg
 
 @kg.agent
