@@ -17,6 +17,7 @@ T = TypeVar("T")
 Step = str | tuple[str, int]
 Line = int | tuple[str, int]
 
+_LISTED = 40
 _NAMED = ("last", "first", "failure", "before failure")
 
 
@@ -163,6 +164,6 @@ def _meant(name: str, known: Sequence[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _listed(places: Sequence[object], limit: int = 40) -> str:
-    more = f", … {len(places) - limit} more" if len(places) > limit else ""
-    return ", ".join(str(place) for place in places[:limit]) + more
+def _listed(places: Sequence[object]) -> str:
+    more = f", … {len(places) - _LISTED} more" if len(places) > _LISTED else ""
+    return ", ".join(map(str, places[:_LISTED])) + more

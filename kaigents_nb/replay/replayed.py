@@ -8,8 +8,7 @@ a replay.
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -53,14 +52,14 @@ class ReplayedWorkflow(AgentWorkflow):
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""
-        with _traced_by(None):
+        with _TracedBy(None):
             made = super().call_step(step, args, kwargs)
             self._recorder.called("step", step.name, str(self._calls))
             return partial(self._waited, "step", step.name, made)
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent."""
-        with _traced_by(None):
+        with _TracedBy(None):
             made = super().call_agent(agent, args, kwargs)
             self._recorder.called("agent", agent.name, str(self._calls))
             return partial(self._waited, "agent", agent.name, made)
@@ -86,14 +85,17 @@ class ReplayedWorkflow(AgentWorkflow):
             self._recorder.ended(wait)
 
 
-@contextmanager
-def _traced_by(trace_function: Tracer | None) -> Iterator[None]:
-    before = sys.gettrace()
-    sys.settrace(trace_function)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
+class _TracedBy:
+    # No generator: a coroutine that ends raises StopIteration through this.
+    def __init__(self, trace_function: Tracer | None) -> None:
+        self._trace_function = trace_function
+
+    def __enter__(self) -> None:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace_function)
+
+    def __exit__(self, *error: object) -> None:
+        sys.settrace(self._before)
 
 
 class _Switched(Coroutine[Any, Any, Any]):
@@ -105,11 +107,11 @@ class _Switched(Coroutine[Any, Any, Any]):
         self._watched = watched
 
     def send(self, value: Any) -> Any:
-        with _traced_by(self._recorder.trace_function if self._watched else None):
+        with _TracedBy(self._recorder.trace_function if self._watched else None):
             return self._work.send(value)
 
     def throw(self, *error: Any) -> Any:
-        with _traced_by(self._recorder.trace_function if self._watched else None):
+        with _TracedBy(self._recorder.trace_function if self._watched else None):
             return self._work.throw(*error)
 
     def close(self) -> None:

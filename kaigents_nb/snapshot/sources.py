@@ -68,7 +68,7 @@ def _of_shell(shell: Any) -> Iterator[Cell]:
     seen = set()
     for number, text in enumerate(history.input_hist_parsed):
         raw = history.input_hist_raw[number] if number < len(history.input_hist_raw) else text
-        key = _cached_form(text)
+        key = "".join(line + "\n" for line in text.splitlines())  # as linecache has it
         seen.add(key)
         yield from _one(
             shell, f"In [{number}]", text, (number, 1, next(counts)), filenames.get(key, set()), _blank(raw)
@@ -122,10 +122,6 @@ def _is_python(text: str) -> bool:
     except (SyntaxError, ValueError, RecursionError):
         return False
     return True
-
-
-def _cached_form(text: str) -> str:
-    return "".join(line + "\n" for line in text.splitlines())
 
 
 def _blank(raw: str) -> int:

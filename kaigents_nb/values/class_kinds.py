@@ -100,11 +100,6 @@ def _read_enum(raw: dict[str, Any], r: Reading) -> Any:
     return cls.__members__[raw["v"]]
 
 
-def _read_flag(raw: dict[str, Any], r: Reading) -> Any:
-    cls = _class(raw, r, lambda cls: issubclass(cls, enum.Flag))
-    return cls(raw["v"])
-
-
 # --- dataclass ------------------------------------------------------------------------------------
 
 
@@ -285,7 +280,7 @@ _CONTENT: dict[type, Callable[[Any], Any]] = {
 
 READERS: dict[str, Reader] = {
     "enum": _read_enum,
-    "flag": _read_flag,
+    "flag": lambda raw, r: _class(raw, r, lambda cls: issubclass(cls, enum.Flag))(raw["v"]),
     "dataclass": _read_dataclass,
     "model": _read_model,
     "namedtuple": _read_namedtuple,

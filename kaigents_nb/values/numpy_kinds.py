@@ -16,7 +16,7 @@ def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if issubclass(cls, np.generic) and cls.__module__ == "numpy":
         return _write_scalar
-    return _write_dtype if issubclass(cls, np.dtype) else None
+    return (lambda v, w: tagged("np.dtype", dtype_text(v, v))) if issubclass(cls, np.dtype) else None
 
 
 def dtype_text(dtype: np.dtype[Any], value: Any) -> str:
@@ -53,10 +53,6 @@ def _read_scalar(raw: dict[str, Any], r: Reading) -> Any:
     if dtype.kind not in "biuf":
         raise ValueError(f"{dtype} is not a number")
     return dtype.type(raw["v"])
-
-
-def _write_dtype(value: Any, w: Writing) -> dict[str, Any]:
-    return tagged("np.dtype", dtype_text(value, value))
 
 
 READERS: dict[str, Reader] = {

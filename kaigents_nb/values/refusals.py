@@ -53,7 +53,8 @@ class Refused(Exception):
     def message(self, name: str) -> str:
         """Return the whole message, the path starting at ``name``."""
         where = name + "".join(reversed(self.path))
-        return f"Can't save {_shorten(where)}, of type {self.type}. {self.advice}"
+        where = where if len(where) <= 300 else f"{where[:150]} … {where[-150:]}"
+        return f"Can't save {where}, of type {self.type}. {self.advice}"
 
 
 @contextmanager
@@ -124,7 +125,3 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
     (io.IOBase, "It is an open file: return its content or its path."),
     (BaseException, "Return str(error), or raise it."),
 )
-
-
-def _shorten(path: str, limit: int = 300) -> str:
-    return path if len(path) <= limit else path[:150] + " … " + path[-150:]
