@@ -63,7 +63,8 @@ class LoopThread:
         try:
             return await done
         except asyncio.CancelledError:
-            self.loop.call_soon_threadsafe(cancel)
+            with suppress(RuntimeError):  # that loop is gone, and all in it was cancelled
+                self.loop.call_soon_threadsafe(cancel)
             raise
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
