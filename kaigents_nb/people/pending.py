@@ -45,7 +45,8 @@ async def _waiting(connection: Connection) -> list[Question]:
         query += f" AND {STATE_ATTRIBUTE} = 'waiting'"
     gates: list[Question] = []
     async for execution in connection.client.list_workflows(query):
-        gates += memo.questions(execution.raw_info.memo.fields, execution.id, execution.workflow_type)
+        fields = execution.raw_info.memo.fields
+        gates += memo.questions(fields, execution.id, execution.workflow_type, execution.task_queue)
     return sorted(gates, key=lambda gate: gate.opened or datetime.max.replace(tzinfo=UTC))
 
 

@@ -21,6 +21,7 @@ from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.run_blocks import pending_blocks, run_blocks
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.people.decide import decide, default_by
+from kaigents_nb.people.pending import open_questions
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("replayed")
@@ -362,3 +363,12 @@ def test_options_that_look_alike_are_refused():
         asks_with_hidden_text.start("Who?", ["Pay Ann", "Pay  Ann"], None).result(20)
     with pytest.raises(ValueError, match="look alike"):
         asks_with_hidden_text.dry_run("Who?", ["Ann", "ANN"], None)
+
+
+def test_a_question_of_the_inbox_is_answered_as_it_stands():
+    """What kg.inbox() lists can be decided at once, before anything more is known of the run."""
+    run = choosing.start(["A", "B"], None)
+    run.wait_for_gate(20)
+    [asked] = eventually(lambda: [question for question in open_questions() if question.run_id == run.id])
+    decide_now(run, asked, asked.answer(True, choice="B", values={"limit": 3}))
+    assert run.result(20) == (True, "B", "", default_by(), {"limit": 3}, True)
