@@ -11,7 +11,7 @@ from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.errors import UntrustedCode
 from kaigents_nb.runtime import code
-from kaigents_nb.runtime.code import HeldCode
+from kaigents_nb.runtime.code import HeldCode, check_admitted
 from kaigents_nb.runtime.codec import VerifyingCodec
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.storage import FileStore
@@ -44,6 +44,7 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 async def arrive(codec: VerifyingCodec, packed: bytes) -> bytes:
     [payload] = await codec.decode([Payload(data=packed, metadata={"encoding": CODE_ENCODING.encode()})])
+    check_admitted(payload)  # what a run does with it first
     return payload.data
 
 
