@@ -1,4 +1,4 @@
-"""A kernel for ``watching.py``: ``RUNS SECONDS``; prints what it takes of a core before and while runs are watched."""
+"""A kernel for ``watching.py``: ``RUNS SECONDS``; prints what it takes of a core without and with the cards of runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 import time
 
+from kaigents_nb.display.card import Card
 from tests.benchmarks import agents
 
 _SETTLE_S = 5.0
@@ -16,12 +17,9 @@ def main(count: int, seconds: float) -> None:
     for run in runs:
         run.wait_for_gate(60)
     alone = _percent(seconds)
-    seen: set[str] = set()
-    for run in runs:
-        run.watch(lambda view: seen.add(view.run_id))
-    while len(seen) < count:
-        time.sleep(0.1)
+    cards = [Card(run, run.view()) for run in runs]
     watching = _percent(seconds)
+    assert all(card.alive for card in cards)
     print(json.dumps([alone, watching]), flush=True)
     sys.stdin.read()
     for run in runs:
