@@ -99,9 +99,14 @@ class NotAwaited(Coroutine[Any, Any, R]):
             raise AttributeError(name)  # asyncio, copy and debuggers ask for these
         self._refuse()
 
+    def __bool__(self) -> bool:
+        # The repr of a task asks, on Python 3.12.
+        if str(sys._getframe(1).f_globals.get("__name__", "")).startswith("asyncio."):
+            return True
+        self._refuse()
+
     __hash__ = object.__hash__
     _Refusal = Callable[..., Any]
-    __bool__: _Refusal = _refuse
     __str__: _Refusal = _refuse
     __format__: _Refusal = _refuse
     __eq__: _Refusal = _refuse

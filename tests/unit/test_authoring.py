@@ -20,7 +20,7 @@ import kaigents_nb as kg
 from kaigents_nb.authoring.awaited import Begin, NotAwaited
 from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.authoring.options import StepOptions
-from kaigents_nb.errors import ForbiddenInStep
+from kaigents_nb.errors import ForbiddenInAgent, ForbiddenInStep
 from kaigents_nb.gates.question import Question
 
 
@@ -419,3 +419,19 @@ def test_a_resource_is_made_by_a_function() -> None:
     """The object itself is refused: it could not travel."""
     with pytest.raises(TypeError, match="on a function that makes the object, not on the object: 3"):
         kg.resource(3)  # type: ignore[arg-type]
+
+
+def test_a_task_of_a_durable_call_can_be_shown(interpreter: Interpreter) -> None:
+    """Debuggers and asyncio print tasks; what is not awaited has a name there, and still refuses the analyst."""
+
+    async def show() -> str:
+        task = asyncio.create_task(triple(4))
+        shown = repr(task)
+        await task
+        return shown
+
+    assert "Task" in asyncio.run(show())
+    kept = triple(4)
+    with pytest.raises(ForbiddenInAgent, match="is not awaited"):
+        bool(kept)
+    kept.close()
