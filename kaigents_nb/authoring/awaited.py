@@ -101,9 +101,9 @@ class NotAwaited(Coroutine[Any, Any, R]):
 
     def __bool__(self) -> bool:
         # The repr of a task asks, on Python 3.12.
-        if str(sys._getframe(1).f_globals.get("__name__", "")).startswith("asyncio."):
-            return True
-        self._refuse()
+        if not str(sys._getframe(1).f_globals.get("__name__", "")).startswith("asyncio."):
+            self._refuse()
+        return True
 
     __hash__ = object.__hash__
     _Refusal = Callable[..., Any]
