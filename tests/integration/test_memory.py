@@ -124,7 +124,7 @@ def test_a_mended_step_outlasts_others(monkeypatch, forgetful):
     """What a step was mended with is part of the run."""
     waiting = stays_mended.start()
     eventually(lambda: waiting.status == "parked")
-    monkeypatch.setattr("__main__.buggy", mended.buggy, raising=False)
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "buggy", mended.buggy)
     assert waiting.mend() == ["buggy"]
     waiting.wait_for_gate(30)
     others_pass(monkeypatch, 100)
