@@ -8,7 +8,7 @@ from contextlib import suppress
 from kaigents_nb.errors import GateError, KaigentsError
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
-from kaigents_nb.gates.shown import Shown
+from kaigents_nb.gates.shown import shown
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.observers import observed_with_called
 from kaigents_nb.history.view import GateView
@@ -31,7 +31,6 @@ def take(
         When it is not what is asked now, or nothing was shown. The error shows what is asked now, so that who calls
         again decides on that.
     """
-    shown = connection.instance(Shown)
     try:
         question = connection.run(lambda: find_question(connection, run_id, gate, shown.of(run_id)))
         if question is not None:
@@ -46,7 +45,6 @@ def take(
 
 def submit(connection: Connection, question: Question, answer: Answer, kept: Callable[[], None]) -> Answer:
     """Decide on a question as it was shown."""
-    shown = connection.instance(Shown)
     try:
         taken = connection.run(lambda: decide(connection, question, answer, kept))
     except GateError:
@@ -63,7 +61,7 @@ def look(connection: Connection, run_id: str) -> tuple[GateView, ...]:
         return (await view_of(await observed_with_called(connection, run_id))).open_gates
 
     gates = connection.run(read)
-    connection.instance(Shown).see(run_id, [gate.asked for gate in gates])
+    shown.see(run_id, [gate.asked for gate in gates])
     return gates
 
 

@@ -24,7 +24,7 @@ from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
-from kaigents_nb.gates.shown import Shown
+from kaigents_nb.gates.shown import shown
 from kaigents_nb.history import frames
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.following import Following
@@ -94,7 +94,7 @@ class Run(LookingBack):
             return await view_of(observer)
 
         view = self._connection.run(look)
-        self._shown.add(self.id, [gate.asked for gate in view.open_gates])
+        shown.add(self.id, [gate.asked for gate in view.open_gates])
         return view
 
     def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
@@ -104,7 +104,7 @@ class Run(LookingBack):
         """
 
         def show(view: RunView) -> None:
-            self._shown.add(self.id, [gate.asked for gate in view.open_gates])
+            shown.add(self.id, [gate.asked for gate in view.open_gates])
             callback(view)
 
         return subscribe(self._connection, self.id, show)
@@ -206,7 +206,7 @@ class Run(LookingBack):
                             ended = f"Run {self.id!r} ended ({observer.fold.closed})"
                             raise NoOpenGate(f"{ended} without waiting at a gate.")
                         await following.change()
-            self._shown.see(self.id, gates)
+            shown.see(self.id, gates)
             return gates[0]
 
         try:
@@ -219,7 +219,7 @@ class Run(LookingBack):
     def pending(self) -> pd.DataFrame:
         """Return the open gates of this run and the agents it called; columns as in ``kg.pending()``."""
         gates = self._connection.run(lambda: open_gates(self._connection, self.id))
-        self._shown.see(self.id, gates)
+        shown.see(self.id, gates)
         return frames.gates_frame(gates)
 
     def approve(
@@ -277,10 +277,6 @@ class Run(LookingBack):
         ``kept`` is called where it is not known at once whether the decision counts.
         """
         return submit(self._connection, question, answer, kept)
-
-    @property
-    def _shown(self) -> Shown:
-        return self._connection.instance(Shown)
 
     # Mending and ending.
 

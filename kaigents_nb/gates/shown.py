@@ -80,3 +80,7 @@ class Shown:
         if len(self._runs) > _RUNS:
             self._runs.popitem(last=False)
         return looks
+
+
+shown = Shown()
+"""What this process has shown: the person before it is the same, whatever connection it has."""

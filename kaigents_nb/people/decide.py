@@ -75,7 +75,9 @@ async def find_question(
     if chosen:
         raise ValueError(f"Run {run_id!r} waits at {len(chosen)} gates. Name one: {_listed(chosen, run_id)}.")
     observer = await observed(connection, run_id)
-    if gate is None and gates:
+    # The memo is the run's, and follows what the server has kept for it only when a worker executes it.
+    taken = {item.asked.token for item in observer.fold.gates.values() if not item.is_open}
+    if gate is None and not {item.token for item in gates} <= taken:
         return None
     for item in reversed(observer.fold.gates.values()):
         if item.answer is not None and (gate is None or item.asked.is_called(gate)):

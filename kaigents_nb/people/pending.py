@@ -10,7 +10,7 @@ import pandas as pd
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.gates.question import Question
-from kaigents_nb.gates.shown import Shown
+from kaigents_nb.gates.shown import shown
 from kaigents_nb.history import memo
 from kaigents_nb.history.frames import DECISION_COLUMNS, decision_rows, frame, gates_frame
 from kaigents_nb.history.observers import observed
@@ -34,7 +34,6 @@ def pending() -> pd.DataFrame:
     ``kg.pending()[["run_id", "question"]]``
     """
     questions = open_questions()
-    shown = current().instance(Shown)
     for run_id in {question.run_id for question in questions}:
         shown.see(run_id, [question for question in questions if question.run_id == run_id])
     return gates_frame(questions)
