@@ -17,6 +17,7 @@ from kaigents_nb.display.blocks import Blocks, tone_of
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm, show_forms
+from kaigents_nb.display.keeper import Keeper
 from kaigents_nb.display.kept import GONE, kept_and_live
 from kaigents_nb.display.kernel import (
     close_tree,
@@ -110,6 +111,7 @@ class Card:
         below = (self._decided, self._steps, self._printed, self._actions.widget, self._foot)
         self.widget = framed([self._head, self._gates, self._end, *below])
         self._apply(view)
+        self._keeper = Keeper(card=self.widget.model_id)
         self._unwatch: Callable[[], None] | None = None
         self._unwatch = run.watch(detached(self.update))
         if not self.alive:
@@ -125,7 +127,9 @@ class Card:
         place = uuid.uuid4().hex, uuid.uuid4().hex
         # Under the lock, so that an update can't come before what it updates.
         with self._lock:
-            for display_id, bundle in zip(place, self._bundles(), strict=False):  # of an ended run it is one
+            bundles = self._bundles()  # of an ended run it is one
+            self._keeper.kept = bundles[0]
+            for display_id, bundle in zip(place, bundles, strict=False):
                 publish(bundle, display_id)
             self._places.append(place)
 
@@ -152,6 +156,7 @@ class Card:
 
     def _renew(self) -> None:
         static, *_ = self._bundles()
+        self._keeper.kept, self._keeper.ended = static, self._view.closed
         for static_id, live_id in self._places:
             publish(static, static_id, update=True)
             if self._view.closed and not self._kept:
@@ -174,6 +179,7 @@ class Card:
             for form in self._forms.values():
                 form.close()
             self._actions.close()
+            self._keeper.close()
             close_tree(self.widget)
 
     def _bundles(self) -> list[dict[str, Any]]:

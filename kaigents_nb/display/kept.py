@@ -20,19 +20,20 @@ from kaigents_nb.display.markup import element
 GONE: Final = {"text/plain": ""}
 """What is left of a widget that has ended."""
 
-_STYLE: Final = """
-.jp-OutputArea:has(.{live}:not(.jupyter-widgets-disconnected)) .jp-OutputArea-child:has(.{kept}) {{ display: none }}
-.jp-OutputArea-child:has(.{kept}) + .jp-OutputArea-child:has(> [data-mime-type="{mime}"]):not(
-  :has(.{live}:not(.jupyter-widgets-disconnected))) {{ display: none }}
+_ALIVE: Final = ".{live}:not(.jupyter-widgets-disconnected):not(.kaigents-silent)"
+_STYLE: Final = f"""
+.jp-OutputArea:has({_ALIVE}) .jp-OutputArea-child:has(.{{kept}}),
+.jp-OutputArea-child:has(.{{kept}}) + .jp-OutputArea-child:has(> .lm-Panel:not([data-mime-type])):not(:has({_ALIVE}))
+{{{{ display: none }}}}
 """
-"""A class on the widget's own element says that it is alive; that it no longer is, ipywidgets says by another."""
+"""The class of the widget is there with its element; ipywidgets and ``keeper.js`` add one when it is not alive."""
 
 
 def kept_and_live(widget: DOMWidget, page: Markup, plain: str) -> list[dict[str, Any]]:
     """Return two mime bundles: a static form, which is not seen where the widget is alive, and the widget alone."""
     live, kept = f"kaigents-live-{widget.model_id}", f"kaigents-kept-{widget.model_id}"
     widget.add_class(live)
-    style = Markup(_STYLE.format(live=live, kept=kept, mime=WIDGET_VIEW))  # noqa: S704 - all of it is ours
+    style = Markup(_STYLE.format(live=live, kept=kept))  # noqa: S704 - all of it is ours
     inner = element("div", element("style", style), page, class_=kept)
     static = {"text/html": str(element("div", inner, class_=NO_MATH)), "text/plain": plain}
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}

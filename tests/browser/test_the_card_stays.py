@@ -81,7 +81,7 @@ def test_a_dead_kernel_leaves_a_static_form(open_notebook: Opener, lab: Lab) -> 
 
 def test_a_finished_card_is_static(open_notebook: Opener) -> None:
     """The record is what the file has: no widget, whoever decided."""
-    notebook, run_id = opened(open_notebook)
+    notebook, _ = opened(open_notebook)
     notebook.button("Mekong").click()
     expect(notebook.page.get_by_text("Approved: Mekong by")).to_be_visible()
     expect(notebook.page.get_by_text("solar panel from Mekong")).to_be_visible()
