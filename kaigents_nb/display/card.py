@@ -179,7 +179,7 @@ class Card:
             for form in self._forms.values():
                 form.close()
             self._actions.close()
-            self._keeper.close()
+            close_tree(self._keeper)
             close_tree(self.widget)
 
     def _bundles(self) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def reason(error: Exception | None) -> str:
 
 def headline(error: str) -> str:
     """Return the exception of a traceback and the beginning of its message: the line below the last frame."""
-    lines = [text for text in error.splitlines() if text.strip()]
+    lines = [text for text in error.splitlines() if text.strip() and not text.startswith("Traceback")]
     frames = [at for at, text in enumerate(lines) if _FRAME.match(text)]
     below = [text for text in lines[frames[-1] + 1 :] if not text.startswith("    ")] if frames else lines
     return line((below or lines)[0]) if lines else ""
@@ -134,7 +134,7 @@ def step_time(step: StepView) -> str:
 
 def waited(waited_s: float | None) -> str:
     """Return how long a call waited until its last attempt began; nothing where that is not worth a word."""
-    return f"waited {duration(waited_s)} before" if waited_s is not None and waited_s >= _WORTH_A_WORD_S else ""
+    return f"waited {duration(waited_s)} before" if waited_s is not None and waited_s > _WORTH_A_WORD_S else ""
 
 
 def lineage(view: RunView) -> list[tuple[str, str]]:

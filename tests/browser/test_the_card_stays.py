@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from playwright.sync_api import expect
@@ -64,8 +65,8 @@ def test_a_restarted_kernel_leaves_a_static_form(open_notebook: Opener) -> None:
     notebook, run_id = opened(open_notebook)
     expect_live(notebook)
     notebook.page.get_by_role("menuitem", name="Kernel", exact=True).click()
-    notebook.page.get_by_role("menuitem", name="Restart Kernel…", exact=True).click()
-    notebook.button("Restart").click()
+    notebook.page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
+    notebook.page.get_by_role("dialog").get_by_role("button", name=re.compile("Restart")).click()
     expect_kept(notebook, run_id)
     notebook.save()
     notebook.page.reload()
