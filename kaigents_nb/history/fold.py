@@ -34,6 +34,7 @@ from kaigents_nb.runtime.payloads import metadata, plain
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
+    DIFFERS_SIGNAL,
     MEMO_GATE,
     MEMO_STATE,
     MEND_SIGNAL,
@@ -69,6 +70,8 @@ class RunFold:
         self.mends: list[tuple[tuple[str, ...], Payload]] = []
         """Names of mended steps and their code, in order."""
         self.parted: dict[str, str] = {}
+        self.differs: list[str] = []
+        """What a worker that replayed the run found to be otherwise than recorded."""
         self.sleeps: dict[int, SleepView] = {}
         """By the event that started them."""
         self.losses: list[LossView] = []
@@ -363,6 +366,9 @@ class RunFold:
         if data.signal_name == MEND_SIGNAL and len(data.input.payloads) == 3:
             with suppress(ValueError, TypeError):  # not from us
                 self.mends.append((tuple(plain(data.input.payloads[0])), data.input.payloads[2]))
+        if data.signal_name == DIFFERS_SIGNAL:
+            with suppress(ValueError):  # not from us
+                self.differs += [str(plain(payload)) for payload in data.input.payloads]
         if data.signal_name == DECIDE_SIGNAL:
             self._decided(data.input.payloads, event, "signal")
 
@@ -403,11 +409,11 @@ class RunFold:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Warnings that steps left, each once, and where a fork left its origin."""
+        """Warnings that steps left, each once, where a fork left its origin, and what replays came to otherwise."""
         texts = [metadata(call.result, META_NOTICE) for call in self.calls.values() if call.result is not None]
         if self.parted:
             texts.append(
                 f"From call {self.parted['call']} on this fork goes its own way: the first run called "
                 f"{self.parted['recorded']!r} there, the new code calls {self.parted['asked']!r}."
             )
-        return tuple(dict.fromkeys(text for text in texts if text))
+        return tuple(dict.fromkeys(text for text in (*texts, *self.differs) if text))

@@ -204,6 +204,7 @@ class Moment:
         ]
         if self._row.raised is not None:
             lines.append(f"raised {self._row.raised.text}")
+        lines += (f"other than recorded: {one.text}" for one in self.trace.differs if one.row == self.number)
         if self.waiting_for:
             lines.append(f"waiting for {', '.join(self.waiting_for)}")
         changed = self.changes

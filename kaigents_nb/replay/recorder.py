@@ -16,13 +16,11 @@ from datetime import datetime
 from types import CodeType, FrameType
 from typing import Any
 
-from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
-
 from kaigents_nb.replay.changes import CODE_TYPES, KEPT_BYTES, ChangeLog, Slot
 from kaigents_nb.replay.copies import Copier
 from kaigents_nb.replay.records import CallSite, Frame, Raised, Row, Wait
 from kaigents_nb.replay.statements import Inlined, Statements
-from kaigents_nb.runtime.forbidden import way_out
+from kaigents_nb.runtime.forbidden import in_words
 
 _RETURNED = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 _SUSPENDED = {dis.opmap[name] for name in ("YIELD_VALUE", "RESUME")}
@@ -182,7 +180,7 @@ class Recorder:
         known = self._errors.get(id(error))
         if known is None:
             copier = Copier()
-            said = way_out(error) if isinstance(error, RestrictedWorkflowAccessError) else error
+            said = in_words(error)
             copied = copier.copy(said)
             record = Raised(len(self._errors), _text(said), copied if copier.whole else None, row)
             known = self._errors[id(error)] = (error, record)

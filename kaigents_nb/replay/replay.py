@@ -18,6 +18,7 @@ from typing import Any
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
+from kaigents_nb.replay.differences import Comparison
 from kaigents_nb.replay.recorder import Recorder
 from kaigents_nb.replay.replayed import ReplayedWorkflow, watching
 from kaigents_nb.runtime.connection import Connection
@@ -27,11 +28,13 @@ from kaigents_nb.runtime.sandbox import sandbox
 _SDK_LOGGERS = ("temporalio.worker._workflow", "temporalio.worker._workflow_instance", "temporalio.workflow")
 
 
-def replay(connection: Connection, history: WorkflowHistory, recorder: Recorder) -> Exception | None:
+def replay(
+    connection: Connection, history: WorkflowHistory, recorder: Recorder, comparison: Comparison
+) -> Exception | None:
     """Replay in this thread, which must not be the library's loop; return why it ended early, if it did."""
     replayer = Replayer(
         workflows=[ReplayedWorkflow],
-        workflow_runner=_RecordingRunner(sandbox(), recorder),
+        workflow_runner=_RecordingRunner(sandbox(), recorder, comparison),
         namespace=connection.namespace,
         data_converter=connection.client.data_converter,
         # No deadlock detector: a long trace is not a deadlock. Activations then run in this very thread.
@@ -71,15 +74,16 @@ def _alone() -> Iterator[None]:
 class _RecordingRunner(WorkflowRunner):
     """The worker's own runner, with every activation recorded."""
 
-    def __init__(self, inner: WorkflowRunner, recorder: Recorder) -> None:
+    def __init__(self, inner: WorkflowRunner, recorder: Recorder, comparison: Comparison) -> None:
         self._inner = inner
         self._recorder = recorder
+        self._comparison = comparison
 
     def prepare_workflow(self, defn: Any) -> None:
         self._inner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> Any:
-        return _RecordedInstance(self._inner.create_instance(det), self._recorder)
+        return _RecordedInstance(self._inner.create_instance(det), self._recorder, self._comparison)
 
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
         self._inner.set_worker_level_failure_exception_types(types)
@@ -88,9 +92,10 @@ class _RecordingRunner(WorkflowRunner):
 class _RecordedInstance:
     """One workflow; what is not about its activations is said by the inner one."""
 
-    def __init__(self, inner: WorkflowInstance, recorder: Recorder) -> None:
+    def __init__(self, inner: WorkflowInstance, recorder: Recorder, comparison: Comparison) -> None:
         self._inner = inner
         self._recorder = recorder
+        self._comparison = comparison
         self._printed = Output()
 
     def activate(self, act: Any) -> Any:
@@ -103,9 +108,11 @@ class _RecordedInstance:
         token = watching.set(self._recorder)
         try:
             with self._printed:
-                return self._inner.activate(act)
+                completion = self._inner.activate(act)
         finally:
             watching.reset(token)
+        self._comparison.take(completion.successful.commands, len(self._recorder.rows) - 1)
+        return completion
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -22,6 +22,7 @@ from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
 from kaigents_nb.replay.recorder import Recorder, Tracer
+from kaigents_nb.runtime import guard
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 
 watching: ContextVar[Recorder] = ContextVar("kaigents_watching")
@@ -38,7 +39,8 @@ class ReplayedWorkflow(AgentWorkflow):
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> RawValue:
-        """Execute the agent, watched."""
+        """Execute the agent, watched; also one of before runs were kept from reaching for the world."""
+        guard.watch()
         loop: Any = asyncio.get_running_loop()
         create_task = loop.create_task
 

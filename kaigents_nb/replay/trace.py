@@ -21,8 +21,9 @@ from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.frames import UTC_TIME, frame
 from kaigents_nb.history.observe import complete
 from kaigents_nb.replay.changes import KEPT_BYTES
+from kaigents_nb.replay.differences import Comparison, notice, told
 from kaigents_nb.replay.recorder import Enough, Recorder
-from kaigents_nb.replay.records import CallSite, Change, Frame, Row, Wait
+from kaigents_nb.replay.records import CallSite, Change, Differs, Frame, Row, Wait
 from kaigents_nb.replay.replay import headline, replay
 from kaigents_nb.replay.statements import Statements
 from kaigents_nb.runtime.connection import Connection
@@ -88,6 +89,8 @@ class Trace:
     limit_row: int
     problem: str
     """Why the trace ends before the history does; ``""`` when it does not."""
+    differs: tuple[Differs, ...] = ()
+    """What the replay asked for otherwise than was recorded."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -170,7 +173,7 @@ class Trace:
     @functools.cached_property
     def notice(self) -> str:
         """What a reader of this trace should know; ``""`` for nothing."""
-        texts = [self.problem] if self.problem else []
+        texts = [text for text in (self.problem, notice(self.run_id, self.differs)) if text]
         if self.limit_row >= 0:
             texts.append(
                 f"The values of this trace take more than {self.max_bytes / 2**20:,.0f} MB: from moment "
@@ -253,12 +256,16 @@ def trace_of(connection: Connection, run_id: str, max_bytes: int | None = None) 
         When its code is not signed with this data directory's key.
     ReplayDiverged
         When the replay differs from the history before the first line; later, a warning says where it ended.
+
+    Where it calls the same with other arguments, a warning says which.
     """
     trace = connection.run(lambda: _trace(connection, run_id, max_bytes))
     if trace.problem:
         if not trace.rows:
             raise ReplayDiverged(trace.problem)
         warnings.warn(trace.problem, stacklevel=3)
+    if trace.differs:
+        warnings.warn(notice(run_id, trace.differs), stacklevel=3)
     return trace
 
 
@@ -306,16 +313,18 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
     for event in events:
         await complete(connection, event)
         fold.add(event)
-    code = await Decoder(connection, fold).code()
+    decoder = Decoder(connection, fold)
+    code = await decoder.code()
     if code is None:
         raise KaigentsError(f"{run_id!r} is a workflow of another program: it carries no code of ours to look at.")
     snapshot = code.snapshot
     statements = Statements(snapshot.source)
     recorder = Recorder(snapshot.filename, statements, max_bytes)
+    comparison = Comparison(events)
     failure = None
     if fold.worked:
         history = WorkflowHistory(run_id, events)
-        failure = await in_thread(lambda: replay(connection, history, recorder), "kaigents replay")
+        failure = await in_thread(lambda: replay(connection, history, recorder, comparison), "kaigents replay")
     return Trace(
         run_id=run_id,
         agent=fold.agent,
@@ -334,6 +343,7 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
         size_bytes=recorder.log.size_bytes,
         limit_row=recorder.log.limit_row,
         problem=_problem(run_id, recorder, failure),
+        differs=tuple(await told(comparison.found, recorder, snapshot, decoder)),
     )
 
 

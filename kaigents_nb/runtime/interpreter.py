@@ -18,7 +18,6 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
-from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 from temporalio.workflow import ParentClosePolicy
 
 from kaigents_nb.authoring.agent import Agent
@@ -30,7 +29,8 @@ from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
-from kaigents_nb.runtime.forbidden import way_out
+from kaigents_nb.runtime import guard
+from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
@@ -89,6 +89,8 @@ class AgentWorkflow:
         check_admitted(args[1].payload)
         self._code = self._steps.code = code = code_by_digest(header.code)
         agent_context.set(self)
+        if header.version > 1:
+            guard.watch()
         try:
             loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
             agent: Agent[..., Any, Any] = loaded.get(header.agent)
@@ -116,8 +118,7 @@ class AgentWorkflow:
     def _failure(self, error: BaseException) -> ApplicationError:
         """The run's failure, with the analyst's traceback: cell lines, not ours."""
         assert self._code is not None
-        if isinstance(error, RestrictedWorkflowAccessError):
-            error = way_out(error)
+        error = in_words(error)
         return to_failure(error, analyst_traceback(error, self._code.snapshot), RAISE, limit=_RUN_TRACEBACK_LIMIT)
 
     def _take_over(self, payloads: Sequence[Any]) -> None:

@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 1
+INTERPRETER_VERSION = 2
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
-0: of before there were numbers. 1: a decision must carry the digest of what was asked.
+0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: an agent may
+not reach for the world through libraries.
 """
 
 MEMO_STATE = "kaigents"
@@ -34,6 +35,8 @@ DECIDE_UPDATE = "decide"
 DECIDE_SIGNAL = "decide_later"
 MEND_SIGNAL = "mend"
 RETRY_SIGNAL = "retry_now"
+DIFFERS_SIGNAL = "replayed_otherwise"
+"""Tells the history of a run that a worker which replayed it came to other arguments; the run does nothing about it."""
 
 SLEEP_SUMMARY = "kg.sleep"
 """Summary of the timer of a ``kg.sleep``."""

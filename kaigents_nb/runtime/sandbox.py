@@ -10,6 +10,9 @@ from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
+from kaigents_nb.runtime.guard import Activation, activated, install
+from kaigents_nb.runtime.recheck import ReplayWatch, Report
+
 
 class _Instance(WorkflowInstance):
     """One sandboxed run. Whose a payload is, our converter does not ask, so it is not looked up.
@@ -17,11 +20,17 @@ class _Instance(WorkflowInstance):
     The SDK enters the sandbox for that, several times for each payload: nearly half the work of a step.
     """
 
-    def __init__(self, inner: WorkflowInstance) -> None:
+    def __init__(self, inner: WorkflowInstance, watch: ReplayWatch | None) -> None:
         self._inner = inner
+        self._watch = watch
+        self._activation = Activation()
 
     def activate(self, act: Any) -> Any:
-        return self._inner.activate(act)
+        with activated(self._activation):
+            completion = self._inner.activate(act)
+        if self._watch is not None:
+            self._watch.done(act, completion)
+        return completion
 
     def get_serialization_context(self, command_info: Any) -> None:
         return None
@@ -37,22 +46,29 @@ class _Instance(WorkflowInstance):
 
 
 class _Runner(SandboxedWorkflowRunner):
+    def __init__(self, restrictions: SandboxRestrictions, report: Report | None) -> None:
+        super().__init__(restrictions)
+        self._report = report
+
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        return _Instance(super().create_instance(det))
+        info = det.info
+        watch = ReplayWatch(info.workflow_id, info.run_id, self._report) if self._report is not None else None
+        return _Instance(super().create_instance(det), watch)
 
 
 _ANY_STORE = StorageDriverStoreContext(target=None)
 
 
-def sandbox() -> SandboxedWorkflowRunner:
-    """Return the runner for agents.
+def sandbox(report: Report | None = None) -> SandboxedWorkflowRunner:
+    """Return the runner for agents; ``report`` is told what runs ask for while they are replayed.
 
     Modules pass through unloaded twice (a fresh pandas for every run would cost seconds); what can't be replayed
-    in them still raises when an agent touches it.
+    in them still raises when an agent touches it. What libraries do for it, the audit hook sees.
     """
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
-    return _Runner(SandboxRestrictions.default.with_passthrough_all_modules())
+    install()
+    return _Runner(SandboxRestrictions.default.with_passthrough_all_modules(), report)
 
 
 def unwrap(value: object) -> object:
