@@ -19,7 +19,8 @@ from kaigents_nb.replay.records import Differs
 from kaigents_nb.runtime.requests import Difference, Part, compare, of_command, of_event
 from kaigents_nb.snapshot.module import Snapshot
 
-_SHOWN = 3
+_SHOWN = 5
+_SHOWN_CHARS = 120
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ async def told(found: Iterable[Found], recorder: Recorder, snapshot: Snapshot, d
             continue
         request = difference.recorded
         row = rows.get((request.key[0], request.call), one.row)
-        text = f"{request.title}{_place(row, recorder, snapshot)}: {difference.label} was {_shown(was)}, and is {_shown(now)} now"
-        texts.append(Differs(row, text))
+        values = f"{difference.label} was {_shown(difference.was, was)}, and is {_shown(difference.now, now)} now"
+        texts.append(Differs(row, f"{request.title}{_place(row, recorder, snapshot)}: {values}"))
     return texts
 
 
@@ -69,14 +70,15 @@ def notice(run_id: str, differs: Sequence[Differs]) -> str:
     listed = "; ".join(one.text for one in differs[:_SHOWN])
     more = f"; and {len(differs) - _SHOWN} more" if len(differs) > _SHOWN else ""
     return (
-        f"Replayed, run {run_id!r} does not ask for what it asked for then: {listed}{more}. Its variables may not be those "
-        "that it had. Its agent does something that can't be replayed; run.steps() and run.events() show the record itself."
+        f"Replayed, run {run_id!r} does not ask for what it asked for then: {listed}{more}. Its variables may not be "
+        "those that it had. Its agent does something that can't be replayed; run.steps() and run.events() show the "
+        "record itself."
     )
 
 
 async def _read(part: Part | None, decoder: Decoder) -> object:
     if part is None:
-        return "<nothing>"
+        return "nothing"
     if part.payload is None:
         return part.text
     try:
@@ -85,9 +87,9 @@ async def _read(part: Part | None, decoder: Decoder) -> object:
         return part.text  # of a class that is not to be had here
 
 
-def _shown(value: object) -> str:
-    text = short(value)
-    return text if len(text) <= 120 else f"{text[:119]}…"
+def _shown(part: Part | None, value: object) -> str:
+    text = str(value) if part is None or part.payload is None else short(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 
 def _place(row: int, recorder: Recorder, snapshot: Snapshot) -> str:

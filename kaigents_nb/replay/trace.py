@@ -170,10 +170,15 @@ class Trace:
             and (wait.ended is None or (wait.ended[0] >= number and wait.ended[1] > event_id))
         ]
 
+    @property
+    def unlike(self) -> str:
+        """Where the replay is not what was recorded; ``""`` when it is."""
+        return " ".join(text for text in (notice(self.run_id, self.differs), self.problem) if text)
+
     @functools.cached_property
     def notice(self) -> str:
         """What a reader of this trace should know; ``""`` for nothing."""
-        texts = [text for text in (self.problem, notice(self.run_id, self.differs)) if text]
+        texts = [self.unlike] if self.unlike else []
         if self.limit_row >= 0:
             texts.append(
                 f"The values of this trace take more than {self.max_bytes / 2**20:,.0f} MB: from moment "
@@ -260,12 +265,10 @@ def trace_of(connection: Connection, run_id: str, max_bytes: int | None = None) 
     Where it calls the same with other arguments, a warning says which.
     """
     trace = connection.run(lambda: _trace(connection, run_id, max_bytes))
-    if trace.problem:
-        if not trace.rows:
-            raise ReplayDiverged(trace.problem)
-        warnings.warn(trace.problem, stacklevel=3)
-    if trace.differs:
-        warnings.warn(notice(run_id, trace.differs), stacklevel=3)
+    if trace.problem and not trace.rows:
+        raise ReplayDiverged(trace.problem)
+    if trace.unlike:
+        warnings.warn(trace.unlike, stacklevel=3)
     return trace
 
 

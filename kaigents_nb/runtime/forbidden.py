@@ -30,30 +30,31 @@ _LOOP = asyncio.AbstractEventLoop.__module__
 
 
 def in_words(error: BaseException) -> BaseException:
-    """Return what an agent was refused in the analyst's words, also where a library has put its own error over it."""
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        if isinstance(cause, ForbiddenInAgent):
-            return cause
+    """Return what an agent was refused in the analyst's words, also where a library has put its own error over it.
+
+    The traceback is that of the error which has reached us: it has the agent's line.
+    """
+    behind: list[BaseException] = [error]
+    for cause in behind:  # which grows meanwhile
         if isinstance(cause, RestrictedWorkflowAccessError):
-            return way_out(cause)
-        if isinstance(cause, NotImplementedError) and (unable := _of_the_loop(cause)):
-            return unable
-        seen.append(cause)
-        cause = cause.__cause__ or cause.__context__
+            cause = way_out(cause)
+        if isinstance(cause, NotImplementedError):
+            cause = _of_the_loop(cause) or cause
+        if isinstance(cause, ForbiddenInAgent):
+            return cause.with_traceback(error.__traceback__)
+        inner = cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()
+        behind += (one for one in (cause.__cause__, cause.__context__, *inner) if one is not None and one not in behind)
     return error
 
 
 def way_out(error: RestrictedWorkflowAccessError) -> ForbiddenInAgent:
-    """Return the same error in the analyst's words; the line is in its traceback."""
+    """Return the same error in the analyst's words."""
     name = error.qualified_name
     shown = name.removeprefix("__builtins__.").removesuffix(".__call__")
-    forbidden = ForbiddenInAgent(
+    return ForbiddenInAgent(
         f"{shown} can't be used in an agent: after a restart it would answer differently, and the run could not be "
         f"replayed. {advice(name)}"
     )
-    return forbidden.with_traceback(error.__traceback__)
 
 
 def advice(name: str) -> str:
@@ -70,5 +71,4 @@ def _of_the_loop(error: NotImplementedError) -> ForbiddenInAgent | None:
     if not frames or frames[-1].f_globals.get("__name__") != _LOOP:
         return None
     name = frames[-1].f_code.co_name
-    forbidden = ForbiddenInAgent(f"The event loop's {name}() can't be used in an agent: {ALL_OVER_AGAIN} {_STEP}")
-    return forbidden.with_traceback(error.__traceback__)
+    return ForbiddenInAgent(f"The event loop's {name}() can't be used in an agent: {ALL_OVER_AGAIN} {_STEP}")

@@ -1,7 +1,8 @@
-"""What the sandbox does not see: libraries that reach for files, programs and the network while an agent is executed.
+"""What the sandbox does not see: libraries that reach for files, programs and the network on behalf of an agent.
 
-Python tells its audit hooks before it opens a file or a socket, whoever asked for it. Ours refuses that where an agent's
-body is at work. It is installed when this process first executes or replays a run; Python has no way to remove one.
+Python tells its audit hooks before it opens a file or a socket, whoever asked for it. Ours refuses that where an
+agent's body is at work. It is installed when this process first executes or replays a run; Python has no way to remove
+one.
 """
 
 from __future__ import annotations
@@ -24,15 +25,13 @@ from kaigents_nb.snapshot.cells import OWN_FILES
 _FILES = "os. shutil. tempfile. glob. pathlib. fcntl. sqlite3.connect mmap. open"
 _PROGRAMS = "subprocess. pty. signal."
 _NETWORK = "socket. urllib. http. ftplib. imaplib. poplib. nntplib. smtplib. telnetlib. webbrowser. syslog."
-_OTHERS = "_thread.start time.sleep builtins.input"
+_OTHERS = "_thread.start time.sleep builtins.input ctypes.dlopen ctypes.dlsym"
 _REFUSED = tuple(f"{_FILES} {_PROGRAMS} {_NETWORK} {_OTHERS}".split())
 """How the names of such audit events begin."""
-_MACHINERY = frozenset(
-    {
-        "importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "pkgutil", "kaigents_nb", "temporalio",
-        "linecache", "tokenize", "traceback", "inspect", "warnings", "logging", "weakref", "zoneinfo",
-    }
-)  # fmt: skip
+_MACHINERY = frozenset({
+    "importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "pkgutil", "kaigents_nb", "temporalio",
+    "linecache", "tokenize", "traceback", "inspect", "warnings", "logging", "weakref", "zoneinfo",
+})  # fmt: skip
 """Modules that may do it on an agent's behalf: import it, show it, log for it."""
 _WATCHER = "kaigents_nb.replay.replayed"
 """Every coroutine of a run that is looked back at goes through it."""
@@ -46,27 +45,26 @@ class Activation:
         self.watched = False
 
 
-class _Thread(threading.local):
-    activation: Activation | None = None
-
-
-_thread = _Thread()
+_activations: dict[int, Activation] = {}
+"""What each thread executes now; nearly always nothing."""
 
 
 @contextmanager
 def activated(activation: Activation) -> Iterator[None]:
     """Execute a run in this thread."""
-    before, _thread.activation = _thread.activation, activation
+    thread = threading.get_ident()
+    _activations[thread] = activation
     try:
         yield
     finally:
-        _thread.activation = before
+        del _activations[thread]
 
 
 def watch() -> None:
     """Refuse the run that is executed in this thread, from now on, to reach for the world."""
-    if _thread.activation is not None:
-        _thread.activation.watched = True
+    activation = _activations.get(threading.get_ident())
+    if activation is not None:
+        activation.watched = True
 
 
 @cache
@@ -76,8 +74,10 @@ def install() -> None:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    # Python calls this very often, so it looks at its thread first.
-    activation = _thread.activation
+    # Python calls this for every id(), among others: a tenth of a microsecond each, as long as no run is executed.
+    if not _activations:
+        return
+    activation = _activations.get(threading.get_ident())
     if activation is None or not activation.watched or not event.startswith(_REFUSED):
         return
     asking = _agents_line(sys._getframe(1))
@@ -108,8 +108,8 @@ def _agents_line(frame: FrameType | None) -> tuple[str, int] | None:
 
 def _is_harmless(event: str, args: tuple[Any, ...]) -> bool:
     """Whether it is to read what is installed, or a database in memory: the same each time."""
-    if event == "sqlite3.connect":
-        return args[0] in _IN_MEMORY
+    if event.startswith("sqlite3."):
+        return event == "sqlite3.connect/handle" or args[0] in _IN_MEMORY
     if event == "open":
         path, mode, *_ = args
         return mode is not None and not set("wax+") & set(mode) and _is_installed(path)

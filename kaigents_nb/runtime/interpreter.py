@@ -26,10 +26,10 @@ from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
+from kaigents_nb.runtime import guard
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
-from kaigents_nb.runtime import guard
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value

@@ -8,7 +8,7 @@ on, but which its history, and so its card, shows from then on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,10 @@ from kaigents_nb.runtime.payloads import plain
 from kaigents_nb.runtime.protocol import DIFFERS_SIGNAL
 from kaigents_nb.runtime.requests import Request, compare, of_command, of_event
 
+_SENTENCE = (
+    "This run was replayed, and no longer asks for what was recorded. {}. What was recorded counts. The agent does "
+    "something that can't be replayed."
+)
 _TOLD = 5
 """So many differences are told of a run; one is reason enough to look at all of them."""
 
@@ -83,23 +87,17 @@ class Rechecks:
             signal = event.workflow_execution_signaled_event_attributes
             if signal.signal_name == DIFFERS_SIGNAL:
                 told.update(map(str, map(plain, signal.input.payloads)))
-        for text in list(differences(recorded, replayed.requests))[:_TOLD]:
-            if text not in told:
-                await handle.signal(DIFFERS_SIGNAL, text)
+        found = [
+            difference
+            for request in replayed.requests
+            if (known := recorded.get(request.key)) is not None
+            for difference in compare(known, request)
+        ]
+        for difference in found[:_TOLD]:
+            if not any(difference.about in text for text in told):
+                await handle.signal(DIFFERS_SIGNAL, _SENTENCE.format(difference))
 
     async def stop(self) -> None:
         """Compare no more."""
         self._working.cancel()
         await asyncio.gather(self._working, return_exceptions=True)
-
-
-def differences(recorded: dict[tuple[str, str], Request], asked: Iterable[Request]) -> Iterable[str]:
-    """Yield a sentence for each request that a replay made otherwise."""
-    for request in asked:
-        known = recorded.get(request.key)
-        if known is not None:
-            for found in compare(known, request):
-                yield (
-                    f"This run was replayed, and no longer asks for what was recorded. {found}. What was recorded counts. "
-                    "The agent does something that can't be replayed."
-                )

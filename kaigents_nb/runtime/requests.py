@@ -16,6 +16,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
+from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.runtime.payloads import content_digest, metadata, plain, shown
 from kaigents_nb.runtime.protocol import MEMO_GATE, META_QUESTION, Launch, StepCall, from_wire
 
@@ -64,9 +65,14 @@ class Difference:
     was: Part | None
     now: Part | None
 
+    @property
+    def about(self) -> str:
+        """Which part of which request, in words."""
+        return f"{self.recorded.title}: {self.label}"
+
     def __str__(self) -> str:
         was, now = (part.text if part is not None else "nothing" for part in (self.was, self.now))
-        return f"{self.recorded.title}: {self.label} was {was}, and is {now} now"
+        return f"{self.about} was {was}, and is {now} now"
 
 
 def compare(recorded: Request, asked: Request) -> Iterator[Difference]:
@@ -151,7 +157,9 @@ def _result(payload: Payload) -> Request:
 
 
 def _failure(failure: Failure) -> Request:
-    text = f"{failure.application_failure_info.type}: {failure.message}"
+    kind = failure.application_failure_info.type
+    # How far a library gets before it is refused depends on what this process has imported.
+    text = kind if kind == ForbiddenInAgent.__name__ else f"{kind}: {failure.message}"
     return Request(("end", ""), "the end of the run", {"its error": _text(text)})
 
 

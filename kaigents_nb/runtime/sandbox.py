@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
 import logging
+from dataclasses import replace
 from typing import Any
 
 from temporalio.converter import StorageDriverStoreContext
@@ -26,7 +28,7 @@ class _Instance(WorkflowInstance):
         self._activation = Activation()
 
     def activate(self, act: Any) -> Any:
-        with activated(self._activation):
+        with activated(self._activation), decimal.localcontext(_DECIMALS):
             completion = self._inner.activate(act)
         if self._watch is not None:
             self._watch.done(act, completion)
@@ -56,6 +58,8 @@ class _Runner(SandboxedWorkflowRunner):
         return _Instance(super().create_instance(det), watch)
 
 
+_DECIMALS = decimal.DefaultContext.copy()
+"""What a run's own context is a copy of; that of its thread is changed by whichever run changed it last."""
 _ANY_STORE = StorageDriverStoreContext(target=None)
 
 
@@ -68,7 +72,11 @@ def sandbox(report: Report | None = None) -> SandboxedWorkflowRunner:
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
     install()
-    return _Runner(SandboxRestrictions.default.with_passthrough_all_modules(), report)
+    restrictions = SandboxRestrictions.default.with_passthrough_all_modules()
+    members = restrictions.invalid_module_members
+    # A time zone is the same wherever packages are; guarded, it could not be given to a datetime.
+    zones_too = {name: child for name, child in members.children.items() if name != "zoneinfo"}
+    return _Runner(replace(restrictions, invalid_module_members=replace(members, children=zones_too)), report)
 
 
 def unwrap(value: object) -> object:

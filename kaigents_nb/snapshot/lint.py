@@ -12,6 +12,7 @@ from kaigents_nb.snapshot.cells import dotted, parse_once
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.problems import refuse
 from kaigents_nb.snapshot.reached import Function, reached
+from kaigents_nb.snapshot.shared_state import changed
 
 _STEP = "Do it in a @kg.step and await that."
 _FORBIDDEN = {
@@ -42,6 +43,10 @@ _FORBIDDEN = {
     "polars.read": _STEP,
     "polars.scan": _STEP,
     "duckdb": _STEP,
+    "pandas.read_parquet": _STEP,
+    "pandas.read_orc": _STEP,
+    "atexit.register": "It would be registered again at each replay. Use try: ... finally:.",
+    "gc.disable": "Every run of this worker shares it. Do it in a @kg.step.",
     "pandas.set_option": "Every run of this worker shares the options. Set them in a step or a cell.",
     "numpy.seterr": "Every run of this worker shares it. Use with np.errstate(...).",
     "numpy.set_printoptions": "Every run of this worker shares it. Use with np.printoptions(...).",
@@ -54,9 +59,10 @@ _OF_A_MOMENT = {"time.ctime": 0, "time.gmtime": 0, "time.asctime": 0, "time.strf
 """By name, with how many arguments they tell the time of now."""
 _DRAWS = {"sample": ("pandas", "k"), "rvs": ("scipy", "")}
 """Methods that draw by chance unless they have a ``random_state``: whose, and what tells others of that name apart."""
-_CHANGES = frozenset({
-    "append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear", "sort",
-})  # fmt: skip
+_WRITES = frozenset({"to_parquet", "to_orc"})
+"""Methods of a DataFrame that write a file where they are given a name, and which Python is not told of."""
+_SHARED = "is shared by all runs of a worker, and gone in the next one. Keep it in a variable of the agent."
+_TIME = "The time differs at each replay. Use kg.now()."
 _ENVIRONMENT = "It may differ wherever the run goes on. Read it in a @kg.step, or hand it over as an argument."
 _AWAITED = frozenset({"kaigents_nb.approve", "kaigents_nb.sleep"})
 _SEEDED = frozenset({"default_rng", "RandomState", "Generator", "SeedSequence", "PCG64", "MT19937", "Philox", "SFC64"})
@@ -149,15 +155,15 @@ class _Body:
                     yield from self._never_awaited(node.value)
                 elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1:
                     yield from self._kept_unawaited(node.targets[0], node.value)
-                yield from self._changed_module(node)
+                if isinstance(node, (ast.stmt, ast.Call)) and changed(node, self._imported):
+                    yield node.lineno, f"what {ast.unparse(node)[:60]} changes {_SHARED}"
                 if isinstance(node, ast.Call):
                     yield from self._call(node)
                 elif isinstance(node, (ast.Attribute, ast.Name)) and self._dotted(node) == "os.environ":
                     yield node.lineno, f"{ast.unparse(node)} can't be used in an agent. {_ENVIRONMENT}"
-                elif isinstance(node, ast.Starred) and id(node) not in self._order_free and self._is_set(node.value):
-                    yield node.lineno, self._unordered(node.value)
-                elif isinstance(node, ast.FormattedValue) and self._is_set(node.value):
-                    yield node.lineno, self._unordered(node.value)
+                elif isinstance(node, (ast.Starred, ast.FormattedValue)):
+                    if id(node) not in self._order_free and self._is_set(node.value):
+                        yield node.lineno, self._unordered(node.value)
                 elif isinstance(node, (ast.For, ast.AsyncFor)) and self._is_set(node.iter):
                     yield node.iter.lineno, self._unordered(node.iter)
                 elif (
@@ -218,42 +224,18 @@ class _Body:
         if name in _UNSEEDED and not node.args:
             yield node.lineno, self._refused(node, _UNSEEDED[name])
         if name in _SAY_NOW and isinstance(first, ast.Constant) and first.value in _NOW:
-            yield node.lineno, f"{ast.unparse(node)} can't be used in an agent. The time differs at each replay. Use kg.now()."
+            yield node.lineno, f"{ast.unparse(node)} can't be used in an agent. {_TIME}"
         if name in _OF_A_MOMENT and len(node.args) <= _OF_A_MOMENT[name]:
-            yield node.lineno, self._refused(node, "The time differs at each replay. Use kg.now().")
+            yield node.lineno, self._refused(node, _TIME)
         if name == "os.getenv":
             yield node.lineno, self._refused(node, _ENVIRONMENT)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in _DRAWS and "random_state" not in keywords:
-            package, others = _DRAWS[node.func.attr]
-            if package in self._packages and others not in keywords and (package != "pandas" or len(node.args) < 2):
-                yield node.lineno, self._refused(node, "It draws by chance, differently at each replay. Give it random_state=.")
-
-    def _changed_module(self, node: ast.AST) -> Iterator[tuple[int, str]]:
-        """What is kept in a module that was imported, all runs of a worker share."""
-        targets: list[ast.expr] = []
-        if isinstance(node, ast.Assign):
-            targets = node.targets
-        elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
-            targets = [node.target]
-        elif isinstance(node, ast.Delete):
-            targets = node.targets
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES:
-            targets = [node.func.value]
-        elif isinstance(node, ast.Call) and self._dotted(node.func) in ("setattr", "delattr") and node.args:
-            first = node.args[0]
-            targets = [ast.Attribute(first, "_", ast.Store(), lineno=node.lineno)]
-        for target in targets:
-            inside = target
-            while isinstance(inside, ast.Subscript):
-                inside = inside.value
-            first, *attributes = dotted(inside) or [""]
-            of_it = attributes or inside is not target or (isinstance(node, ast.Call) and first.isupper())
-            if of_it and first in self._imported:
-                yield (
-                    node.lineno,  # type: ignore[attr-defined]
-                    f"what {ast.unparse(node)[:60]} changes is shared by all runs of a worker, and gone in the next one. "
-                    "Keep it in a variable of the agent.",
-                )
+        match node.func:
+            case ast.Attribute(attr=attr) if attr in _WRITES and node.args and "pandas" in self._packages:
+                yield node.lineno, self._refused(node, f"It would be written again at each replay. {_STEP}")
+            case ast.Attribute(attr=attr) if attr in _DRAWS and "random_state" not in keywords:
+                package, others = _DRAWS[attr]
+                if package in self._packages and others not in keywords and (package != "pandas" or len(node.args) < 2):
+                    yield node.lineno, self._refused(node, "It draws otherwise at each replay. Give it random_state=.")
 
     def _dotted(self, node: ast.expr) -> str:
         first, *attributes = dotted(node) or [""]

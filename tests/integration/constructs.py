@@ -4,28 +4,24 @@ Each is put into an agent that hands its ``value`` to a step and returns it; the
 has another clock, environment, folder, hash seed and memory.
 """
 
+# ruff: noqa: E501 - a body is one line of text here
 from __future__ import annotations
 
 AT_START, REFUSED, SAME, COMPARED, SILENT = "at start", "refused", "same", "compared", "silent"
 """Named when the run starts; refused when it happens; the same each time; told when looked back at; not noticed."""
 
 HEAD = """\
-import array, ast, asyncio, atexit, base64, calendar, collections, contextlib, copy, csv, ctypes, datetime, decimal
-import email.utils, enum, functools, gc, getpass, glob, gzip, hashlib, heapq, http.client, importlib, inspect, io
-import itertools, json, linecache, locale, logging, math, mimetypes, mmap, multiprocessing, operator, os, pathlib, pickle
-import platform, queue, random, re, resource, secrets, select, shutil, signal, site, socket, sqlite3, ssl, string, struct
-import subprocess, sys, sysconfig, tempfile, textwrap, threading, time, traceback, types, urllib.parse, urllib.request, uuid
-import warnings, weakref, webbrowser, zlib, zoneinfo
+import asyncio, atexit, ctypes, datetime, decimal, email.utils, functools, gc, getpass, glob, gzip, hashlib, http.client
+import inspect, io, json, linecache, locale, logging, math, mimetypes, multiprocessing, os, pathlib, pickle, platform
+import random, resource, secrets, shutil, signal, socket, sqlite3, subprocess, sys, tempfile, textwrap, threading, time
+import urllib.request, uuid, warnings, weakref, zoneinfo
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import timedelta
 import httpx
 import numpy as np
 import openai
 import pandas as pd
 import kaigents_nb as kg
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = {}
 COUNTS = [0]
 
@@ -34,17 +30,9 @@ class Plain:
     pass
 
 
-@dataclass
-class Numbered:
-    number: int = field(default_factory=lambda: next(NUMBERS))
-
-
 class Finds:
     def load(self):
         return np.random.rand()
-
-
-NUMBERS = itertools.count()
 
 
 def draws():
@@ -86,6 +74,15 @@ async def {name}():
     return value
 """
 
+IN_README = {
+    "kept_to_itself": "an address",
+    "clock_kept_to_itself": "a clock",
+    "alias_changes_module": "a module changed",
+    "alias_writes_parquet": "a file written by C++ or Rust",
+    "log_line": "a line that is logged",
+}
+"""How the README names what nobody notices."""
+
 CONSTRUCTS: dict[str, tuple[str, str]] = {
     # the clock
     "datetime_now": (REFUSED, "value = str(datetime.datetime.now())"),
@@ -110,8 +107,14 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "email_date": (COMPARED, "value = email.utils.formatdate()"),
     "loop_time": (SAME, "value = asyncio.get_running_loop().time()"),
     "kg_now": (SAME, "value = str(kg.now())"),
-    "wait_for": (SAME, "value = 0\n    try: await asyncio.wait_for(asyncio.sleep(5), 0.01)\n    except TimeoutError: value = 1"),
-    "timeout": (SAME, "value = 0\n    try:\n        async with asyncio.timeout(0.01): await asyncio.sleep(5)\n    except TimeoutError: value = 1"),
+    "wait_for": (
+        SAME,
+        "value = 0\n    try: await asyncio.wait_for(asyncio.sleep(5), 0.01)\n    except TimeoutError: value = 1",
+    ),
+    "timeout": (
+        SAME,
+        "value = 0\n    try:\n        async with asyncio.timeout(0.01): await asyncio.sleep(5)\n    except TimeoutError: value = 1",
+    ),
     # chance
     "random_random": (REFUSED, "value = random.random()"),
     "random_choice": (REFUSED, "value = random.choice(words)"),
@@ -149,18 +152,22 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "getpass_user": (REFUSED, "value = getpass.getuser()"),
     "sys_argv": (COMPARED, "value = list(sys.argv)"),
     "sys_path": (COMPARED, "value = list(sys.path)"),
-    "sys_hash_seed": (COMPARED, "value = str(sys.flags)"),
+    "sys_flags": (SAME, "value = str(sys.flags)"),
+    "hash_seed": (COMPARED, "value = min(words, key=str.__hash__)"),
     "sys_modules": (COMPARED, "value = sorted(sys.modules)"),
     "sys_refcount": (COMPARED, "value = sys.getrefcount(None)"),
     "sys_allocated": (COMPARED, "value = sys.getallocatedblocks()"),
-    "thread_ident": (REFUSED, "value = threading.get_ident()"),
+    "thread_ident": (AT_START, "value = threading.get_ident()"),
     "resource_usage": (COMPARED, "value = list(resource.getrusage(resource.RUSAGE_SELF))"),
     "uuid_getnode": (SAME, "value = uuid.getnode()"),
     "gc_count": (COMPARED, "value = list(gc.get_count()), len(gc.get_objects())"),
     "locale_get": (REFUSED, "value = locale.getlocale()"),
     "decimal_context": (SAME, "decimal.getcontext().prec = 5\n    value = str(decimal.Decimal(1) / 3)"),
     "decimal_context_kept": (SAME, "value = decimal.getcontext().prec\n    decimal.getcontext().prec = 7"),
-    "warnings_warned": (SAME, "with warnings.catch_warnings(record=True) as told:\n        warnings.simplefilter('always'); warnings.warn('x')\n    value = len(told)"),
+    "warnings_warned": (
+        SAME,
+        "with warnings.catch_warnings(record=True) as told:\n        warnings.simplefilter('always'); warnings.warn('x')\n    value = len(told)",
+    ),
     "recursion": (AT_START, "sys.setrecursionlimit(3000); value = 1"),
     # identity and order
     "id": (AT_START, "value = id(words)"),
@@ -190,7 +197,10 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "path_read_text": (REFUSED, "value = pathlib.Path(HERE, 'a.txt').read_text()"),
     "read_csv": (REFUSED, "value = pd.read_csv(HERE + '/a.csv')"),
     "to_csv": (REFUSED, "pd.DataFrame({'a': [1]}).to_csv(HERE + '/b.csv'); value = 1"),
-    "read_parquet": (REFUSED, "value = pd.read_parquet(HERE + '/a.parquet')"),
+    "read_parquet": (AT_START, "value = pd.read_parquet(HERE + '/a.parquet')"),
+    "to_parquet": (AT_START, "pd.DataFrame({'a': [1]}).to_parquet(HERE + '/b.parquet'); value = 1"),
+    "to_parquet_bytes": (SAME, "value = len(pd.DataFrame({'a': [1]}).to_parquet())"),
+    "read_parquet_alias": (COMPARED, "read = [pd.read_parquet][0]\n    value = read(HERE + '/clock.parquet')"),
     "np_load": (REFUSED, "value = np.load(HERE + '/a.npy')"),
     "np_fromfile": (REFUSED, "value = np.fromfile(HERE + '/a.txt', 'u1')"),
     "linecache": (COMPARED, "value = linecache.getline(HERE + '/clock.txt', 1)"),
@@ -201,16 +211,22 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "listdir": (REFUSED, "value = os.listdir(HERE)"),
     "shutil_which": (REFUSED, "value = shutil.which('ls')"),
     "zoneinfo": (SAME, "value = str(kg.now().astimezone(zoneinfo.ZoneInfo('Asia/Ho_Chi_Minh')))"),
-    "tz_by_pandas": (SAME, "value = pd.Timestamp('2024-01-01', tz='America/New_York')"),
+    "tz_by_pandas": (REFUSED, "value = pd.Timestamp('2024-01-01', tz='America/New_York')"),
     "package_file": (SAME, "value = len(inspect.getsource(textwrap))"),
-    "mimetypes": (SAME, "value = mimetypes.guess_type('a.html')[0]"),
+    "mimetypes": (REFUSED, "value = mimetypes.guess_type('a.html')[0]"),
     "import_in_body": (SAME, "import colorsys\n    value = colorsys.rgb_to_hls(0, 0, 1)"),
     # network, programs, threads
     "httpx_get": (REFUSED, "value = httpx.get(URL).text"),
     "httpx_async": (REFUSED, "async with httpx.AsyncClient() as client: value = (await client.get(URL)).text"),
-    "httpx_in_tasks": (REFUSED, "client = httpx.AsyncClient()\n    value = [a.text for a in await asyncio.gather(client.get(URL), client.get(URL))]"),
+    "httpx_in_tasks": (
+        REFUSED,
+        "client = httpx.AsyncClient()\n    value = [a.text for a in await asyncio.gather(client.get(URL), client.get(URL))]",
+    ),
     "openai": (REFUSED, "value = openai.OpenAI(api_key='k', base_url=URL, max_retries=0).models.list().data"),
-    "openai_async": (REFUSED, "value = (await openai.AsyncOpenAI(api_key='k', base_url=URL, max_retries=0).models.list()).data"),
+    "openai_async": (
+        REFUSED,
+        "value = (await openai.AsyncOpenAI(api_key='k', base_url=URL, max_retries=0).models.list()).data",
+    ),
     "urllib": (REFUSED, "value = urllib.request.urlopen(URL).read()"),
     "http_client": (REFUSED, "value = http.client.HTTPConnection('127.0.0.1', PORT).request('GET', '/')"),
     "socket": (REFUSED, "value = socket.create_connection(('127.0.0.1', PORT)).fileno()"),
@@ -226,11 +242,12 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "to_thread": (AT_START, "value = await asyncio.to_thread(len, words)"),
     "run_in_executor": (REFUSED, "value = await asyncio.get_running_loop().run_in_executor(None, len, words)"),
     "process": (AT_START, "multiprocessing.Process(target=len).start(); value = 1"),
+    "ctypes": (REFUSED, "value = ctypes.CDLL(None).getpid()"),
     "signal": (REFUSED, "value = signal.alarm(0)"),
     "input": (AT_START, "value = input()"),
     # state that outlives a run
     "own_global": (SAME, "CACHE['n'] = CACHE.get('n', 0) + 1\n    value = CACHE['n']"),
-    "own_counter": (SAME, "value = next(NUMBERS), Numbered().number"),
+    "own_list": (SAME, "COUNTS[0] += 1\n    value = COUNTS[0]"),
     "own_lru_cache": (SAME, "value = remembers(1), remembers(1), remembers(2)"),
     "own_class_attribute": (SAME, "Plain.n = getattr(Plain, 'n', 0) + 1\n    value = Plain.n"),
     "module_attribute": (AT_START, "math.seen = getattr(math, 'seen', 0) + 1\n    value = math.seen"),
@@ -241,10 +258,19 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "pandas_set_option": (AT_START, "pd.set_option('display.max_rows', 7); value = 1"),
     "np_seterr": (AT_START, "np.seterr(all='ignore'); value = 1"),
     "np_errstate": (SAME, "with np.errstate(all='ignore'): value = float(np.float64(1) / np.float64(0))"),
-    "module_by_its_function": (COMPARED, "email.utils.seen = None if False else 0\n    value = 1"),
+    "module_by_its_function": (
+        COMPARED,
+        "log = logging.getLogger('constructs')\n    log.addHandler(logging.NullHandler())\n    value = len(log.handlers)",
+    ),
+    "exit_handler": (AT_START, "atexit.register(len, words); value = 1"),
+    "gc_disable": (AT_START, "gc.disable(); value = 1"),
     # seen by nobody: neither a call nor the result depends on it
     "kept_to_itself": (SILENT, "unseen = repr(Plain())\n    value = 1"),
     "clock_kept_to_itself": (SILENT, "unseen = time.clock_gettime(time.CLOCK_REALTIME)\n    value = 1"),
     "alias_changes_module": (SILENT, "module = [math][0]\n    module.unseen = 1\n    value = 1"),
+    "alias_writes_parquet": (
+        SILENT,
+        "write = getattr(pd.DataFrame({'a': [1]}), 'to_' + 'parquet')\n    write(HERE + '/b.parquet')\n    value = 1",
+    ),
     "log_line": (SILENT, "logging.getLogger('constructs').debug('said again'); value = 1"),
 }
