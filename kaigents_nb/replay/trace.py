@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -42,7 +43,7 @@ TRACE_COLUMNS = {
     "raised": "str",
     "branch": "int64",
     "cell": "str",
-    "cell_line": "Int64",
+    "code_line": "int64",
     "moment": "int64",
 }
 VARIABLE_COLUMNS = {
@@ -54,6 +55,7 @@ VARIABLE_COLUMNS = {
     "value": "object",
     "copied": "bool",
     "branch": "int64",
+    "cell": "str",
     "moment": "int64",
 }
 LIMIT_ROW = "(limit)"
@@ -111,6 +113,10 @@ class Trace:
         """Return the cell and the line in it of a line of the run's code."""
         return self.snapshot.where(line)
 
+    def place(self, line: int) -> tuple[str, int]:
+        """Return the same; for a line that no cell has, ``""`` and its number in the run's code."""
+        return self.snapshot.where(line) or ("", line)
+
     @functools.cached_property
     def rows_of(self) -> Mapping[int, list[int]]:
         """Numbers of the rows of each frame."""
@@ -137,15 +143,16 @@ class Trace:
         position = bisect_left(rows, number)
         return rows[position - 1] if position else -1
 
-    def changes_until(self, frame: int, number: int) -> list[Change]:
-        """Return the changes in a frame that a moment shows.
-
-        They are those before its line; for the last line of a function also its own, which no later moment shows.
-        """
+    def changes_until(self, frame: int, number: int, *, over: bool = False) -> list[Change]:
+        """Return the changes in a frame before a row was executed, or those until it was ``over``."""
         changes = self.changes_of[frame]
-        if self.rows[number].frame == frame and self.frames[frame].last_row == number:
-            return changes
+        if over and self.rows[number].frame == frame:
+            return changes[: bisect_right(changes, number, key=lambda change: change.row)]
         return changes[: bisect_right(changes, number, key=lambda change: change.seen_from)]
+
+    def is_last(self, number: int) -> bool:
+        """Whether a row is the last one of its function, so that no later moment shows what it changed."""
+        return self.frames[self.rows[number].frame].last_row == number
 
     def stack(self, number: int) -> Iterator[tuple[Frame, int]]:
         """Yield the function that executes a row and those that called it, each with the row it is at."""
@@ -157,11 +164,20 @@ class Trace:
             yield self.frames[at], rows[position - 1] if position else -1
             at = self.frames[at].parent
 
-    def waiting(self, number: int, event_id: int) -> list[Wait]:
-        """Return what the run waited for when the line of a row was left waiting."""
+    def end_of(self, number: int) -> tuple[int, datetime]:
+        """Return the event at which a row was over, and when, as far as its changes and waits show it."""
+        ends = [change.event_id for change in self.made_by.get(number, ())]
+        ends += [wait.ended[1] for wait in self.waits if wait.began[0] == number and wait.ended is not None]
+        event_id = max(ends, default=self.rows[number].event_id)
+        position = bisect_left(self.rows, event_id, key=lambda row: row.event_id)
+        return event_id, self.rows[min(position, len(self.rows) - 1)].time
+
+    def waiting(self, number: int, event_id: int, *, over: bool = False) -> list[Wait]:
+        """Return what the run waited for when the line of a row was left waiting, or when it was ``over``."""
         rows = self.rows_of[self.rows[number].frame]
         position = bisect_right(rows, number)
         until = rows[position] - 1 if position < len(rows) else len(self.rows) - 1
+        until = number if over else until
         return [
             wait
             for wait in self.waits
@@ -195,18 +211,18 @@ class Trace:
         def rows() -> Iterator[dict[str, Any]]:
             for number, row in enumerate(self.rows):
                 function = self.frames[row.frame]
-                cell, cell_line = self.cell(row.line) or ("", None)
+                cell, line = self.place(row.line)
                 yield {
                     "event_id": row.event_id,
                     "time": row.time,
                     "function": function.function,
-                    "line": row.line,
+                    "line": line,
                     "source": self.source(row.line),
                     "changed": row.changed or {},
                     "raised": row.raised.text if row.raised else "",
                     "branch": function.branch,
                     "cell": cell,
-                    "cell_line": cell_line,
+                    "code_line": row.line,
                     "moment": number,
                 }
 
@@ -219,15 +235,17 @@ class Trace:
             told = self.limit_row < 0
             for change in self.changes:
                 function = self.frames[change.frame]
+                cell, line = self.place(function.line if change.row < 0 else self.rows[change.row].line)
                 row = {
                     "event_id": change.event_id,
                     "time": change.time,
                     "function": function.function,
-                    "line": function.line if change.row < 0 else self.rows[change.row].line,
+                    "line": line,
                     "variable": change.name,
                     "value": change.value,
                     "copied": change.copied,
                     "branch": function.branch,
+                    "cell": cell,
                     "moment": function.first_row if change.row < 0 else change.row,
                 }
                 if not told and not change.copied and change.row >= self.limit_row:
