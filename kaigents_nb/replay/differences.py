@@ -55,7 +55,7 @@ async def told(found: Iterable[Found], recorder: Recorder, snapshot: Snapshot, d
         difference = one.difference
         was, now = await _read(difference.was, decoder), await _read(difference.now, decoder)
         if difference.was is not None and difference.now is not None and same(was, now):
-            continue
+            continue  # other bytes, as another version of a package writes them
         request = difference.recorded
         row = rows.get((request.key[0], request.call), one.row)
         values = f"{difference.label} was {_shown(difference.was, was)}, and is {_shown(difference.now, now)} now"

@@ -158,9 +158,10 @@ def _result(payload: Payload) -> Request:
 
 def _failure(failure: Failure) -> Request:
     kind = failure.application_failure_info.type
+    text = f"{kind}: {failure.message}"
     # How far a library gets before it is refused depends on what this process has imported.
-    text = kind if kind == ForbiddenInAgent.__name__ else f"{kind}: {failure.message}"
-    return Request(("end", ""), "the end of the run", {"its error": _text(text)})
+    part = Part(kind if kind == ForbiddenInAgent.__name__ else text, text)
+    return Request(("end", ""), "the end of the run", {"its error": part})
 
 
 def _part(payload: Payload) -> Part:

@@ -19,6 +19,7 @@ import pytest
 
 from kaigents_nb.control.run import Run
 from kaigents_nb.errors import CannotFreeze, RunFailed
+from kaigents_nb.runtime import protocol
 from tests.integration.constructs import AGENT, AT_START, COMPARED, CONSTRUCTS, HEAD, IN_README, REFUSED, SAME, SILENT
 from tests.support import ROOT
 
@@ -154,3 +155,27 @@ def test_what_nobody_notices_is_in_the_readme() -> None:
     readme = " ".join((ROOT / "README.md").read_text().split())
     limit = readme[readme.index("Nobody notices") :]
     assert all(words in limit for words in IN_README.values())
+
+
+def test_state_of_the_own_code_is_a_runs_own(agents: ModuleType, outcomes: Outcomes) -> None:
+    """A second run of the same worker begins with its globals as the cells have them."""
+    for name in ("own_global", "own_list", "own_class_attribute", "decimal_context_kept"):
+        agent = getattr(agents, f"does_{name}")
+        assert agent.start().result(30) == agent.start().result(30), name
+
+
+def test_state_of_a_module_is_told_where_a_call_depends_on_it(agents: ModuleType, outcomes: Outcomes) -> None:
+    """What a run has left behind in an installed module, the look back at the next one finds."""
+    run = agents.does_module_by_its_function.start()
+    run.result(30)
+    with pytest.warns(UserWarning, match=r"call 1, keep\(\) \(does_module_by_its_function\(\), .* and is \d+ now"):
+        run.trace()
+
+
+def test_a_run_that_began_before_goes_on_by_its_old_rules(agents: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its agent may reach for the world, as it could when it began; looking back at it does not, and says so."""
+    monkeypatch.setattr(protocol, "INTERPRETER_VERSION", 1)
+    run = agents.does_np_fromfile.start()
+    assert bytes(run.result(30)) == b"before\n"
+    with pytest.warns(UserWarning, match=r"its error was nothing, and is ForbiddenInAgent: open '.*a\.txt' can't"):
+        assert "np.fromfile" in run.trace().source.iloc[-1]
