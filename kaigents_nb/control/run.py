@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from kaigents_nb.control.mend import mend, retry_now
 from kaigents_nb.control.orphans import orphaned_queue
 from kaigents_nb.control.outcome import outcome
 from kaigents_nb.control.prompt import Prompter
-from kaigents_nb.errors import KaigentsError, NoOpenGate, ReplayError, RunTimeout
+from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import frames
@@ -31,7 +30,6 @@ from kaigents_nb.history.view import RunView
 from kaigents_nb.history.watch import settle, subscribe
 from kaigents_nb.people.decide import decide, find_question
 from kaigents_nb.people.open_gates import open_gates
-from kaigents_nb.replay.trace import trace_of
 from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
 
@@ -301,7 +299,7 @@ class Run(LookingBack):
         """Start a new run that takes over what was recorded before a point, and goes on live from there.
 
         No step before the point runs again: results are taken over by reference, so big values are not copied. This
-        run is not changed. It is replayed first: a warning says where its agent no longer asks for what was recorded.
+        run is not changed.
 
         Parameters
         ----------
@@ -330,10 +328,6 @@ class Run(LookingBack):
         --------
         ``better = run.fork(at="analyze_tariffs", code="current")``
         """
-        try:
-            trace_of(self._connection, self.id)  # which warns where this run would now ask for something else
-        except ReplayError as error:
-            warnings.warn(str(error), stacklevel=2)
         fork_id = fork(
             self._connection, self.id, at=at, values=values, args=args, code=code, decisions=decisions, id=id
         )

@@ -175,7 +175,7 @@ def test_state_of_a_module_is_told_where_a_call_depends_on_it(agents: ModuleType
 def test_a_run_that_began_before_goes_on_by_its_old_rules(agents: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its agent may reach for the world, as it could when it began; looking back at it does not, and says so."""
     monkeypatch.setattr(protocol, "INTERPRETER_VERSION", 1)
-    run = agents.does_np_fromfile.start()
-    assert bytes(run.result(30)) == b"before\n"
+    run = agents.does_io_open.start()
+    assert run.result(30) == "before\n"
     with pytest.warns(UserWarning, match=r"its error was nothing, and is ForbiddenInAgent: open '.*a\.txt' can't"):
-        assert "np.fromfile" in run.trace().source.iloc[-1]
+        assert "io.open" in run.trace().source.iloc[-1]

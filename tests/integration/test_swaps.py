@@ -1,4 +1,4 @@
-"""A replay that asks for other things than were recorded says so: in a look back, in a fork, and on the card."""
+"""A replay that asks for other things than were recorded says so: in a look back, and on the card."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ async def steady():
     return await keep(str(kg.now()))
 
 
-def test_a_look_back_and_a_fork_say_what_differs() -> None:
-    """Call, line, recorded and new value: in trace(), at() and fork(), also of gates, waits and the end."""
+def test_a_look_back_says_what_differs() -> None:
+    """Call, line, recorded and new value: in trace() and at(), also of gates, waits and the end."""
     run = depends_on_the_clock.start(False)
     run.wait_for_gate(20)
     run.approve(choice="yes")
@@ -74,8 +74,6 @@ def test_a_look_back_and_a_fork_say_what_differs() -> None:
         every = run.at(step="keep").trace.differs
     said = " ".join(one.text for one in every)
     assert "call 2, called() " in said and "a wait " in said and "its time was 0.0" in said and "the end of" in said
-    with pytest.warns(UserWarning, match="does not ask"):
-        run.fork(at=("keep", 2), decisions="keep").result(20)
 
 
 def test_a_decision_on_another_question_is_told() -> None:
