@@ -40,10 +40,19 @@ class Branch:
 class AgentTask(asyncio.Task[Any]):
     """A task of an agent. Its hash is a number of the run, so that a set of tasks has one order in every replay."""
 
-    def __init__(self, work: Coroutine[Any, Any, Any], what: tuple[Any, ...], **options: Any) -> None:
-        # Before the task is begun, for that asks for its hash.
-        self.work, self.branch, self.made_at, self._number = what
-        super().__init__(work, **options)
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, Any],
+        *,
+        executed: Coroutine[Any, Any, Any],
+        branch: Branch,
+        made_at: tuple[str, int],
+        number: int,
+        **options: Any,
+    ) -> None:
+        # Before the task begins, for that asks for its hash.
+        self.work, self.branch, self.made_at, self._number = work, branch, made_at, number
+        super().__init__(executed, **options)
 
     def __hash__(self) -> int:
         return self._number
@@ -71,7 +80,10 @@ class AgentTasks:
         """Start a task for ``work``, which is executed as ``watched``."""
         self._started += 1
         number = hash((self.salt, self._started))
-        task = AgentTask(watched, (work, self.branch.begin(), _line(), number), loop=loop, context=context)
+        branch = self.branch.begin()
+        task = AgentTask(
+            work, executed=watched, branch=branch, made_at=_line(), number=number, loop=loop, context=context
+        )
         self._running[task] = None
         task.add_done_callback(self._ended)
         return task

@@ -28,6 +28,7 @@ from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.gates.question import Question
+from kaigents_nb.runtime import agent_asyncio
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
@@ -94,6 +95,7 @@ class AgentWorkflow:
         self._tasks.salt = header.chance
         self._take_loop(asyncio.get_running_loop())
         agent_context.set(self)
+        agent_asyncio.provide()
         try:
             loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
             agent: Agent[..., Any, Any] = loaded.get(header.agent)
@@ -239,7 +241,7 @@ class AgentWorkflow:
         return place, Called(call, agent, payloads, len(args), keywords)
 
     def _number(self, kind: str, place: str, new: Callable[[], str]) -> str:
-        """Return the number of a call or gate: in a fork the recorded one of its place, or one that nothing else has."""
+        """Return the number of a call or gate: in a fork that of the recorded one there, or one that none has."""
         if self._recorded is None:
             return new()
         seed = self._recorded.at(place)

@@ -1,14 +1,15 @@
 """What a fork takes over from the first run: known by its place, and given to the agent in the order in which it came.
 
 A call that is made where the first run made one of the same name gets what was recorded, in its turn: as long as the
-code is the same, the fork then goes the very way of the first run, also where branches race. Where it asks for something
-else, that branch goes its own way from there on.
+code is the same, the fork then goes the very way of the first run, also where branches race. Where the code asks for
+something else, that branch goes its own way from there on; elsewhere a call then gets what was recorded only if it has
+the same arguments.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from typing import Any
 
@@ -28,7 +29,7 @@ class Recorded:
     def __init__(self, seeds: Iterable[Seed], is_open: Callable[[str], bool], publish: Callable[[], None]) -> None:
         """``is_open`` says whether a gate waits for a decision."""
         self._seeds = {seed.place: seed for seed in seeds}
-        self.numbers: Collection[str] = {(seed.place.partition(":")[0], seed.call) for seed in self._seeds.values()}
+        self.numbers = {(seed.place.partition(":")[0], seed.call) for seed in self._seeds.values()}
         """Kinds and numbers of what was recorded; what is new has others."""
         self.parted: dict[str, str] = {}
         """Where this code first asked for something else."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import kaigents_nb as kg
+from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("replayed")
 
@@ -48,8 +49,7 @@ async def first_wins(ledger):
     waiting = {slow, fast}
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            seen.append(await noted(ledger, "saw", task.result()))
+        seen += [await noted(ledger, "saw", task.result()) for task in done]
     try:
         await asyncio.wait_for(never(ledger), 0.2)
     except TimeoutError:
@@ -86,3 +86,36 @@ def test_a_fork_after_a_fan_out_gives_each_branch_its_own(tmp_path):
     made_again = lines(ledger)[74:]
     assert len(made_again) == len(set(made_again)) < 30
     assert len(before) == 73
+
+
+def test_a_fork_goes_the_way_of_races(tmp_path):
+    """Who came first, what timed out: recorded, not raced again; what the run gave up is not made again."""
+    ledger = tmp_path / "ledger"
+    run = first_wins.start(str(ledger))
+    result = run.result(30)
+    assert 0 < result.index("saw(fast") < result.index("saw(slow") < result.index("too late")
+    fork = run.fork(at=("noted", 4))
+    assert fork.result(30) == result
+    assert lines(ledger)[6:] == ["end"]
+    assert run.fork(at=("noted", 3)).result(30) == result
+
+
+def test_gates_asked_again_come_in_the_recorded_order_or_as_they_are_decided(tmp_path):
+    """A fork that asks again waits for nobody who was not waited for."""
+    ledger = tmp_path / "ledger"
+    run = gates_at_once.start(str(ledger))
+    eventually(lambda: len(run.pending()) == 2)
+    run.approve("2", by="bea")
+    eventually(lambda: "b2" in lines(ledger))
+    run.approve("1", by="al")
+    result = run.result(20)
+    for first, then in (("2", "1"), ("1", "2")):
+        before = len(lines(ledger))
+        fork = run.fork(at=("noted", 5))
+        eventually(lambda fork=fork: len(fork.pending()) == 2)
+        fork.approve(first, by={"1": "al", "2": "bea"}[first])
+        eventually(lambda fork=fork, first=first: first not in fork.pending()["gate"].tolist())
+        fork.approve(then, by={"1": "al", "2": "bea"}[then])
+        assert fork.result(20) == result
+        assert lines(ledger)[before:] == ["end"]
+    assert run.fork(at=("noted", 5), decisions="keep").result(20) == result
