@@ -5,61 +5,36 @@ Then it does what can't be replayed, and its variables in a look back need not b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from temporalio.api.history.v1 import HistoryEvent
-from temporalio.bridge.proto.workflow_commands import WorkflowCommand
+from collections.abc import Callable, Iterable, Sequence
 
 from kaigents_nb.errors import KaigentsError
 from kaigents_nb.history.decoding import Decoder
+from kaigents_nb.replay.comparison import Found
 from kaigents_nb.replay.copies import same, short
 from kaigents_nb.replay.recorder import Recorder
 from kaigents_nb.replay.records import Differs
-from kaigents_nb.runtime.requests import Difference, Part, compare, of_command, of_event
+from kaigents_nb.runtime.requests import Part
 from kaigents_nb.snapshot.module import Snapshot
 
 _SHOWN = 5
 _SHOWN_CHARS = 120
 
 
-@dataclass(frozen=True)
-class Found:
-    """A difference, and the row that was executed last when it was seen."""
-
-    difference: Difference
-    row: int
+Where = Callable[[Found], tuple[int, str]]
+"""Says which row made a difference, and its place in words."""
 
 
-class Comparison:
-    """One replay beside the history that it replays."""
-
-    def __init__(self, events: Iterable[HistoryEvent]) -> None:
-        self._recorded = {request.key: request for event in events for request in of_event(event)}
-        self.found: list[Found] = []
-
-    def take(self, commands: Iterable[WorkflowCommand], row: int) -> None:
-        """Compare what an activation asks for; ``row`` is the last one that was executed."""
-        for command in commands:
-            for request in of_command(command):
-                recorded = self._recorded.get(request.key)
-                if recorded is not None:
-                    self.found += (Found(difference, row) for difference in compare(recorded, request))
-
-
-async def told(found: Iterable[Found], recorder: Recorder, snapshot: Snapshot, decoder: Decoder) -> list[Differs]:
+async def told(found: Iterable[Found], decoder: Decoder, where: Where) -> list[Differs]:
     """Return the differences in words, but for those of two encodings of the same value."""
-    rows = {(call.kind, call.call): call.row for call in recorder.calls}
     texts = []
     for one in found:
         difference = one.difference
         was, now = await _read(difference.was, decoder), await _read(difference.now, decoder)
         if difference.was is not None and difference.now is not None and same(was, now):
             continue  # other bytes, as another version of a package writes them
-        request = difference.recorded
-        row = rows.get((request.key[0], request.call), one.row)
+        row, place = where(one)
         values = f"{difference.label} was {_shown(difference.was, was)}, and is {_shown(difference.now, now)} now"
-        texts.append(Differs(row, f"{request.title}{_place(row, recorder, snapshot)}: {values}"))
+        texts.append(Differs(row, f"{difference.recorded.title}{place}: {values}"))
     return texts
 
 
@@ -92,9 +67,17 @@ def _shown(part: Part | None, value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 
-def _place(row: int, recorder: Recorder, snapshot: Snapshot) -> str:
-    if not 0 <= row < len(recorder.rows):
-        return ""
-    line = recorder.rows[row].line
-    cell, number = snapshot.where(line) or ("the run's code", line)
-    return f" ({recorder.frames[recorder.rows[row].frame].function}(), {cell}, line {number})"
+def in_rows(recorder: Recorder, snapshot: Snapshot) -> Where:
+    """Return how to find the line of a difference in what was recorded of a replay."""
+    rows = {(call.kind, call.call): call.row for call in recorder.calls}
+
+    def where(found: Found) -> tuple[int, str]:
+        request = found.difference.recorded
+        number = rows.get((request.key[0], request.call), found.row)
+        if not 0 <= number < len(recorder.rows):
+            return number, ""
+        row = recorder.rows[number]
+        cell, line = snapshot.where(row.line) or ("run.code()", row.line)
+        return number, f" ({recorder.frames[row.frame].function}(), {cell}, line {line})"
+
+    return where

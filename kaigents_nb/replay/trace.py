@@ -22,7 +22,8 @@ from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.frames import UTC_TIME, frame
 from kaigents_nb.history.observe import complete
 from kaigents_nb.replay.changes import KEPT_BYTES
-from kaigents_nb.replay.differences import Comparison, notice, told
+from kaigents_nb.replay.comparison import Comparison
+from kaigents_nb.replay.differences import in_rows, notice, told
 from kaigents_nb.replay.recorder import Enough, Recorder
 from kaigents_nb.replay.records import CallSite, Change, Differs, Frame, Row, Wait
 from kaigents_nb.replay.replay import headline, replay
@@ -340,12 +341,12 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
         raise KaigentsError(f"{run_id!r} is a workflow of another program: it carries no code of ours to look at.")
     snapshot = code.snapshot
     statements = Statements(snapshot.source)
-    recorder = Recorder(snapshot.filename, statements, max_bytes)
     comparison = Comparison(events)
+    recorder = Recorder(snapshot.filename, statements, max_bytes, comparison=comparison)
     failure = None
     if fold.worked:
         history = WorkflowHistory(run_id, events)
-        failure = await in_thread(lambda: replay(connection, history, recorder, comparison), "kaigents replay")
+        failure = await in_thread(lambda: replay(connection, history, recorder), "kaigents replay")
     return Trace(
         run_id=run_id,
         agent=fold.agent,
@@ -364,7 +365,7 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
         size_bytes=recorder.log.size_bytes,
         limit_row=recorder.log.limit_row,
         problem=_problem(run_id, recorder, failure),
-        differs=tuple(await told(comparison.found, recorder, snapshot, decoder)),
+        differs=tuple(await told(comparison.found, decoder, in_rows(recorder, snapshot))),
     )
 
 

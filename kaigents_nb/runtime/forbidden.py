@@ -18,8 +18,6 @@ _INSTEAD = {
     "random": "Use kg.random(), for example kg.random().choice(...).",
     "secrets": "Use kg.random() or kg.uuid4().",
     "uuid": "Use kg.uuid4().",
-    "asyncio.as_completed": "Use asyncio.gather().",
-    "asyncio.wait": "Use asyncio.gather().",
     "__builtins__.input": "Use await kg.approve(question).",
     "builtins.input": "Use await kg.approve(question).",
     "__builtins__.print": "Print in a step.",

@@ -41,8 +41,8 @@ _IN_MEMORY = (":memory:", b":memory:")
 class Activation:
     """One run in this process: whether what it does is watched."""
 
-    def __init__(self) -> None:
-        self.watched = False
+    def __init__(self, watched: bool = False) -> None:
+        self.watched = watched
 
 
 _activations: dict[int, Activation] = {}

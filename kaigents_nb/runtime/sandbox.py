@@ -22,10 +22,10 @@ class _Instance(WorkflowInstance):
     The SDK enters the sandbox for that, several times for each payload: nearly half the work of a step.
     """
 
-    def __init__(self, inner: WorkflowInstance, watch: ReplayWatch | None) -> None:
+    def __init__(self, inner: WorkflowInstance, watch: ReplayWatch | None, activation: Activation) -> None:
         self._inner = inner
         self._watch = watch
-        self._activation = Activation()
+        self._activation = activation
 
     def activate(self, act: Any) -> Any:
         with activated(self._activation), decimal.localcontext(_DECIMALS):
@@ -48,23 +48,30 @@ class _Instance(WorkflowInstance):
 
 
 class _Runner(SandboxedWorkflowRunner):
-    def __init__(self, restrictions: SandboxRestrictions, report: Report | None) -> None:
+    def __init__(self, restrictions: SandboxRestrictions, report: Report | None, watched: bool) -> None:
         super().__init__(restrictions)
         self._report = report
+        self._watched = watched
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         info = det.info
         watch = ReplayWatch(info.workflow_id, info.run_id, self._report) if self._report is not None else None
-        return _Instance(super().create_instance(det), watch)
+        return _Instance(super().create_instance(det), watch, Activation(self._watched))
 
 
 _DECIMALS = decimal.DefaultContext.copy()
 """What a run's own context is a copy of; that of its thread is changed by whichever run changed it last."""
+_MEMBERS = SandboxRestrictions.invalid_module_members_default
+"""What the SDK forbids. Of asyncio it only warns; :mod:`kaigents_nb.runtime.agent_asyncio` mends that instead. A time
+zone is the same wherever packages are; guarded, it could not be given to a datetime."""
+_NOT_FORBIDDEN = ("asyncio", "zoneinfo")
 _ANY_STORE = StorageDriverStoreContext(target=None)
 
 
-def sandbox(report: Report | None = None) -> SandboxedWorkflowRunner:
+def sandbox(report: Report | None = None, *, watched: bool = False) -> SandboxedWorkflowRunner:
     """Return the runner for agents; ``report`` is told what runs ask for while they are replayed.
+
+    ``watched`` keeps all of them from reaching for the world, also those that could when they began.
 
     Modules pass through unloaded twice (a fresh pandas for every run would cost seconds); what can't be replayed
     in them still raises when an agent touches it. What libraries do for it, the audit hook sees.
@@ -72,11 +79,16 @@ def sandbox(report: Report | None = None) -> SandboxedWorkflowRunner:
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
     install()
-    restrictions = SandboxRestrictions.default.with_passthrough_all_modules()
-    members = restrictions.invalid_module_members
-    # A time zone is the same wherever packages are; guarded, it could not be given to a datetime.
-    zones_too = {name: child for name, child in members.children.items() if name != "zoneinfo"}
-    return _Runner(replace(restrictions, invalid_module_members=replace(members, children=zones_too)), report)
+    return _Runner(
+        replace(
+            SandboxRestrictions.default.with_passthrough_all_modules(),
+            invalid_module_members=replace(
+                _MEMBERS, children={name: one for name, one in _MEMBERS.children.items() if name not in _NOT_FORBIDDEN}
+            ),
+        ),
+        report,
+        watched,
+    )
 
 
 def unwrap(value: object) -> object:
