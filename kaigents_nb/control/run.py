@@ -37,6 +37,7 @@ from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
 
 _POLL_S = 0.2
+_STATUS_S = 1.0
 _KEPT = (
     "The server keeps the decision. Whether it counts is known when the worker that has the run in hand answers: "
     "waiting for that. An interrupt ends the waiting, not the decision."
@@ -87,15 +88,14 @@ class Run(LookingBack):
         RunNotFound
             When the server does not know the run (any more).
         """
-
-        async def look() -> RunView:
-            observer = await self._caught_up()
-            await look_at_called(observer)
-            return await view_of(observer)
-
-        view = self._connection.run(look)
+        view = self._connection.run(self._look)
         shown.add(self.id, [gate.asked for gate in view.open_gates])
         return view
+
+    async def _look(self) -> RunView:
+        observer = await self._caught_up()
+        await look_at_called(observer)
+        return await view_of(observer)
 
     def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
         """Call back with the view now and on every change, at most four times a second, until the run has ended.
@@ -148,14 +148,21 @@ class Run(LookingBack):
                         raise
                 if time.monotonic() >= end:
                     raise RunTimeout(
-                        f"Run {self.id!r} goes on after {limit_s:g} s: it is {self.status!r}. Call result() again at "
-                        "any time.",
+                        f"Run {self.id!r} goes on after {limit_s:g} s: {self._doing()}. Call result() again at any "
+                        "time.",
                         run_id=self.id,
                     )
                 prompter.tick()
         finally:
             waited.cancel()
             prompter.close()
+
+    def _doing(self) -> str:
+        """Return what it does now, for a message that must come in time."""
+        try:
+            return f"it is {self._connection.run(self._look, _STATUS_S).status!r}"
+        except (TimeoutError, KaigentsError):
+            return "its server does not say what it does"
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a cell or coroutine: ``value = await run``."""
