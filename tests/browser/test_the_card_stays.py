@@ -66,7 +66,7 @@ def test_a_restarted_kernel_leaves_a_static_form(open_notebook: Opener) -> None:
     expect_live(notebook)
     notebook.page.get_by_role("menuitem", name="Kernel", exact=True).click()
     notebook.page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
-    notebook.page.get_by_role("dialog").get_by_role("button", name=re.compile("Restart")).click()
+    notebook.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
     expect_kept(notebook, run_id)
     notebook.save()
     notebook.page.reload()
