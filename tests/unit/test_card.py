@@ -419,11 +419,11 @@ def test_what_is_shown_is_replaced_at_the_end(shown: list[tuple[str, dict[str, A
     decided = replace(VIEW, status="completed", gates=(replace(GATE, answer=DECISION),), result="'ok'")
     run.become(decided)
     assert [(display_id, update) for display_id, _, update in shown] == [
-        (display_id, True) for place in zip(places, widgets_shown, strict=True) for display_id in place
+        (display_id, True) for place in zip(widgets_shown, places, strict=True) for display_id in place
     ]
-    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"], ["text/plain"]] * 2
-    assert "Approved by anna" in shown[0][1]["text/html"]
-    assert shown[1][1] == {"text/plain": ""}
+    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/plain"], ["text/html", "text/plain"]] * 2
+    assert shown[0][1] == {"text/plain": ""}
+    assert "Approved by anna" in shown[1][1]["text/html"]
     assert run.callbacks == []
     run.become(decided)
     assert len(shown) == 4
