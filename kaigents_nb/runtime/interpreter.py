@@ -112,13 +112,21 @@ class AgentWorkflow:
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
             result = await agent.fn(*positional, **keyword)
-            if header.version > 0:
-                refuse_unawaited(self, self._tasks.still_running() if header.version > 1 else ())
+            if header.version > 1:
+                await self._let_tasks_end()
+                refuse_unawaited(self, self._tasks.still_running())
+            elif header.version > 0:
+                refuse_unawaited(self)
             return raw(result, f"result of agent {agent.name}")
         except asyncio.CancelledError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
             raise self._failure(error) from None
+
+    async def _let_tasks_end(self) -> None:
+        """Wait for tasks that are about to end, such as one that has just handed over its last result."""
+        if any(self._tasks.still_running()):
+            await workflow.wait_condition(lambda: True)
 
     def _failure(self, error: BaseException) -> ApplicationError:
         """The run's failure, with the analyst's traceback: cell lines, not ours."""

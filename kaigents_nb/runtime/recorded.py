@@ -62,6 +62,8 @@ class Recorded:
             if self.parted:
                 return False  # computed from what another branch no longer gives
             self.other_arguments = [*self.other_arguments, seed.call][:_LISTED]
+            if self._over:
+                self._publish()  # else once for all, below
         return True
 
     async def turn(self, seed: Seed) -> None:
