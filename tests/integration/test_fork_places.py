@@ -177,4 +177,6 @@ def test_a_result_of_other_arguments_is_taken_over_knowingly(tmp_path):
     assert notice.startswith(
         "Taken over from the first run although this one calls with other arguments: noted (call 1)"
     )
-    assert run.fork(at=("noted", 5), decisions="keep").view().notices == ()
+    same = run.fork(at=("noted", 5), decisions="keep")
+    assert same.result(20) == result
+    assert same.view().notices == ()
