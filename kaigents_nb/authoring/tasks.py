@@ -17,6 +17,11 @@ CALL, GATE, SLEEP, TIMER = "call", "gate", "sleep", "timer"
 """What has a place; each kind is counted by itself."""
 
 
+def kind_of(place: str) -> str:
+    """Return what was asked for at a place."""
+    return place.partition(":")[0]
+
+
 class Branch:
     """One line of execution: the agent's own, or a task's."""
 

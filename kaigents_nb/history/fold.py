@@ -125,7 +125,7 @@ class RunFold:
 
     def take_seeds(self, seeds: Iterable[Seed]) -> None:
         """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
-        for seed in filter(attrgetter("is_call"), seeds):
+        for seed in filter(attrgetter("has_outcome"), seeds):
             status: StepStatus = "completed" if seed.result is not None else "failed"
             output = metadata(seed.result, META_OUTPUT) if seed.result is not None else ""
             view = StepView(

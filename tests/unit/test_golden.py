@@ -8,6 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -124,20 +125,18 @@ def knows_no_branches(self: AgentTasks) -> Branch:
     return self._root
 
 
-async def hands_out_at_once(self: Recorded) -> None:
+async def hands_out_at_once(self: Recorded, is_open: object) -> None:
     await workflow.wait_condition(lambda: True)
     self._over = True
     for place in list(self._waiting):
         self._wake(place)
 
 
-def waits_for_no_gate(self: Recorded, seed: object) -> bool:
+async def waits_for_no_gate(self: Recorded, is_open: object) -> bool:
     return False
 
 
-def starts_timers_again(
-    self: AgentWorkflow, place: str, start: Callable[..., object], callback: object, context: object
-) -> object:
+def starts_timers_again(self: AgentWorkflow, start: Callable[..., object], callback: object, context: object) -> object:
     return start(callback, context=context)
 
 
@@ -156,8 +155,8 @@ def sleeps_again_in_a_fork(self: AgentWorkflow, delay_s: float) -> object:
 
 
 def skips_a_wait_too_many(self: AgentWorkflow, delay_s: float) -> object:
-    self._sleeps += 1
-    return partial(asyncio.sleep, 0) if self._sleeps <= self._launch.slept + 1 else partial(workflow.sleep, delay_s)
+    waits = vars(self).setdefault("waits", count(1))
+    return partial(asyncio.sleep, 0) if next(waits) <= self._launch.slept + 1 else partial(workflow.sleep, delay_s)
 
 
 PERFORM, OPEN, CLOSE = StepCalls.perform, GateDesk.open, GateDesk._close
@@ -186,7 +185,7 @@ BUDGET = InFlightBudget.__init__
         ("interpreter-2/races", StepCalls, "perform", a_turn_later),
         ("interpreter-2/forked_after_races", AgentTasks, "branch", property(knows_no_branches)),
         ("interpreter-2/forked_after_races", Recorded, "hand_out", hands_out_at_once),
-        ("interpreter-2/forked_after_races", Recorded, "_is_asked_again", waits_for_no_gate),
+        ("interpreter-2/forked_after_races", Recorded, "_asked_again", waits_for_no_gate),
         ("interpreter-2/forked_after_races", AgentWorkflow, "timer", starts_timers_again),
         ("interpreter-2/starts_runs", AgentCalls, "start", calls_instead_of_starting),
     ],
