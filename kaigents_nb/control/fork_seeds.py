@@ -31,6 +31,8 @@ class Cut:
         async def look() -> tuple[list[HistoryEvent], Places]:
             handle = connection.client.get_workflow_handle(fold.run_id)
             events = [event async for event in handle.fetch_history_events(page_size=1000)]
+            if not fold.worked:
+                return events, Places()
             return events, await places_of(connection, WorkflowHistory(fold.run_id, events))
 
         events, places = connection.run(look)

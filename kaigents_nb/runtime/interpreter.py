@@ -155,7 +155,7 @@ class AgentWorkflow:
 
     async def _hand_out(self) -> None:
         await self._recorded.hand_out(self._gates.is_open)
-        if self._recorded.other_arguments:
+        if self._recorded.notes:
             self._publish()
 
     # For those who watch a replay.
@@ -229,9 +229,9 @@ class AgentWorkflow:
 
     def _call(self, kind: str, asked: Asked, begin: Begin[Any]) -> Begin[Any]:
         self.asked(kind, asked)
-        parted = self._recorded.parted
+        told = self._recorded.notes
         begin = self._recorded.call(asked, self._tasks.branch, begin, self._replayed)
-        if self._recorded.parted is not parted:
+        if self._recorded.notes != told:
             self._publish()
         return begin
 
@@ -307,8 +307,7 @@ class AgentWorkflow:
         summary = {
             "gates": self._gates.listed(),
             "parked": list(self._steps.parked.values())[:_LISTED_PARKED],
-            **({"parted": self._recorded.parted} if self._recorded.parted else {}),
-            **({"other_arguments": self._recorded.other_arguments} if self._recorded.other_arguments else {}),
+            **self._recorded.notes,
         }
         changed = (state, summary) != self._published
         memo = {**(details or {}), **({MEMO_STATE: summary} if changed else {})}

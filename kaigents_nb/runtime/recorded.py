@@ -51,6 +51,12 @@ class Recorded:
         self._over = not self._seeds
         self._happened = 0  # what came to an end here, and was not recorded
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What a card should say; of calls with other arguments once for all that were made at once."""
+        found = {"parted": self.parted, "other_arguments": self.other_arguments if self._over else []}
+        return {name: note for name, note in found.items() if note}
+
     # What the agent asks for.
 
     def number(self, place: str, new: Callable[[], str]) -> str:

@@ -180,3 +180,48 @@ def test_a_result_of_other_arguments_is_taken_over_knowingly(tmp_path):
     same = run.fork(at=("noted", 5), decisions="keep")
     assert same.result(20) == result
     assert same.view().notices == ()
+
+
+@kg.step
+def needs_a_key(ledger, name, x):
+    if name == "1b":
+        return x.nope
+    return noted(ledger, name, x)
+
+
+@kg.agent
+async def fails_in_one_branch(ledger):
+    async def branch(n):
+        first = await noted_after(ledger, f"{n}a", 0.01 * n)
+        return await noted(ledger, f"{n}c", await needs_a_key(ledger, f"{n}b", first))
+
+    return await asyncio.gather(*(branch(n) for n in range(4)))
+
+
+def test_a_run_is_forked_while_a_branch_is_parked(tmp_path):
+    """What the other branches have done is theirs; only the failing call is made again, or its output given."""
+    ledger = tmp_path / "ledger"
+    run = fails_in_one_branch.start(str(ledger))
+    eventually(lambda: sorted(run.steps()["status"]) == ["completed"] * 10 + ["parked"])
+    fork = run.fork(at="failed")
+    eventually(lambda: fork.status == "parked")
+    names = run.steps().set_index("call")["step"].to_dict()
+    assert fork.steps().set_index("call")["step"].to_dict() == names
+    [parked] = [step for step in fork.view().steps if not step.reused]
+    occurrence = [names[n] for n in sorted(names) if n <= int(parked.call)].count("needs_a_key")
+    given = fork.fork(values={("needs_a_key", occurrence): "given"}, at="failed")
+    assert given.result(20)[1] == "1c(given)"
+    assert lines(ledger)[10:] == ["1c"]
+    run.terminate()
+    fork.terminate()
+
+
+def test_a_run_that_no_worker_has_begun_is_forked(tmp_path, monkeypatch):
+    """Nothing is recorded yet: the fork begins at the start."""
+    kg.disconnect()
+    monkeypatch.setenv("KAIGENTS_WORKER", "off")
+    run = three_branches.start(str(tmp_path / "ledger"), None)
+    fork = run.fork(at=1)
+    kg.disconnect()
+    monkeypatch.delenv("KAIGENTS_WORKER")
+    assert kg.run(fork.id).result(30) == kg.run(run.id).result(30)

@@ -30,6 +30,12 @@ async def other(ledger, node, x):
     return await executed(ledger, "other", node, x)
 
 
+@kg.step(retry=kg.Retry(max_attempts=1))
+async def refuse(ledger, node, x):
+    await executed(ledger, "refuse", node, x)
+    raise ValueError(node)
+
+
 async def executed(ledger, name, node, x):
     await asyncio.sleep(0.004 * (zlib.crc32(f"{node}".encode()) % 4))
     with open(ledger, "a") as file:
@@ -43,6 +49,11 @@ async def play(ledger, tree, x):
         return await one(ledger, node, x)
     if kind == "other":
         return await other(ledger, node, x)
+    if kind == "refuse":
+        try:
+            return await refuse(ledger, node, x)
+        except ValueError as error:
+            return x + error.args[0]
     if kind == "given":
         return rest[0]
     if kind == "agent":
@@ -90,7 +101,7 @@ async def played(ledger, tree, x):
 def trees(kinds=("gather", "tasks", "group", "as completed", "race")):
     ids = st.integers(0, 10**6)
     leaves = st.one_of(
-        st.tuples(st.sampled_from(["one", "one", "sleep", "too late"]), ids),
+        st.tuples(st.sampled_from(["one", "one", "refuse", "sleep", "too late"]), ids),
         st.tuples(st.just("agent"), ids, st.tuples(st.just("gather"), ids, st.just([("one", 1), ("one", 2)]))),
     )
     return (
