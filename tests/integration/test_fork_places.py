@@ -104,17 +104,19 @@ def test_gates_asked_again_come_in_the_recorded_order_or_as_they_are_decided(tmp
     ledger = tmp_path / "ledger"
     run = gates_at_once.start(str(ledger))
     eventually(lambda: len(run.pending()) == 2)
-    run.approve("2", by="bea")
+    gates = run.pending().set_index("question")["gate"]
+    run.approve(gates["b"], by="bea")
     eventually(lambda: "b2" in lines(ledger))
-    run.approve("1", by="al")
+    run.approve(gates["a"], by="al")
     result = run.result(20)
-    for first, then in (("2", "1"), ("1", "2")):
+    by = {gates["a"]: "al", gates["b"]: "bea"}
+    for first, then in ((gates["b"], gates["a"]), (gates["a"], gates["b"])):
         before = len(lines(ledger))
         fork = run.fork(at=("noted", 5))
         eventually(lambda fork=fork: len(fork.pending()) == 2)
-        fork.approve(first, by={"1": "al", "2": "bea"}[first])
+        fork.approve(first, by=by[first])
         eventually(lambda fork=fork, first=first: first not in fork.pending()["gate"].tolist())
-        fork.approve(then, by={"1": "al", "2": "bea"}[then])
+        fork.approve(then, by=by[then])
         assert fork.result(20) == result
         assert lines(ledger)[before:] == ["end"]
     assert run.fork(at=("noted", 5), decisions="keep").result(20) == result
