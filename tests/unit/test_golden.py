@@ -169,7 +169,7 @@ BUDGET = InFlightBudget.__init__
     [
         *(
             (f"interpreter-{version}/{name}", kind, method, changed)
-            for version in (1, 2)
+            for version in (1, 3)
             for name, kind, method, changed in [
                 ("decides_at_once", StepCalls, "perform", a_turn_later),
                 ("decides_at_once", GateDesk, "open", opened_a_turn_later),
@@ -181,13 +181,13 @@ BUDGET = InFlightBudget.__init__
             ]
         ),
         ("interpreter-1/forked_after_waits", AgentWorkflow, "sleep", skips_a_wait_too_many),
-        ("interpreter-2/takes_turns", InFlightBudget, "__init__", lets_the_last_one_go_first),
-        ("interpreter-2/races", StepCalls, "perform", a_turn_later),
-        ("interpreter-2/forked_after_races", AgentTasks, "branch", property(knows_no_branches)),
-        ("interpreter-2/forked_after_races", Recorded, "hand_out", hands_out_at_once),
-        ("interpreter-2/forked_after_races", Recorded, "_asked_again", waits_for_no_gate),
-        ("interpreter-2/forked_after_races", AgentWorkflow, "timer", starts_timers_again),
-        ("interpreter-2/starts_runs", AgentCalls, "start", calls_instead_of_starting),
+        ("interpreter-3/takes_turns", InFlightBudget, "__init__", lets_the_last_one_go_first),
+        ("interpreter-3/races", StepCalls, "perform", a_turn_later),
+        ("interpreter-3/forked_after_races", AgentTasks, "branch", property(knows_no_branches)),
+        ("interpreter-3/forked_after_races", Recorded, "hand_out", hands_out_at_once),
+        ("interpreter-3/forked_after_races", Recorded, "_asked_again", waits_for_no_gate),
+        ("interpreter-3/forked_after_races", AgentWorkflow, "timer", starts_timers_again),
+        ("interpreter-3/starts_runs", AgentCalls, "start", calls_instead_of_starting),
     ],
 )
 async def test_another_order_of_what_happens_at_once_is_noticed(
@@ -209,7 +209,7 @@ async def test_another_order_of_what_happens_at_once_is_noticed(
 async def test_another_form_of_a_sleep_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncio's own asks the server for the same timer, in the same turn; only its name on the card is lost."""
     monkeypatch.setattr(AgentWorkflow, "sleep", sleeps_as_asyncio_does)
-    for version in (1, 2):
+    for version in (1, 3):
         history = read(FOLDER / f"interpreter-{version}/decides_at_once.json")
         assert await replay(history, tmp_path) == end(history)
 
