@@ -375,7 +375,8 @@ class Run(LookingBack):
     def steps(self, *, full: bool = False) -> pd.DataFrame:
         """Return the calls of steps and agents, one row per call: (n_calls, 14), in the order of the calls.
 
-        Columns: ``step`` (str), ``call`` (int), ``status`` (str), ``attempts`` (int), ``scheduled, started, ended``
+        Columns: ``step`` (str, ``other.start`` where a run of its own was started), ``call`` (int), ``status`` (str),
+        ``attempts`` (int), ``scheduled, started, ended``
         (datetime64, UTC), ``duration_s`` (float, from the first schedule to the end), ``inputs`` (dict), ``result``
         (object), ``error`` (str), ``output`` (str, what it printed), ``worker`` (str), ``child_run`` (str).
 
