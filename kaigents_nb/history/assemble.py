@@ -16,6 +16,7 @@ from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import CALLED_ASKED
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.payloads import plain, shown
+from kaigents_nb.runtime.protocol import MEMO_TOLD
 from kaigents_nb.runtime.served import queue_is_served
 
 _NO_WORKER_AFTER_S = 3.0
@@ -42,7 +43,7 @@ async def view_of(observer: Observer) -> RunView:
         result=shown(fold.result) if fold.result is not None else "",
         error=failure_text(fold.failure) if fold.failure is not None else "",
         problem="" if fold.closed else problem,
-        notices=fold.notices + _unasked(fold),
+        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold)),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},

@@ -53,6 +53,7 @@ from kaigents_nb.runtime.step_calls import StepCalls
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 from kaigents_nb.values.decode import decode
 
@@ -90,6 +91,7 @@ class AgentWorkflow:
         self._code = self._steps.code = code = code_by_digest(header.code)
         agent_context.set(self)
         try:
+            apply_settings(code.snapshot.settings)
             loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
             agent: Agent[..., Any, Any] = loaded.get(header.agent)
             count = header.positional + len(header.keywords)

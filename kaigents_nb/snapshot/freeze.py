@@ -141,6 +141,12 @@ class _Freezer:
             return
         self._drafts[name] = found
         self._follow(name, value, found)
+        if not found.captured and found.origin is None:
+            # An import: what a decorator of the module has registered with it (an accessor of pandas) is needed too.
+            for registered in self._classifier.cells.registered(name):
+                if registered in self._namespace:
+                    found.needs_later.add(registered)
+                    self._want(registered)
 
     def _follow(self, name: str, value: object, draft: Draft) -> None:
         """Look up what a definition needs in turn."""
