@@ -16,6 +16,7 @@ import inspect
 import logging
 import numbers
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ class StateReader:
     """Looks at the objects of one namespace."""
 
     def __init__(self, namespace: Mapping[str, Any], cells: Cells, names: Mapping[int, str], module: str) -> None:
+        self.elsewhere: Mapping[int, str] = {}
+        """Names of what is not of this namespace, and can be reached all the same."""
         self._namespace = namespace
         self._cells = cells
         self._names = names
@@ -87,6 +90,16 @@ class StateReader:
             node = next((n for n in [node.value] if isinstance(n, ast.expr)), None)
         yield from _Look(self, name, origin).at(name, name, value, node)
 
+    def value(
+        self, path: str, form: str, value: object, node: ast.expr | None, origin: Statement | None
+    ) -> Iterator[Finding]:
+        """Yield what becomes of a module's global that is not code."""
+        look = _Look(self, path, origin)
+        foreign = type(value).__module__.partition(".")[0] not in (self._module, *sys.stdlib_module_names)
+        for found in look.consider(path, form, path, value, node):
+            if not (isinstance(found, Told) and foreign):  # a client of a library is made anew by its statement
+                yield found
+
     def mentioned(self, attribute: str) -> bool:
         """Tell whether an attribute is in the text of the cells, or only something that a library put there."""
         return re.search(rf"\.{attribute}\b|['\"]{attribute}['\"]|\b{attribute}\b\s*[:=]", self._texts) is not None
@@ -99,7 +112,7 @@ class StateReader:
 class _Look:
     """At one global name."""
 
-    def __init__(self, reader: StateReader, name: str, origin: Statement) -> None:
+    def __init__(self, reader: StateReader, name: str, origin: Statement | None) -> None:
         self._reader = reader
         self._name = name
         self._origin = origin
@@ -163,7 +176,7 @@ class _Look:
             if live.is_code(content) or isinstance(content, (staticmethod, classmethod, property)):
                 yield from self.at(path if content is not function else here, inner, content, None, depth)
             elif own and name != "__class__" and not self._explained(function, name, content):
-                yield from self._consider(here, f"{inner} = {HOLE}", inner, content, None, depth)
+                yield from self.consider(here, f"{inner} = {HOLE}", inner, content, None, depth)
         yield from self.at(path, f"{expr}.{_WRAPPED}", vars(function).get(_WRAPPED), None, depth)
         registry = vars(function).get("registry")
         if isinstance(registry, MappingProxyType) and "dispatch" in vars(function):
@@ -180,14 +193,14 @@ class _Look:
             around = [f"*{held}[:{number}]"] * (number > 0), [f"*{held}[{number + 1}:]"] * (number + 1 < len(defaults))
             inside = ", ".join([*around[0], HOLE, *around[1]])
             form = f"{held} = ({inside}{',' if len(defaults) == 1 else ''})"
-            yield from self._consider(f"{path}'s default {name}", form, f"{held}[{number}]", value, text)
+            yield from self.consider(f"{path}'s default {name}", form, f"{held}[{number}]", value, text)
         keyword = {
             a.arg: d
             for a, d in zip(getattr(arguments, "kwonlyargs", ()), getattr(arguments, "kw_defaults", ()), strict=True)
         }
         for name, value in (function.__kwdefaults__ or {}).items():
             held = f"{expr}.__kwdefaults__[{name!r}]"
-            yield from self._consider(f"{path}'s default {name}", f"{held} = {HOLE}", held, value, keyword.get(name))
+            yield from self.consider(f"{path}'s default {name}", f"{held} = {HOLE}", held, value, keyword.get(name))
 
     def _attributes(
         self, path: str, expr: str, value: FunctionType | Step[..., Any] | Agent[..., Any, Any]
@@ -198,7 +211,7 @@ class _Look:
             if name in _OWN_ATTRIBUTES or (name in copied and copied[name] is held):
                 continue
             if name.isidentifier() and self._reader.mentioned(name):
-                yield from self._consider(f"{path}.{name}", f"{expr}.{name} = {HOLE}", f"{expr}.{name}", held, None)
+                yield from self.consider(f"{path}.{name}", f"{expr}.{name} = {HOLE}", f"{expr}.{name}", held, None)
 
     def _marked(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         yield from self._attributes(path, expr, value)
@@ -211,7 +224,7 @@ class _Look:
         factory = self._reader._cells.around(function.__code__)
         if factory is None:
             return False
-        parts = [*ast.walk(factory), *ast.walk(self._origin.node)]
+        parts = [*ast.walk(factory), *(ast.walk(self._origin.node) if self._origin is not None else ())]
         if any(isinstance(part, ast.Nonlocal) and name in part.names for part in parts):
             return False
         return any(
@@ -230,7 +243,7 @@ class _Look:
                 continue
             if cls is object:
                 continue  # the function itself
-            yield from self._consider(
+            yield from self.consider(
                 f"{path} for {display_name(cls)}", f"{expr}.register(*{HOLE})", "", (cls, function), None
             )
 
@@ -244,10 +257,10 @@ class _Look:
             text = given[number] if number < len(given) and len(given) == len(value.args) else None
             args = f"(*{expr}.args[:{number}], {HOLE}, *{expr}.args[{number + 1}:])"
             form = f"{expr}.__setstate__(({expr}.func, {args}, {expr}.keywords, vars({expr})))"
-            yield from self._consider(f"{path}'s argument {number + 1}", form, f"{expr}.args[{number}]", held, text)
+            yield from self.consider(f"{path}'s argument {number + 1}", form, f"{expr}.args[{number}]", held, text)
         for name, held in value.keywords.items():
             target = f"{expr}.keywords[{name!r}]"
-            yield from self._consider(f"{path}'s argument {name}", f"{target} = {HOLE}", target, held, named.get(name))
+            yield from self.consider(f"{path}'s argument {name}", f"{target} = {HOLE}", target, held, named.get(name))
 
     # --- classes and instances --------------------------------------------------------------------------------------
 
@@ -281,14 +294,14 @@ class _Look:
                 text = given.get(name)
                 if isinstance(held, (Step, Agent)) and text is not None:
                     continue
-                yield from self._consider(f"{path}.{name}", f"{target} = {HOLE}", target, held, text, depth)
+                yield from self.consider(f"{path}.{name}", f"{target} = {HOLE}", target, held, text, depth)
         yield from self._registered(expr, cls)
 
     def _registered(self, expr: str, cls: type) -> Iterator[Finding]:
         """Yield the virtual subclasses of a class, and the classes of others that it was registered with."""
         for other in _virtual_subclasses(cls):
             if not self._decorated(other, self._name):
-                yield from self._consider(f"{self._name}.register", f"{expr}.register({HOLE})", "", other, None)
+                yield from self.consider(f"{self._name}.register", f"{expr}.register({HOLE})", "", other, None)
         known = {id(item): item for item in self._reader._namespace.values() if isinstance(item, abc.ABCMeta)}
         known.update(
             {
@@ -328,7 +341,7 @@ class _Look:
             form = f"object.__setattr__({expr}, {name!r}, {HOLE})"
             if isinstance(value, tuple):
                 form = f"{target}[:] = {HOLE}" if type(held) is list else f"({target}.clear(), {target}.update({HOLE}))"
-            yield from self._consider(f"{path}.{name}", form, target, held, text, depth)
+            yield from self.consider(f"{path}.{name}", form, target, held, text, depth)
 
     def _container(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         """Look into what a list or dict holds that stays as its statement makes it."""
@@ -344,7 +357,7 @@ class _Look:
 
     # --- one value --------------------------------------------------------------------------------------------------
 
-    def _consider(
+    def consider(
         self, path: str, form: str, expr: str, value: object, text: ast.AST | None, depth: int = 0
     ) -> Iterator[Finding]:
         """Yield what becomes of a value in a place, for which the source has an expression, or none."""
@@ -355,7 +368,7 @@ class _Look:
             return
         if live.is_code(value) or live.holds_code(value):
             try:
-                written(value, self._reader._names, path="…")
+                written(value, {**self._reader.elsewhere, **self._reader._names}, path="…")
             except (Unnamed, RecursionError) as unnamed:
                 changed = self._changed()
                 if changed is not None or not isinstance(text, ast.Call):
@@ -380,7 +393,7 @@ class _Look:
 
     def _changed(self) -> Statement | None:
         """Return the last statement that changed something below a global name, as far as the text tells."""
-        return self._reader._cells.touched(self._name, self._origin)
+        return self._reader._cells.touched(self._name, self._origin) if self._origin is not None else None
 
 
 def _virtual_subclasses(cls: type) -> list[type]:

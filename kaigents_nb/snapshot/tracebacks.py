@@ -10,6 +10,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
+from kaigents_nb.snapshot.local_modules import is_local_filename, local_place
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.shown import shown
 from kaigents_nb.values.brief import without_middle
@@ -55,7 +56,7 @@ class _Frames(traceback.StackSummary):
     """The frames from the analyst's first one on, without those of the machinery."""
 
     def __init__(self, found: Iterable[traceback.FrameSummary], snapshot: Snapshot) -> None:
-        below = dropwhile(lambda frame: frame.filename != snapshot.filename, found)
+        below = dropwhile(lambda frame: not _is_of(frame.filename, snapshot.filename), found)
         super().__init__(frame for frame in below if not _is_hidden(frame.filename))
         self._snapshot = snapshot
 
@@ -86,7 +87,13 @@ def _is_hidden(filename: str) -> bool:
     )
 
 
+def _is_of(filename: str, snapshot_filename: str) -> bool:
+    return filename == snapshot_filename or is_local_filename(filename, snapshot_filename)
+
+
 def _short(filename: str) -> str:
+    if (place := local_place(filename)) is not None:
+        return place
     for root in _ROOTS:
         if filename.startswith(root):
             return filename[len(root) :].lstrip("/\\")

@@ -1,4 +1,4 @@
-"""Code that travels takes its state along, or says at the start what it can't: never is some of it forgotten silently."""
+"""Code that travels takes its state along, or says at the start what it can't: none of it is forgotten silently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stderr
 from typing import Any
 
