@@ -82,6 +82,7 @@ class _Freezer:
         self._told: list[str] = []
         self._modules: dict[str, ModuleState] = {}
         self._module_slots: list[tuple[ModuleState, Slot, Draft | None]] = []
+        self._filled_modules: dict[str, set[str]] = defaultdict(set)
         self._module_state: dict[str, list[str]] = defaultdict(list)
 
     def snapshot(self) -> Snapshot:
@@ -222,6 +223,7 @@ class _Freezer:
         imported = {m for _, needs in draft.needs() for m in needs.modules if is_local(m.partition(".")[0])}
         for module in find_local_modules(imported).modules if imported else ():
             loaded = sys.modules.get(module.name)
+            draft.needs_later |= self._filled_modules[module.name] - draft.names
             if loaded is None or module.name in self._modules:
                 continue
             state = self._modules[module.name] = ModuleState(loaded, self._classifier.names)
@@ -232,6 +234,8 @@ class _Freezer:
                     draft.needs_later.update(mine)
                     for name in mine:
                         self._want(name)
+                    if mine:
+                        self._filled_modules[module.name] |= draft.names
                 elif isinstance(found, Problem):
                     self._stateful.append(("", replace(found, what=f"{module.name}.{found.what}")))
                 else:

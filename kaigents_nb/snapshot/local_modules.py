@@ -19,7 +19,7 @@ from typing import Any
 
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import size_text
-from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly, parse
+from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly, parse, parse_once
 from kaigents_nb.snapshot.packages import is_local
 from kaigents_nb.snapshot.problems import Problem
 
@@ -193,6 +193,22 @@ def _functions(module: ModuleType) -> Iterator[FunctionType]:
 def _gist(code: CodeType) -> tuple[object, ...]:
     plain = tuple(repr(item) for item in code.co_consts if not isinstance(item, CodeType))
     return code.co_names, code.co_varnames, plain
+
+
+def named_tree(module: LocalModule) -> ast.Module:
+    """Return a module's syntax in which ``__name__`` is its own name, under whatever name it is registered."""
+    return _Named(module.name).visit(parse_once(module.source))  # type: ignore[no-any-return]
+
+
+class _Named(ast.NodeTransformer):
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Replace what asks for the name, and leave the rest."""
+        if node.id == "__name__" and isinstance(node.ctx, ast.Load):
+            return ast.copy_location(ast.Constant(self._name), node)
+        return node
 
 
 def local_filename(snapshot_filename: str, module: LocalModule) -> str:

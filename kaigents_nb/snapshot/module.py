@@ -15,7 +15,7 @@ from typing import Any
 from kaigents_nb.authoring.options import Retry, StepOptions
 from kaigents_nb.errors import SnapshotError, UntrustedCode
 from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly
-from kaigents_nb.snapshot.local_modules import LocalModule, local_filename
+from kaigents_nb.snapshot.local_modules import LocalModule, local_filename, named_tree
 from kaigents_nb.snapshot.packages import LOCAL, installed_version
 from kaigents_nb.snapshot.signing import sign, verify
 from kaigents_nb.values.encoded import Encoded
@@ -179,7 +179,7 @@ class Snapshot:
     def compiled_module(self, module: LocalModule) -> CodeType:
         """Return the code of a local module, compiled once for all who load it. Raises SyntaxError."""
         if module.name not in self._compiled_modules:
-            code = compile_quietly(module.source, local_filename(self.filename, module))
+            code = compile_quietly(named_tree(module), local_filename(self.filename, module))
             self._compiled_modules[module.name] = code
         return self._compiled_modules[module.name]
 

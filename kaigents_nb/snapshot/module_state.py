@@ -17,7 +17,11 @@ from kaigents_nb.snapshot.sources import read_cells
 from kaigents_nb.snapshot.state import HOLE, Finding, Slot, StateReader
 from kaigents_nb.values.sharing import has_identity
 
-_MADE = {list: ("list",), dict: ("dict", "defaultdict", "OrderedDict", "Counter"), set: ("set",)}
+_MADE: dict[type, tuple[str, ...]] = {
+    list: ("list",),
+    dict: ("dict", "defaultdict", "OrderedDict", "Counter"),
+    set: ("set",),
+}
 
 
 class ModuleState:
@@ -52,7 +56,7 @@ class ModuleState:
 
     def line(self, slot: Slot, keep: Callable[[object, str], str]) -> str:
         """Return the statement that sets a slot, in the module's own namespace."""
-        value = slot.value
+        value: Any = slot.value
         known = self.names.get(id(value), slot.path)
         text: str | None
         if known != slot.path and (live.is_code(value) or has_identity(value)):

@@ -2,7 +2,7 @@
 
 Two runs in one process may carry different versions of ``util``: each has its own, and the process's ``sys.modules``
 says nothing of either under that name. A module knows its own name; its classes say, in ``__module__``, under which
-name of the run's they are registered, so that annotations find what they name.
+name of the run's it is registered.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ class PrivateImports:
         return module
 
     def _new(self, carried: LocalModule) -> ModuleType:
-        module = ModuleType(carried.name)
+        registered = f"{self._registered}.{carried.name}"
+        # Its classes say that name, under which all that looks up their annotations finds the right module.
+        module = ModuleType(registered)
         namespace = vars(module)
         namespace.pop("__spec__", None)
         namespace["__builtins__"] = self.builtins
@@ -115,7 +117,6 @@ class PrivateImports:
         module.__package__ = carried.name if carried.package else carried.name.rpartition(".")[0]
         if carried.package:
             module.__path__ = []
-        registered = f"{self._registered}.{carried.name}"
         sys.modules[registered] = module
         if self._unwrap is None:
             weakref.finalize(self, unregister, registered, weakref.ref(module)).atexit = False
@@ -131,8 +132,8 @@ class PrivateImports:
             self._loaded.pop(carried.name, None)
             sys.modules.pop(registered, None)
             raise
-        for value in list(namespace.values()):
-            _register_class(value, carried.name, registered)
+        module.__name__ = carried.name
+        _complete(module, registered)
         self._guard(carried, namespace)
         return module
 
@@ -169,15 +170,12 @@ def _top_level_imports(source: str) -> Iterator[ast.Import | ast.ImportFrom]:
                 yield part
 
 
-def _register_class(value: object, name: str, registered: str) -> None:
-    """Let a class say where it is registered, for all that looks up what its annotations name."""
-    if not isinstance(value, type) or value.__module__ != name:
-        return
-    value.__module__ = registered
-    if vars(value).get("__pydantic_complete__") is False:
-        value.model_rebuild(raise_errors=False)  # type: ignore[attr-defined]
-    for member in list(vars(value).values()):
-        _register_class(member, name, registered)
+def _complete(module: ModuleType, registered: str) -> None:
+    """Complete pydantic models that name later ones, while the real modules are at hand."""
+    for value in list(vars(module).values()):
+        own = isinstance(value, type) and value.__module__ == registered
+        if own and vars(value).get("__pydantic_complete__") is False:
+            value.model_rebuild(raise_errors=False)
 
 
 def unregister(name: str, module: weakref.ref[ModuleType]) -> None:

@@ -21,6 +21,7 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.snapshot.cells import DEFINITIONS, Cell, Cells, Statement, dotted, imported_names, parse
 from kaigents_nb.snapshot.live import follow, in_module
+from kaigents_nb.snapshot.packages import is_local
 
 _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 _NUMPY_WITH_CONTEXT = 2
@@ -349,6 +350,8 @@ class _Reader:
             module = owner.__name__ if isinstance(owner, ModuleType) else getattr(owner, "__module__", "")
             if owner is None or module in ("", "__main__", self._namespace.get("__name__")):
                 return
+            if is_local(module.partition(".")[0]):
+                return  # its state is carried
             kind = _MODULE
         yield self._at(cell, target, kind, ast.unparse(target), name)
 
