@@ -32,6 +32,7 @@ from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
 from kaigents_nb.runtime.gate_desk import GateDesk
+from kaigents_nb.runtime.lacking import LacksModule, lacked
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
@@ -113,6 +114,9 @@ class AgentWorkflow:
         except asyncio.CancelledError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
+            lacks = lacked(error, code.snapshot)
+            if lacks is not None:
+                raise LacksModule(lacks, code.snapshot) from None
             raise self._failure(error) from None
 
     def _failure(self, error: BaseException) -> ApplicationError:

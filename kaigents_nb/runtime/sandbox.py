@@ -10,6 +10,8 @@ from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
+from kaigents_nb.runtime.lacking import keep_quiet
+
 
 class _Instance(WorkflowInstance):
     """One sandboxed run. Whose a payload is, our converter does not ask, so it is not looked up.
@@ -52,6 +54,7 @@ def sandbox() -> SandboxedWorkflowRunner:
     """
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
+    keep_quiet()
     return _Runner(SandboxRestrictions.default.with_passthrough_all_modules())
 
 

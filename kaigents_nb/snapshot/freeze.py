@@ -27,7 +27,7 @@ from kaigents_nb.snapshot.local_modules import find_local_modules
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.module_state import ModuleState, of_notebook
 from kaigents_nb.snapshot.needs import Need
-from kaigents_nb.snapshot.packages import is_local, packages_of
+from kaigents_nb.snapshot.packages import distributions_of, is_local, packages_of
 from kaigents_nb.snapshot.problems import Problem, Use, refuse
 from kaigents_nb.snapshot.settings import carried_settings, told_settings
 from kaigents_nb.snapshot.sources import read_cells, shell_of
@@ -102,6 +102,7 @@ class _Freezer:
         self._check(drafts)
         taken = [draft.origin for draft in drafts if draft.origin is not None]
         self._told += told_settings(self._classifier.cells, self._namespace, taken, modules)
+        loaded = tuple(sorted(module for module in modules if module in sys.modules))
         doc = inspect.cleandoc(self._root.__doc__ or "").partition("\n")[0]
         return Snapshot(
             root=self._root_name,
@@ -112,7 +113,8 @@ class _Freezer:
             steps=steps,
             agents=agents,
             packages=packages_of(modules | {module.name for module in local.modules}),
-            modules=tuple(sorted(module for module in modules if module in sys.modules)),
+            modules=loaded,
+            installed=distributions_of(modules, loaded),
             module=self._classifier.module,
             package=self._classifier.package,
             types=self._types,

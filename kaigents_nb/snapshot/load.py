@@ -14,6 +14,7 @@ from typing import Any, cast
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.snapshot.needs import needs_of
 from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
 from kaigents_nb.snapshot.shown import hide, show
 from kaigents_nb.values.decode import decode
@@ -102,6 +103,18 @@ class LoadedCode:
                     self._execute(definition)
                     self._done.add(id(definition))
             self._complete_models(wanted)
+
+    def required(self, name: str) -> frozenset[str]:
+        """Return the modules (not those inside of packages) that a global name's code can't do without."""
+        first = next(_path(name))
+        assert isinstance(first, ast.Name)
+        wanted = self._closure(first.id)
+        parts = [(p, d) for d in self.snapshot.definitions if id(d) in wanted and d.value is None for p in d.parts]
+        return frozenset(
+            module.partition(".")[0]
+            for part, definition in parts
+            for module in needs_of(part.text, definition.flags).required
+        )
 
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of a saved value: from the run's code, or from a module that the code imports.

@@ -23,7 +23,7 @@ from kaigents_nb.values.encoded import Encoded
 FORMAT = 2
 _FORMATS = (1, FORMAT)
 """2: state, told or carried with the code. Code without any is packed as before, so that its digest stays the same."""
-_SINCE_2 = ("told", "settings", "local")
+_SINCE_2 = ("told", "settings", "local", "installed")
 UNPACKED_LIMIT_BYTES = 64 * 2**20
 """Largest content of a packed snapshot; more is refused, as it would fill the worker's memory."""
 
@@ -91,6 +91,8 @@ class Snapshot:
     """How decimal and numpy compute; see :mod:`~kaigents_nb.snapshot.settings`."""
     local: tuple[LocalModule, ...] = ()
     """Modules from beside the notebook."""
+    installed: Mapping[str, str] = field(default_factory=dict)
+    """Distribution by module, for what was installed and is not among ``modules`` or has another name than it."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Snapshot) and self.digest == other.digest
@@ -118,6 +120,10 @@ class Snapshot:
                 f"and use it by its name in {self.root_name}."
             )
         return table[name]
+
+    def had(self, top: str) -> bool:
+        """Tell whether a module (not inside a package) could be imported where the code was frozen."""
+        return top in self.installed or any(module.partition(".")[0] == top for module in self.modules)
 
     def package_differences(self) -> list[str]:
         """Return where this process has other versions than the code was frozen with, such as ``pandas 2.2 → 3.1``."""

@@ -29,6 +29,27 @@ def packages_of(modules: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def distributions_of(modules: Iterable[str], loaded: Iterable[str]) -> dict[str, str]:
+    """Return the distribution behind each module that is installed, where its name or its being there is news.
+
+    Parameters
+    ----------
+    modules
+        Names of modules.
+    loaded
+        Those of them that are known to be there.
+    """
+    known = {module.partition(".")[0] for module in loaded}
+    found: dict[str, str] = {}
+    for top in sorted({module.partition(".")[0] for module in modules} - _NEVER_LOCAL - sys.stdlib_module_names):
+        if top and not is_local(top) and _file_of(top) is not None:
+            names = _distributions().get(top, [top])
+            name = next((n for n in names if n.replace("-", "_").lower() == top.lower()), names[0])
+            if (name != top and name.replace("-", "_").lower() != top.lower()) or top not in known:
+                found[top] = name
+    return found
+
+
 def is_local(top: str) -> bool:
     """Tell whether a module (not inside a package) is a file of the analyst's own, which is not installed."""
     if not top or top in _NEVER_LOCAL or top in sys.stdlib_module_names:
