@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.workflow import ActivityCancellationType
 
+from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.durations import seconds
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
@@ -94,7 +96,7 @@ class StepCalls:
                 self._renewed.discard(call)
             if declined:
                 # Only where attempts are limited, and this worker's is none of them; else the server asks the next.
-                await workflow.sleep(wait_s(declined))
+                await _beside_the_agent(workflow.sleep(wait_s(declined)))
         return result.payload
 
     def _start_activity(
@@ -139,6 +141,13 @@ class StepCalls:
     def _unpark(self, call: str) -> None:
         del self.parked[call]
         self._publish()
+
+
+def _beside_the_agent(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start what is no task or timer of the agent's own, so that it takes none of their places."""
+    context = copy_context()
+    context.run(agent_context.set, None)
+    return context.run(asyncio.create_task, work)
 
 
 @contextmanager
