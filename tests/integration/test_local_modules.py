@@ -51,7 +51,10 @@ FILES = {
         def refuse(n):
             raise Refused(f"not {n}")
         def clock():
-            return datetime.datetime.now()
+            return getattr(datetime.datetime, "now")()
+        def noise():
+            import numpy
+            return numpy.random.rand()
         """,
     "shop/__init__.py": "from .prices import price\nRATE = 2",
     "shop/prices.py": """
@@ -179,6 +182,13 @@ def test_an_agent_is_guarded_in_its_modules_too(elsewhere: None, nb: Notebook) -
     assert "stock.py, line" in run.view().error
     nb.cell("@kg.agent\nasync def program(): return shop.RATE, stock.order(2).lines[0].n, stock.see(1)")
     assert nb["program"].start().result(60) == (2, 2, [1])
+
+
+def test_what_a_module_does_for_an_agent_is_looked_over(nb: Notebook) -> None:
+    """What the guard does not notice is refused at the start, with the module's line."""
+    nb.cells("import stock", "@kg.agent\nasync def program(): return stock.noise()")
+    with pytest.raises(CannotFreeze, match=r"noise\(\), stock\.py, line \d+, which program\(\) uses: .*numpy"):
+        nb["program"].start()
 
 
 def test_a_compiled_module_is_refused_in_words(nb: Notebook, folder: Path) -> None:
