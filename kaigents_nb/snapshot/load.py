@@ -131,7 +131,8 @@ class LoadedCode:
             name = self.snapshot.types.get(qualname, first)
             if name not in self._definitions:
                 raise LookupError(f"the run's code has no class {qualname!r}")
-            self.ensure(name)
+            if name not in self.namespace:  # else it is there, or about to be: a class may keep its own instances
+                self.ensure(name)
             found, rest = self.namespace[name], [] if qualname in self.snapshot.types else rest
         else:
             found = self._real(self._module(module))

@@ -29,11 +29,11 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import literal
-from kaigents_nb.snapshot.cells import Cells, Statement
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.problems import Problem, with_article
 from kaigents_nb.snapshot.takeover import at
-from kaigents_nb.values.class_names import display_name, is_namedtuple, is_pydantic_model
+from kaigents_nb.values.class_names import display_name, is_data_class, is_namedtuple, is_pydantic_model
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.sharing import has_identity
 
@@ -153,7 +153,11 @@ class _Look:
             yield from self.at(path, f"{expr}.{_WRAPPED}", inner, None, depth - 1)
 
     def _has_own_name(self, value: object) -> bool:
-        return id(value) in self._reader._names and (live.is_code(value) or has_identity(value))
+        name = self._reader._names.get(id(value))
+        if name is None or not (live.is_code(value) or has_identity(value)):
+            return False
+        bindings = self._reader._cells.bindings(name)
+        return not (bindings and bindings[-1].leaf.header)  # the last one of a loop
 
     # --- functions --------------------------------------------------------------------------------------------------
 
@@ -176,7 +180,7 @@ class _Look:
             if live.is_code(content) or isinstance(content, (staticmethod, classmethod, property)):
                 yield from self.at(path if content is not function else here, inner, content, None, depth)
             elif own and name != "__class__" and not self._explained(function, name, content):
-                yield from self.consider(here, f"{inner} = {HOLE}", inner, content, None, depth)
+                yield from self.consider(here, f"{inner} = {HOLE}", inner, content, None)
         yield from self.at(path, f"{expr}.{_WRAPPED}", vars(function).get(_WRAPPED), None, depth)
         registry = vars(function).get("registry")
         if isinstance(registry, MappingProxyType) and "dispatch" in vars(function):
@@ -276,6 +280,7 @@ class _Look:
                     given[target.id] = statement.value  # type: ignore[attr-defined]
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 given[statement.name] = statement
+        made_anew = self._is_made_by_others(cls, node)
         for name, held in list(vars(cls).items()):
             if (
                 (name.startswith("__") and name.endswith("__"))
@@ -283,19 +288,44 @@ class _Look:
                 or _is_machinery(cls, name, held)
             ):
                 continue
-            target = f"{expr}.{name}"
-            if isinstance(held, FunctionType) or (
+            target, here, text = f"{expr}.{name}", f"{path}.{name}", given.get(name)
+            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held):
+                yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
+            elif isinstance(held, FunctionType) or (
                 isinstance(held, type) and held.__qualname__ == f"{cls.__qualname__}.{name}"
             ):
-                yield from self.at(f"{path}.{name}", target, held, given.get(name), depth)
+                yield from self.at(here, target, held, text, depth)
             elif isinstance(held, (staticmethod, classmethod, property, functools.cached_property)):
-                yield from self.at(f"{path}.{name}", f"vars({expr})[{name!r}]", held, None, depth)
+                yield from self.at(here, f"vars({expr})[{name!r}]", held, None, depth)
+            elif live.is_code(held) and isinstance(text, DEFINITIONS):
+                yield from self.at(here, target, held, text, depth)
             elif not inspect.isdatadescriptor(held) and self._reader.mentioned(name):
-                text = given.get(name)
-                if isinstance(held, (Step, Agent)) and text is not None:
-                    continue
-                yield from self.consider(f"{path}.{name}", f"{target} = {HOLE}", target, held, text, depth)
+                if isinstance(held, (list, dict, set)) and made_anew:
+                    text = None  # making what registers with it fills it again
+                yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
+        if not made_anew and not any(isinstance(part, ast.Delete) for part in body):
+            for name in given.keys() - vars(cls).keys():
+                yield Slot(f"{path}.{name}", f"del {expr}.{name}", None)
         yield from self._registered(expr, cls)
+
+    def _is_made_by_others(self, cls: type, node: ast.AST | None) -> bool:
+        """Tell whether more than its body makes a class: decorators, bases, and what registers with it."""
+        return (
+            not isinstance(node, ast.ClassDef)
+            or bool(node.decorator_list or node.keywords)
+            or type(cls) not in (type, abc.ABCMeta)
+            or any("__init_subclass__" in vars(b) for b in cls.__mro__ if b.__module__ == cls.__module__)
+            or is_data_class(cls)
+            or any(isinstance(s.node, DEFINITIONS) for s in self._reader._cells.changes(self._name))
+        )
+
+    def _is_put_in(self, function: FunctionType) -> bool:
+        """Tell whether a method was put into its class by a function, and is not a part of its body."""
+        code = function.__code__
+        if not self._reader.is_own(function) or self._origin is None or self._origin.holds(code):
+            return False
+        changes = self._reader._cells.changes(self._name, self._origin)
+        return not any(statement.holds(code) for statement in changes)
 
     def _registered(self, expr: str, cls: type) -> Iterator[Finding]:
         """Yield the virtual subclasses of a class, and the classes of others that it was registered with."""
@@ -341,7 +371,7 @@ class _Look:
             form = f"object.__setattr__({expr}, {name!r}, {HOLE})"
             if isinstance(value, tuple):
                 form = f"{target}[:] = {HOLE}" if type(held) is list else f"({target}.clear(), {target}.update({HOLE}))"
-            yield from self.consider(f"{path}.{name}", form, target, held, text, depth)
+            yield from self.consider(f"{path}.{name}", form, target, held, text)
 
     def _container(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         """Look into what a list or dict holds that stays as its statement makes it."""
@@ -358,7 +388,12 @@ class _Look:
     # --- one value --------------------------------------------------------------------------------------------------
 
     def consider(
-        self, path: str, form: str, expr: str, value: object, text: ast.AST | None, depth: int = 0
+        self,
+        path: str,
+        form: str,
+        expr: str,
+        value: object,
+        text: ast.AST | None,
     ) -> Iterator[Finding]:
         """Yield what becomes of a value in a place, for which the source has an expression, or none."""
         if isinstance(text, ast.expr) and is_as_written(text, value, self._reader._namespace):
@@ -371,6 +406,8 @@ class _Look:
                 written(value, {**self._reader.elsewhere, **self._reader._names}, path="…")
             except (Unnamed, RecursionError) as unnamed:
                 changed = self._changed()
+                if isinstance(unnamed, Unnamed) and self._is_of_the_statement(unnamed.value):
+                    return
                 if changed is not None or not isinstance(text, ast.Call):
                     inside = f"{path}{unnamed.path[1:]}" if isinstance(unnamed, Unnamed) else path
                     where = f", changed after its definition ({at(changed)})" if changed is not None else ""
@@ -391,6 +428,11 @@ class _Look:
         else:
             yield Slot(path, form, value)
 
+    def _is_of_the_statement(self, value: object) -> bool:
+        """Tell whether code is made where its holder is made, each time."""
+        function = live.function_in(value)
+        return function is not None and self._origin is not None and self._origin.holds(function.__code__)
+
     def _changed(self) -> Statement | None:
         """Return the last statement that changed something below a global name, as far as the text tells."""
         return self._reader._cells.touched(self._name, self._origin) if self._origin is not None else None
@@ -409,7 +451,7 @@ def _is_machinery(cls: type, name: str, held: object) -> bool:
     if name.startswith("_abc_"):
         return True
     if issubclass(cls, enum.Enum):
-        return isinstance(held, cls) or name.startswith("_")
+        return name in cls.__members__ or name.startswith("_")
     if is_namedtuple(cls):
         return name.startswith("_") or name in cls._fields  # type: ignore[attr-defined]
     if is_pydantic_model(cls):
