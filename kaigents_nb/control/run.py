@@ -484,7 +484,7 @@ class Run(LookingBack):
             code = await (await self._caught_up()).decoder.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
-            return code.snapshot.source
+            return code.snapshot.text
 
         return self._connection.run(read)
 
