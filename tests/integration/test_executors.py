@@ -181,11 +181,13 @@ def test_an_opened_notebook_goes_on_with_its_runs(notebook, tmp_path):
         eventually(lambda: "mine" in kernels[1].cell("print(connection.queues)"))
         kernels.pop(0).kill()
         run = kg.run(run_id)
+        run.wait_for_gate(30)
         run.approve(by="ann")
         eventually(lambda: [gate.question for gate in run.view().open_gates] == ["And now?"])
         kernels.pop(0).kill()
         kernels.append(Kernel(path))
         kernels[0].cell("import kaigents_nb as kg; inbox = kg.inbox()")
+        run.wait_for_gate(30)
         run.approve(by="bob")
         assert run.result(30) == ("ann", "bob")
     finally:
