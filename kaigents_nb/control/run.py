@@ -383,11 +383,13 @@ class Run(LookingBack):
     # Looking back.
 
     def steps(self, *, full: bool = False) -> pd.DataFrame:
-        """Return the calls of steps and agents, one row per call: (n_calls, 14), in the order of the calls.
+        """Return the calls of steps and agents, one row per call: (n_calls, 15), in the order of the calls.
 
         Columns: ``step`` (str), ``call`` (int), ``status`` (str), ``attempts`` (int), ``scheduled, started, ended``
-        (datetime64, UTC), ``duration_s`` (float, from the first schedule to the end), ``inputs`` (dict), ``result``
-        (object), ``error`` (str), ``output`` (str, what it printed), ``worker`` (str), ``child_run`` (str).
+        (datetime64, UTC), ``duration_s`` (float, how long the last attempt worked: from ``started`` to ``ended``),
+        ``waited_s`` (float, what went before, from ``scheduled`` to ``started``: queueing, parking, earlier attempts
+        and the waits between them), ``inputs`` (dict), ``result`` (object), ``error`` (str), ``output`` (str, what it
+        printed), ``worker`` (str), ``child_run`` (str).
 
         Source: the server's history, and for steps that still run its description. Empty case: the same columns,
         zero rows. ``df.attrs["run_id"]`` is the run.
@@ -432,8 +434,8 @@ class Run(LookingBack):
 
         It shows steps with their attempts, waits at gates and who decided, sleeps, called agents, and workers that
         died. Long waits are folded, so that seconds of work beside days of waiting can be seen. ``.frame`` is its
-        table, one row per bar: (n_bars, 10), columns ``kind, name, call, attempt, start, end, duration_s, status,
-        worker, detail``; times are UTC.
+        table, one row per bar: (n_bars, 11), columns ``kind, name, call, attempt, start, end, duration_s, waited_s,
+        status, worker, detail``; times are UTC.
 
         Source: the server's history, and for an open run its description, asked now. Empty case: the same columns,
         zero rows. Runs of any length are drawn; from 400 bars on close neighbours are drawn as one, and the picture
