@@ -33,6 +33,7 @@ from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
+from kaigents_nb.runtime.lacking import LacksModule, lacked
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
@@ -55,6 +56,7 @@ from kaigents_nb.runtime.step_calls import StepCalls
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 from kaigents_nb.values.decode import decode
 
@@ -96,6 +98,7 @@ class AgentWorkflow:
         if header.version > 2:
             guard.watch()
         try:
+            apply_settings(code.snapshot.settings)
             loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
             agent: Agent[..., Any, Any] = loaded.get(header.agent)
             count = header.positional + len(header.keywords)
@@ -120,6 +123,9 @@ class AgentWorkflow:
         except asyncio.CancelledError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
+            lacks = lacked(error, code.snapshot)
+            if lacks is not None:
+                raise LacksModule(lacks, code.snapshot) from None
             raise self._failure(error) from None
 
     async def _let_tasks_end(self) -> None:
