@@ -91,6 +91,8 @@ class Agent(Generic[P, R, Handle]):
     def dry_run(self, *args: Any, decisions: Iterable[str] = (), **kwargs: Any) -> Any:
         """Run the agent in this cell, without a server: nothing is saved or retried, waits are skipped, pdb works.
 
+        What a run refuses an agent when it happens, such as to read a file, is not refused here.
+
         Parameters
         ----------
         *args, **kwargs

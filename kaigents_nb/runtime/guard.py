@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import threading
@@ -124,4 +125,4 @@ def _is_installed(path: object) -> bool:
 @cache
 def _installed() -> tuple[str, ...]:
     folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return tuple(f"{folder}/" for folder in dict.fromkeys([*folders, *zoneinfo.TZPATH]) if folder)
+    return tuple(f"{folder}{os.sep}" for folder in dict.fromkeys([*folders, *zoneinfo.TZPATH]) if folder)

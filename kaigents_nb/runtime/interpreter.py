@@ -56,6 +56,7 @@ from kaigents_nb.runtime.step_calls import StepCalls
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.local_modules import local_place
 from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 from kaigents_nb.values.decode import decode
@@ -184,7 +185,8 @@ class AgentWorkflow:
         """Return a line of the run's code as the cell's line."""
         assert self._code is not None
         where = self._code.snapshot.where(line) if filename == self._code.snapshot.filename else None
-        return f"{where[0]}, line {where[1]}" if where else f"line {line}"
+        file, line = where or (local_place(filename), line)
+        return f"{file}, line {line}" if file else f"line {line}"
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""

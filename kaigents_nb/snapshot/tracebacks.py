@@ -58,6 +58,18 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot, limit: int = LIMIT
     return without_middle(text.encode("utf-8", "backslashreplace").decode().rstrip(), limit)
 
 
+def in_cells(text: str, snapshot: Snapshot) -> str:
+    """Return what code has printed, such as a warning or a traceback of its own, with the lines of its cells."""
+
+    def place(found: re.Match[str]) -> str:
+        line = int(found["line"] or found["number"])
+        label, line = snapshot.where(line) or ("the run's code", line)
+        return f"{label}, line {line}"
+
+    name = re.escape(snapshot.filename)
+    return re.sub(rf'File "{name}", line (?P<line>\d+)|{name}:(?P<number>\d+)', place, text)
+
+
 class _Frames(traceback.StackSummary):
     """The frames from the analyst's first one on, without those of the machinery."""
 
