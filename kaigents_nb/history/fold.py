@@ -139,7 +139,7 @@ class RunFold:
 
     def take_seeds(self, seeds: Iterable[Seed]) -> None:
         """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
-        for seed in filter(attrgetter("is_call"), seeds):
+        for seed in filter(attrgetter("has_outcome"), seeds):
             status: StepStatus = "completed" if seed.result is not None else "failed"
             output = metadata(seed.result, META_OUTPUT) if seed.result is not None else ""
             view = StepView(
@@ -218,7 +218,7 @@ class RunFold:
             call.scheduled_event = event.event_id
         else:
             call.earlier_attempts = call.view.attempt
-            call.view = replace(call.view, status="scheduled", ended=None, next_retry=None)
+            call.view = replace(call.view, status="scheduled", started=None, ended=None, next_retry=None)
         call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
         call.arguments = tuple(data.input.payloads[1 : 1 + count])
         call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0

@@ -42,8 +42,9 @@ _FORBIDDEN = {
     "pyarrow.parquet": _STEP,
     "pyarrow.csv": _STEP,
     "pyarrow.dataset": _STEP,
-    "polars.read": _STEP,
-    "polars.scan": _STEP,
+    **dict.fromkeys(
+        [f"polars.{way}_{kind}" for way in ("read", "scan") for kind in ("csv", "parquet", "ndjson", "ipc")], _STEP
+    ),
     "duckdb": _STEP,
     "pandas.read_parquet": _STEP,
     "pandas.read_orc": _STEP,
@@ -141,6 +142,12 @@ class _Body:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ORDER_FREE
             for argument in node.args
             if not any(isinstance(part, (ast.Await, ast.NamedExpr)) for part in ast.walk(argument))
+        }
+        self._order_free |= {
+            id(part)
+            for node in ast.walk(agent)
+            if isinstance(node, ast.Set) or (isinstance(node, (ast.List, ast.Tuple)) and id(node) in self._order_free)
+            for part in node.elts
         }
 
     def findings(self) -> Iterator[tuple[int, str]]:
