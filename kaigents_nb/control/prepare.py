@@ -13,7 +13,7 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.code import Code, hold
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.payloads import call_arguments
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments
 from kaigents_nb.runtime.protocol import Launch, launch
 from kaigents_nb.snapshot.freeze import freeze
 from kaigents_nb.snapshot.lint import lint
@@ -37,7 +37,7 @@ class Arguments:
         ConversionError
             When one can't be saved.
         """
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent}")
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent}", {META_OWN: "1"})
         return cls(tuple(payloads), len(args), keywords)
 
 

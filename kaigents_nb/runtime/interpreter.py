@@ -32,7 +32,7 @@ from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
 from kaigents_nb.runtime.gate_desk import GateDesk
-from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
@@ -101,6 +101,7 @@ class AgentWorkflow:
                 loaded.resolve,
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
+                coerce=header.version < 2,
             )
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
@@ -166,7 +167,8 @@ class AgentWorkflow:
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent as a child workflow, with the same code."""
         call = self._next_call()
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
+        own = {META_OWN: "1"} if self._launch.version >= 2 else {}
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own)
         seed = self._seed(call, agent.name)
         if seed is not None:
             return partial(self._replayed, seed)

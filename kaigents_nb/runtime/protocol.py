@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 1
+INTERPRETER_VERSION = 2
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
-0: of before there were numbers. 1: a decision must carry the digest of what was asked.
+0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: an agent gets
+the arguments that were passed, whatever it is annotated with.
 """
 
 MEMO_STATE = "kaigents"

@@ -30,7 +30,6 @@ from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
-from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
@@ -82,8 +81,6 @@ class _Loaded:
 
     step: Step[..., Any]
     code: LoadedCode
-    annotations: dict[str, Any]
-    parameters: tuple[str, ...]
     notice: str
 
 
@@ -206,8 +203,6 @@ class StepRunner:
                 call.positional,
                 call.keywords,
                 loaded.code.resolve,
-                loaded.annotations,
-                loaded.parameters,
             )
             with attempt.output:
                 token = step_context.set(attempt)
@@ -251,7 +246,7 @@ class StepRunner:
                 loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
         step: Step[..., Any] = named(call.step) if call.library else loaded.get(code.snapshot.step_global(call.step))
         assert step.fn is not None
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
+        return _Loaded(step, loaded, _differences(code))
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import sys
+from types import ModuleType
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
@@ -24,7 +25,7 @@ def type_name(cls: type) -> tuple[str, str]:
     Raises
     ------
     ConversionError
-        When the class is defined in a function, where nobody else can find it.
+        When nobody could find the class by that: it is defined in a function, or no global name is bound to it.
 
     Examples
     --------
@@ -39,7 +40,46 @@ def type_name(cls: type) -> tuple[str, str]:
             f"Class {cls.__name__} is defined inside {outer.rpartition('.')[2]}(), and can't be found. "
             "Define it at the top level of a cell or module."
         )
+    loaded = sys.modules.get(module)
+    if loaded is not None and module != MAIN and find_class(loaded, qualname) is None:
+        # Such as make_dataclass(), which knows the module it is called from only since Python 3.12.
+        module, qualname = _bound(cls)
     return (MAIN if module.startswith(RUN_MODULE_PREFIX) else module), qualname
+
+
+def _bound(cls: type) -> tuple[str, str]:
+    """Return the module and global name to which a class is bound that its own module doesn't know."""
+    for module, loaded in list(sys.modules.items()):
+        if getattr(loaded, "__dict__", {}).get(cls.__name__) is cls:
+            return module, cls.__name__
+    for module in (MAIN, *(name for name in list(sys.modules) if name.startswith(RUN_MODULE_PREFIX))):
+        for name, found in list(vars(sys.modules[module]).items()):
+            if found is cls:
+                return module, name
+    raise ConversionError(
+        f"Class {cls.__qualname__} can't be found in {cls.__module__}: no name is bound to it there. "
+        "Define it at the top level of a cell or module, under its own name."
+    )
+
+
+def find_class(loaded: ModuleType, qualname: str) -> object:
+    """Return what a module holds under a class's name, or None; never runs code of the module.
+
+    A class that is bound to another name than its own (``functools._CacheInfo`` calls itself ``CacheInfo``) is found
+    by its own.
+    """
+    found: object = loaded
+    for part in qualname.split("."):
+        # vars() and not getattr: a module or class must not get to compute an answer.
+        found = vars(found).get(part) if isinstance(found, type) or found is loaded else None
+    if found is not None:
+        return found
+    for item in list(vars(loaded).values()):
+        # Not isinstance, which asks a proxy for its class, and so may build what is behind it.
+        if issubclass(type(item), type) and (item.__module__, item.__qualname__) == (loaded.__name__, qualname):
+            named: object = item
+            return named
+    return None
 
 
 def display_name(cls: type) -> str:
@@ -63,10 +103,7 @@ def resolve_loaded(module: str, qualname: str) -> type:
     loaded = sys.modules.get(module)
     if loaded is None:
         raise LookupError(f"module {module!r} is not imported here")
-    found: object = loaded
-    for part in qualname.split("."):
-        # vars() and not getattr: a module or class must not get to compute an answer.
-        found = vars(found).get(part) if isinstance(found, type) or found is loaded else None
+    found = find_class(loaded, qualname)
     if found is None:
         raise LookupError(f"module {module!r} has no {qualname!r}")
     if not isinstance(found, type) or not is_data_class(found):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import class_kinds, standard_kinds
 from kaigents_nb.values.brief import brief, type_label
+from kaigents_nb.values.class_names import type_name
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.kinds import TAG, Writer, lazy, tagged
 from kaigents_nb.values.refusals import Refused, key_step
@@ -30,7 +32,7 @@ def encode(value: object, *, name: str = "result") -> Encoded:
     """Return a value as bytes from which :func:`~kaigents_nb.values.decode.decode` gives the same value.
 
     Plain JSON data is plain JSON (readable in Temporal's Web UI), DataFrames and arrays are Arrow, the rest
-    is JSON with tags. Nothing is ever pickled. Equal values give equal bytes; where two parts of a value are the
+    XX give equal bytes; where two parts of a value are the
     same object, two equal ones come back.
 
     Parameters
@@ -63,6 +65,31 @@ def encode(value: object, *, name: str = "result") -> Encoded:
         raise ConversionError(f"Can't save {name}: it is nested too deeply. Flatten it.") from error
 
 
+def encode_for(value: object, where: str) -> Encoded:
+    """Encode what passes between parts of a run; ``where`` names it in an error: ``"result of step load"``.
+
+    Raises
+    ------
+    ConversionError
+        As :func:`encode` does.
+    """
+    try:
+        return encode(value)
+    except ConversionError as error:
+        raise ConversionError(f"The {where} can't be saved: {error}") from error
+
+
+def classes_of(value: object) -> set[type]:
+    """Return the classes that reading a saved value needs, however deep they are in it.
+
+    Those of a value that can't be saved are the ones met before that shows.
+    """
+    walk = Walk(check_text=True)
+    with suppress(Refused, RecursionError, UnicodeEncodeError):
+        _encode(value, walk)
+    return walk.classes
+
+
 def _encode(value: Any, walk: Walk) -> Encoded:
     if value is None:
         return Encoded(NULL, b"")
@@ -73,7 +100,7 @@ def _encode(value: Any, walk: Walk) -> Encoded:
     data = walk.json(value)
     raw = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
     if data is value:
-        return Encoded(JSON, raw)
+        return Encoded(JSON, raw, own=True)
     return Encoded(TAGGED_JSON, raw, _meta(value))
 
 
@@ -92,6 +119,14 @@ class Walk:
         self._depth = 0
         self._check_text = check_text
         self._as_is = frozenset({bool, type(None)} if check_text else {bool, type(None), str})
+        self.classes: set[type] = set()
+        """Those that the value refers to by name."""
+
+    def name(self, cls: type) -> str:
+        """Return the name under which a class is found again."""
+        named = ":".join(type_name(cls))
+        self.classes.add(cls)
+        return named
 
     def json(self, value: Any) -> Any:
         """Return JSON data for a value; the same object if it is plain JSON data already."""

@@ -19,3 +19,5 @@ class Encoded:
     encoding: str
     data: bytes
     meta: Mapping[str, str] = field(default_factory=dict)
+    own: bool = field(default=False, compare=False)
+    """Whether this library made it, so that it says itself what it is; other programs send plain JSON too."""

@@ -36,8 +36,7 @@ _BY_LIBRARY = {
     "bs4": "Return str(x) or the text that you need.",
     "requests": "Return response.json() or response.text.",
     "httpx": "Return response.json() or response.text.",
-    "dateutil": "Use zoneinfo.ZoneInfo(name) for time zones.",
-    "pytz": "Use zoneinfo.ZoneInfo(name) for time zones.",
+    "dateutil": "Use zoneinfo.ZoneInfo(name) for time zones, and timedelta for spans.",
 }
 
 
