@@ -31,6 +31,7 @@ from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.run_module import executing
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
@@ -205,10 +206,11 @@ class StepRunner:
                 loaded.code.resolve,
             )
             with attempt.output:
-                token = step_context.set(attempt)
+                token, outer = step_context.set(attempt), executing.set(loaded.code)
                 try:
                     result = await self._call(loaded.step, positional, keyword)
                 finally:
+                    executing.reset(outer)
                     step_context.reset(token)
             notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
             return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})

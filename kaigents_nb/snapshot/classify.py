@@ -30,7 +30,7 @@ from kaigents_nb.snapshot.module import Part
 from kaigents_nb.snapshot.origin import assigned_in, origin_of, resolve
 from kaigents_nb.snapshot.problems import Problem
 from kaigents_nb.snapshot.takeover import Takeover, at
-from kaigents_nb.values.class_names import display_name
+from kaigents_nb.values.class_names import MAIN, display_name, type_name
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.encoded import Encoded
 
@@ -282,12 +282,15 @@ class Classifier:
 
 
 def own_classes(value: object, encoded: Encoded | None, module: str) -> Iterator[str]:
-    """Yield the names of the notebook's classes that a value is made of."""
+    """Yield the names of the notebook's classes that a value is made of, or was when it was encoded."""
     for cls in live.classes_in(value):
-        if cls.__module__ == module:
-            yield cls.__qualname__
+        try:
+            home, qualname = type_name(cls)
+        except ConversionError:  # it can't be saved, which is said elsewhere
+            continue
+        if home in (module, MAIN):
+            yield qualname
     if encoded is not None:
-        # Complete where the value is too large to be walked.
         for found in _SAVED_CLASS.findall(encoded.data):
             if found[0].decode() == module:
                 yield found[1].decode()

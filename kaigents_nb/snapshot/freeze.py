@@ -162,6 +162,11 @@ class _Freezer:
                 self._want(name)
                 if draft is not None:
                     draft.needs_now.add(name)
+            elif draft is None:
+                self._problems[name] = Problem(
+                    f"an argument holds an instance of {qualname}, a class that no global name is bound to",
+                    "Run the cell that defines it again, or define it at the top level of a cell.",
+                )
 
     def _is_type(self, name: str) -> bool:
         value = self._namespace.get(name)
@@ -234,13 +239,12 @@ class _Freezer:
                         yield chain, found
 
     def _foreign_modules(self, drafts: list[Draft]) -> set[str]:
-        """Return the modules of classes in captured values, which reading them back needs."""
+        """Return the modules of classes in captured values and arguments, which reading them back needs."""
+        captured = [self._namespace[name] for draft in drafts if draft.value is not None for name in draft.names]
         return {
             cls.__module__
-            for draft in drafts
-            if draft.value is not None
-            for name in draft.names
-            for cls in live.classes_in(self._namespace[name])
+            for value in (*captured, *self._values)
+            for cls in live.classes_in(value)
             if cls.__module__ not in ("builtins", self._classifier.module)
         }
 

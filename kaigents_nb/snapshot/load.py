@@ -14,6 +14,7 @@ from typing import Any
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.snapshot.run_module import RunModule
 from kaigents_nb.snapshot.shown import hide, show
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
@@ -87,6 +88,10 @@ class LoadedCode:
             elif isinstance(part, ast.Subscript):
                 found = found[ast.literal_eval(part.slice)]
         return found
+
+    def knows(self, name: str) -> bool:
+        """Tell whether the code has a global name."""
+        return name in self._definitions
 
     def ensure(self, name: str) -> None:
         """Load a global name with all it needs, unless that was done before."""
@@ -241,7 +246,7 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
         # Loaded more than once in this process: forward references must not find the other one's classes.
         number += 1
         name = f"{base}_{number}"
-    module = ModuleType(name, snapshot.title)
+    module = RunModule(name, snapshot.title)
     vars(module).pop("__spec__", None)
     module.__file__ = snapshot.filename
     module.__package__ = snapshot.package

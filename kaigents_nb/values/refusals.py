@@ -93,7 +93,7 @@ def advise(value: Any) -> str:
         return "Convert it first, for example with pd.DataFrame(x), x.to_numpy() or x.tolist()."
     if hasattr(cls, "__attrs_attrs__"):
         return f"Make {cls.__name__} a @dataclass, or return attrs.asdict(x)."
-    if library == MAIN or library.startswith(RUN_MODULE_PREFIX):
+    if library == MAIN or cls.__module__.startswith(RUN_MODULE_PREFIX):
         return (
             f"If it is data, make {cls.__name__} a @dataclass or pydantic model, or return a dict; "
             f"if it is live, such as a client, make it with @kg.resource."
