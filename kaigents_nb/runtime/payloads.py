@@ -13,7 +13,7 @@ from temporalio.converter import JSONProtoPayloadConverter
 
 from kaigents_nb.values.brief import summary
 from kaigents_nb.values.decode import decode
-from kaigents_nb.values.encode import encode_for
+from kaigents_nb.values.encode import Check, encode_for
 from kaigents_nb.values.encoded import Encoded, TypeResolver
 
 _META = "kaigents-"
@@ -21,9 +21,12 @@ META_OWN = "kaigents-own"
 """Payload metadata of an agent's arguments that this library saved: they say themselves what they are."""
 
 
-def raw(value: object, where: str, extra: Mapping[str, str] | None = None) -> RawValue:
-    """Encode a value; ``where`` names it in an error, such as ``"result of step load"``."""
-    encoded = encode_for(value, where)
+def raw(value: object, where: str, extra: Mapping[str, str] | None = None, check: Check | None = None) -> RawValue:
+    """Encode a value; ``where`` names it in an error, such as ``"result of step load"``.
+
+    ``check`` refuses classes that a reader of the value would not find.
+    """
+    encoded = encode_for(value, where, check)
     payload = Payload(data=encoded.data)
     payload.metadata["encoding"] = encoded.encoding.encode()
     for key, text in encoded.meta.items():

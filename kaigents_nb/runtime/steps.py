@@ -213,7 +213,8 @@ class StepRunner:
                     executing.reset(outer)
                     step_context.reset(token)
             notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
-            return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
+            extra = {key: text for key, text in notes.items() if text}
+            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind

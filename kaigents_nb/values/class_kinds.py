@@ -41,6 +41,8 @@ def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
     if issubclass(cls, enum.Enum):
         return _write_enum
+    if (url := model_kinds.url_writer_for(cls)) is not None:
+        return url
     if is_pydantic_model(cls):
         return model_kinds.write_model
     if dataclasses.is_dataclass(cls):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -22,13 +23,14 @@ NULL, PLAIN, JSON, TAGGED_JSON, ARROW = (
     "json/kaigents",
     "binary/kaigents-arrow",
 )
+Check = Callable[[type], None]
 MAX_DEPTH = 150
 SUMMARY_LIMIT = 120
 _BIG = 1 << 4096
 """Python refuses to print or read decimal integers that are much longer; those go as hexadecimal."""
 
 
-def encode(value: object, *, name: str = "result") -> Encoded:
+def encode(value: object, *, name: str = "result", check: Check | None = None) -> Encoded:
     """Return a value as bytes from which :func:`~kaigents_nb.values.decode.decode` gives the same value.
 
     Plain JSON data is plain JSON (readable in Temporal's Web UI), DataFrames and arrays are Arrow, the rest
@@ -42,6 +44,9 @@ def encode(value: object, *, name: str = "result") -> Encoded:
         objects, nested as you like.
     name
         What error messages call the value.
+    check
+        Called with each class that the value refers to by name; raises ConversionError for one that its readers
+        would not find.
 
     Raises
     ------
@@ -55,17 +60,17 @@ def encode(value: object, *, name: str = "result") -> Encoded:
     """
     try:
         try:
-            return _encode(value, Walk())
+            return _encode(value, Walk(check=check))
         except UnicodeEncodeError:
             # A lone surrogate somewhere: rare enough to look for it only now.
-            return _encode(value, Walk(check_text=True))
+            return _encode(value, Walk(check_text=True, check=check))
     except Refused as refusal:
         raise ConversionError(refusal.message(name)) from refusal.__cause__
     except RecursionError as error:
         raise ConversionError(f"Can't save {name}: it is nested too deeply. Flatten it.") from error
 
 
-def encode_for(value: object, where: str) -> Encoded:
+def encode_for(value: object, where: str, check: Check | None = None) -> Encoded:
     """Encode what passes between parts of a run; ``where`` names it in an error: ``"result of step load"``.
 
     Raises
@@ -74,7 +79,7 @@ def encode_for(value: object, where: str) -> Encoded:
         As :func:`encode` does.
     """
     try:
-        return encode(value)
+        return encode(value, check=check)
     except ConversionError as error:
         raise ConversionError(f"The {where} can't be saved: {error}") from error
 
@@ -115,7 +120,8 @@ def _library(cls: type) -> str:
 class Walk:
     """One pass over a value: plain JSON data comes out as the same object, the rest as tagged JSON."""
 
-    def __init__(self, *, check_text: bool = False) -> None:
+    def __init__(self, *, check_text: bool = False, check: Check | None = None) -> None:
+        self._check = check
         self._depth = 0
         self._check_text = check_text
         self._as_is = frozenset({bool, type(None)} if check_text else {bool, type(None), str})
@@ -125,7 +131,10 @@ class Walk:
     def name(self, cls: type) -> str:
         """Return the name under which a class is found again."""
         named = ":".join(type_name(cls))
-        self.classes.add(cls)
+        if cls not in self.classes:
+            if self._check is not None:
+                self._check(cls)
+            self.classes.add(cls)
         return named
 
     def json(self, value: Any) -> Any:

@@ -6,11 +6,13 @@ from typing import Any
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values.class_names import is_pydantic_model
-from kaigents_nb.values.kinds import Reader, Reading, Writing, tagged
+from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.objects import attributes, fields_json, named_class, new_field, reference, set_attributes
 from kaigents_nb.values.refusals import Refused
 from kaigents_nb.values.standard_kinds import write_items
 from kaigents_nb.values.type_forms import parametrized, read_form, write_class
+
+_URLS = "pydantic.networks"
 
 
 def write_model(value: Any, w: Writing) -> dict[str, Any]:
@@ -83,6 +85,30 @@ def _read_model(raw: dict[str, Any], r: Reading) -> Any:
     return value
 
 
+def url_writer_for(cls: type) -> Writer | None:
+    """Return the writer for pydantic's own classes of URLs, or None."""
+    return _write_url if cls.__module__ == _URLS and hasattr(cls, "host") else None
+
+
+def _write_url(value: Any, w: Writing) -> dict[str, Any]:
+    raw = tagged("url", str(value), c=type(value).__name__)
+    try:
+        again = _read_url(raw, w)
+    except ValueError:
+        again = None
+    if again != value:
+        raise Refused(value, "Return str(x).")
+    return raw
+
+
+def _read_url(raw: dict[str, Any], r: object) -> Any:
+    cls = vars(__import__(_URLS, fromlist=["AnyUrl"])).get(raw["c"])
+    if not isinstance(cls, type) or url_writer_for(cls) is None:
+        raise ValueError(f"{raw['c']!r} is no class of URLs")
+    made: Any = cls
+    return made(raw["v"])
+
+
 def _takes_extra(cls: Any) -> bool:
     return bool(cls.model_config.get("extra") == "allow")
 
@@ -105,4 +131,4 @@ def _private(cls: Any, raw: dict[str, Any]) -> dict[str, Any] | None:
     )
 
 
-READERS: dict[str, Reader] = {"model": _read_model}
+READERS: dict[str, Reader] = {"model": _read_model, "url": _read_url}

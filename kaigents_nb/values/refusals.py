@@ -34,6 +34,7 @@ _BY_LIBRARY = {
     "scipy": "Return .toarray() of a sparse matrix, or its numbers as a dict.",
     "xarray": "Return .to_dataframe().",
     "bs4": "Return str(x) or the text that you need.",
+    "pydantic": "Return str(x) or model.model_dump(); a secret is read in the step that uses it, and is not saved.",
     "requests": "Return response.json() or response.text.",
     "httpx": "Return response.json() or response.text.",
     "dateutil": "Use zoneinfo.ZoneInfo(name) for time zones, and timedelta for spans.",

@@ -7,6 +7,7 @@ import collections
 import datetime as dt
 import decimal
 import fractions
+import ipaddress
 import json
 import pathlib
 import re
@@ -125,6 +126,14 @@ def _read_pattern(raw: dict[str, Any], r: Reading) -> re.Pattern[Any]:
     return re.compile(raw["v"], raw["flags"])
 
 
+def _read_address(raw: dict[str, Any], r: Reading) -> Any:
+    name, text = raw["v"]
+    if name not in _ADDRESSES:
+        raise ValueError(f"{name!r} is no class of addresses")
+    return getattr(ipaddress, name)(text)
+
+
+_ADDRESSES = ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network", "IPv4Interface", "IPv6Interface")
 _WRITERS: dict[type, Writer] = {
     tuple: lambda v, w: tagged("tuple", write_each(v, w.json)),
     set: lambda v, w: tagged("set", write_set(v, w)),
@@ -151,6 +160,7 @@ _WRITERS: dict[type, Writer] = {
     type(...): lambda v, w: tagged("ellipsis"),
     type(NotImplemented): lambda v, w: tagged("NotImplemented"),
     re.Pattern: lambda v, w: tagged("pattern", w.json(v.pattern), flags=v.flags & ~re.DEBUG),
+    **{getattr(ipaddress, name): lambda v, w: tagged("ip", [type(v).__name__, str(v)]) for name in _ADDRESSES},
     pathlib.PosixPath: lambda v, w: tagged("path", w.json(str(v))),
     pathlib.WindowsPath: lambda v, w: tagged("path", w.json(str(v))),
     pathlib.PurePosixPath: lambda v, w: tagged("PurePosixPath", w.json(str(v))),
@@ -191,6 +201,7 @@ READERS: dict[str, Reader] = {
     "ellipsis": lambda raw, r: ...,
     "NotImplemented": lambda raw, r: NotImplemented,
     "pattern": _read_pattern,
+    "ip": _read_address,
     "path": lambda raw, r: pathlib.Path(raw["v"]),
     "PurePosixPath": lambda raw, r: pathlib.PurePosixPath(raw["v"]),
     "PureWindowsPath": lambda raw, r: pathlib.PureWindowsPath(raw["v"]),

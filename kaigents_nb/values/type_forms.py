@@ -7,20 +7,20 @@ import typing
 from typing import Any
 
 from kaigents_nb.errors import ConversionError
-from kaigents_nb.values.class_names import is_pydantic_model
+from kaigents_nb.values.class_names import is_data_class, is_pydantic_model
 from kaigents_nb.values.kinds import Reading, Writing
 from kaigents_nb.values.standard_kinds import CLASSES
 
 Form = Any
 """``"module:qualname"`` of a class, or ``{"of": what, "args": [...]}``."""
 
-_PLAIN: dict[str, Any] = {"None": type(None), "Any": Any, "...": ..., "object": object}
+_PLAIN: dict[str, Any] = {"None": type(None), "none": None, "Any": Any, "...": ..., "object": object}
 _TYPING: dict[str, Any] = {
     name: getattr(typing, name)
     for name in ("List", "Dict", "Set", "FrozenSet", "Tuple", "Sequence", "Mapping", "Iterable", "Collection")
 }
 _GENERIC: dict[str, Any] = {cls.__name__: cls for cls in (list, dict, set, frozenset, tuple)}
-_UNION, _LITERAL, _MODEL = "Union", "Literal", "model"
+_UNION, _LITERAL, _MODEL, _LATER = "Union", "Literal", "model", "later"
 
 
 def write_form(form: Any, w: Writing) -> Form:
@@ -34,6 +34,8 @@ def write_form(form: Any, w: Writing) -> Form:
     for name, known in _PLAIN.items():
         if form is known:
             return {"of": name}
+    if isinstance(form, str):
+        return {"of": _LATER, "args": [form]}
     origin, args = typing.get_origin(form), typing.get_args(form)
     if origin in (typing.Union, types.UnionType):
         return {"of": _UNION, "args": [write_form(arg, w) for arg in args]}
@@ -55,6 +57,8 @@ def write_class(cls: Any, w: Writing) -> Form:
         return name
     generic: Any = cls.__pydantic_generic_metadata__ if is_pydantic_model(cls) else None
     if generic is None or generic["origin"] is None:
+        if not is_data_class(cls):
+            raise ConversionError(f"Its type argument {cls.__qualname__} can't be saved; make a named subclass of it.")
         return w.name(cls)
     return {"of": _MODEL, "c": w.name(generic["origin"]), "args": [write_form(arg, w) for arg in generic["args"]]}
 
@@ -66,6 +70,8 @@ def read_form(form: Form, r: Reading) -> Any:
     of = form["of"]
     if of in _PLAIN:
         return _PLAIN[of]
+    if of == _LATER:
+        return str(form["args"][0])
     if of == _LITERAL:
         return typing.Literal[tuple(form["args"])]
     args = tuple(read_form(arg, r) for arg in form["args"])
@@ -81,6 +87,11 @@ def parametrized(cls: Any, args: tuple[Any, ...]) -> Any:
     if not isinstance(cls, type) or not is_pydantic_model(cls):
         raise ConversionError(f"{cls!r} is not a pydantic model, which has type arguments; refused.")
     model: Any = cls
+    # One that is there already is what fields and cells name: pydantic makes another one in each thread.
+    for known in type.__subclasses__(model):
+        generic = known.__pydantic_generic_metadata__
+        if generic["origin"] is model and generic["args"] == args:
+            return known
     return model[args]
 
 
