@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable
 from typing import Any, cast
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import model_kinds
+from kaigents_nb.values.bases import content_of, made
 from kaigents_nb.values.class_names import (
     builtin_base,
     display_name,
@@ -147,29 +147,16 @@ def _write_subclass(value: Any, w: Writing) -> dict[str, Any]:
     elif base in (set, frozenset):
         content = write_set(base.__iter__(value), w)
     else:
-        # The base's own conversion; the subclass's __str__ or __int__ may say anything.
-        content = w.json(_CONTENT[base](value))
+        content = w.json(content_of(value, base))
     return tagged("subclass", content, c=reference(value, w), **attributes(value, w, but=()))
 
 
 def _read_subclass(raw: dict[str, Any], r: Reading) -> Any:
     cls = named_class(raw, r, is_builtin_subclass)
-    base = cast(Any, builtin_base(cls))
-    if base in (list, dict, set):
-        value = base.__new__(cls)
-        (base.extend if base is list else base.update)(value, raw["v"])
-    else:
-        value = base.__new__(cls, raw["v"])
+    value = made(cls, builtin_base(cls), raw["v"])
     set_attributes(value, raw)
     return value
 
-
-_CONTENT: dict[type, Callable[[Any], Any]] = {
-    str: lambda value: str.__str__(value)[:],
-    int: int.__int__,
-    float: float.__float__,
-    bytes: lambda value: bytes.__getitem__(value, slice(None)),
-}
 
 READERS: dict[str, Reader] = {
     **model_kinds.READERS,

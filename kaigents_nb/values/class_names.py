@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import decimal
 import enum
 import sys
 from types import ModuleType
@@ -11,7 +13,10 @@ from kaigents_nb.errors import ConversionError
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
 MAIN = "__main__"
-BUILTIN_BASES: tuple[type, ...] = (str, int, float, bytes, list, tuple, dict, set, frozenset)
+BUILTIN_BASES: tuple[type, ...] = (
+    str, int, float, complex, bytes, bytearray, list, tuple, dict, set, frozenset,
+    decimal.Decimal, dt.datetime, dt.date, dt.time, dt.timedelta,
+)  # fmt: skip
 """What a class of the analyst's own may extend; such a value is rebuilt without running any of its code."""
 
 KINDS = "a dataclass, pydantic model, Enum, NamedTuple or a subclass of a built-in type"
@@ -152,5 +157,7 @@ def is_builtin_subclass(cls: type) -> bool:
 
 def builtin_base(cls: type) -> type | None:
     """Return the one built-in type that holds a subclass's content; None when there is more to it."""
-    native = [base for base in cls.__mro__ if not base.__flags__ & (1 << 9) and base is not object]
-    return native[0] if len(native) == 1 and native[0] in BUILTIN_BASES else None
+    # Decimal was made by a class statement, as far as its flag tells, since Python 3.12.
+    native = [base for base in cls.__mro__ if base in BUILTIN_BASES or not base.__flags__ & (1 << 9)]
+    base = native[0]
+    return base if base in BUILTIN_BASES and set(native) <= set(base.__mro__) else None

@@ -25,7 +25,7 @@ from kaigents_nb.values.refusals import Refused, inside, key_step
 T = TypeVar("T")
 Clock = TypeVar("Clock", dt.datetime, dt.time)
 
-BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
+BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, *BUILTIN_BASES) if cls.__module__ == "builtins"}
 
 
 def writer_for(cls: type) -> Writer | None:
