@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context
-from kaigents_nb.authoring.gate import Decision
+
+if TYPE_CHECKING:
+    from kaigents_nb.authoring.gate import Decision
 
 P = ParamSpec("P")
 R = TypeVar("R")

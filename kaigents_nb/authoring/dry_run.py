@@ -20,6 +20,7 @@ from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode_for
 from kaigents_nb.values.encoded import Encoded
+from kaigents_nb.values.in_json import to_json
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.agent import Agent
@@ -116,7 +117,7 @@ def _answer(question: Question, given: Any) -> Answer | None:
     approved = given.get("approved", choice != REJECT) and choice != REJECT
     # Where a gate has no options, approving it is the only one.
     named = None if choice == APPROVE and not question.options else choice
-    values = _copied(dict(given.get("values") or {}), f"values of a decision on {question.question!r}")
+    values = to_json(dict(given.get("values") or {}), f"values of the decision on {question.question!r}")
     try:
         answer = question.answer(
             approved, choice=named, values=values, comment=given.get("comment", ""), by=given.get("by", "")

@@ -26,6 +26,7 @@ from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, NO_DECISION
 from kaigents_nb.runtime.served import queue_is_served
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES
+from kaigents_nb.values.in_json import to_json
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
 _KNOWN_TIMEOUT = timedelta(seconds=60)
@@ -89,8 +90,11 @@ async def decide(
         When the run asks something else there by now, or when it is still not known whether the decision counts.
     ValueError
         When it is too big to be sent.
+    ConversionError
+        When one of its values can't be saved; nothing was sent.
     """
-    answer = replace(answer, id=uuid.uuid4().hex, by=answer.by or default_by(), at=datetime.now(UTC))
+    values = to_json(dict(answer.values), f"values of the decision on {question.question!r}")
+    answer = replace(answer, values=values, id=uuid.uuid4().hex, by=answer.by or default_by(), at=datetime.now(UTC))
     _check_size(answer)
     if await queue_is_served(connection, question.queue) and await _updated(connection, question, answer):
         return answer

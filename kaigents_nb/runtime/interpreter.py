@@ -179,7 +179,8 @@ class AgentWorkflow:
         return partial(self._decided, question, details)
 
     async def _decided(self, question: Question, details: Any) -> Decision:
-        return to_decision(await self._gates.open(question, details))
+        assert self._loaded is not None
+        return to_decision(await self._gates.open(question, details), self._loaded.resolve)
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
