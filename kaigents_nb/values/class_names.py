@@ -57,8 +57,8 @@ def _bound(cls: type) -> tuple[str, str]:
     for module, loaded in list(sys.modules.items()):
         if getattr(loaded, "__dict__", {}).get(cls.__name__) is cls:
             return module, cls.__name__
-    for module in (MAIN, *(name for name in list(sys.modules) if name.startswith(RUN_MODULE_PREFIX))):
-        for name, found in list(vars(sys.modules[module]).items()):
+    for module, loaded in list(sys.modules.items()):
+        for name, found in list(getattr(loaded, "__dict__", {}).items()):
             if found is cls:
                 return module, name
     raise ConversionError(

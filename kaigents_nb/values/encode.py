@@ -92,7 +92,7 @@ def classes_of(value: object) -> set[type]:
     walk = Walk(check_text=True)
     with suppress(Refused, RecursionError, UnicodeEncodeError):
         _encode(value, walk)
-    return walk.classes
+    return set(walk.names)
 
 
 def _encode(value: Any, walk: Walk) -> Encoded:
@@ -125,16 +125,17 @@ class Walk:
         self._depth = 0
         self._check_text = check_text
         self._as_is = frozenset({bool, type(None)} if check_text else {bool, type(None), str})
-        self.classes: set[type] = set()
-        """Those that the value refers to by name."""
+        self.names: dict[type, str] = {}
+        """Those of the classes that the value refers to."""
 
     def name(self, cls: type) -> str:
         """Return the name under which a class is found again."""
-        named = ":".join(type_name(cls))
-        if cls not in self.classes:
+        named = self.names.get(cls)
+        if named is None:
+            named = ":".join(type_name(cls))
             if self._check is not None:
                 self._check(cls)
-            self.classes.add(cls)
+            self.names[cls] = named
         return named
 
     def json(self, value: Any) -> Any:

@@ -90,7 +90,7 @@ def advise(value: Any) -> str:
     bases = {(getattr(base, "__module__", "") or "").partition(".")[0] for base in cls.__mro__}
     if "sklearn" in bases:
         return _BY_LIBRARY["sklearn"]
-    if library in ("pandas", "numpy", "geopandas"):
+    if bases & {"pandas", "numpy"}:
         return "Convert it first, for example with pd.DataFrame(x), x.to_numpy() or x.tolist()."
     if hasattr(cls, "__attrs_attrs__"):
         return f"Make {cls.__name__} a @dataclass, or return attrs.asdict(x)."
