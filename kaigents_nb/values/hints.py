@@ -152,13 +152,25 @@ def _typed_keys(cls: Any) -> dict[str, Any]:
 
 def _either(value: Any, options: tuple[Any, ...]) -> Any:
     """Return a value as one of several types: as it is if it can be, else as the class that fits it best."""
-    structured = []
+    structured: list[Any] = []
+    plain = False
     for option in options:
         bare = _bare(option)
         if needs_structure(bare):
             structured.append(bare)
         elif (typing.get_origin(bare) or bare) in (type(value), Any, object):
             return value
+        else:
+            plain = plain or bare is not type(None)
+    try:
+        return _structured(value, structured)
+    except ConversionError:
+        if plain:  # it was meant as the other
+            return value
+        raise
+
+
+def _structured(value: Any, structured: list[Any]) -> Any:
     if len(structured) == 1:
         return shape(value, structured[0])
     if all(_is_class(typing.get_origin(option) or option) for option in structured):
