@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from temporalio import workflow
 from temporalio.converter import StorageDriverStoreContext
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
-from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
+from temporalio.worker.workflow_sandbox._restrictions import RestrictedModule, RestrictionContext, _RestrictionState
+
+from kaigents_nb.values import zones
 
 
 class _Instance(WorkflowInstance):
@@ -52,10 +55,14 @@ def sandbox() -> SandboxedWorkflowRunner:
     """
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
+    zones.outside = workflow.unsafe.sandbox_unrestricted
     return _Runner(SandboxRestrictions.default.with_passthrough_all_modules())
 
 
 def unwrap(value: object) -> object:
     """Return the real object behind the sandbox's guard, for class bodies and type hints."""
+    # The SDK's own way does not do it for modules, and a class can't be derived from what is in a guarded one.
+    if isinstance(value, RestrictedModule):
+        return _RestrictionState.from_proxy(value).obj
     real: object = RestrictionContext.unwrap_if_proxied(value)
     return real

@@ -190,8 +190,8 @@ class LoadedCode:
         if module in (MAIN, self.snapshot.module):
             if self.snapshot.types.get(qualname, qualname.partition(".")[0]) not in self._definitions:
                 raise ConversionError(
-                    f"Class {qualname} is not part of the run's code. Name it in the agent or a step, so that it travels "
-                    "along."
+                    f"Class {qualname} is not part of the run's code. Name it in the agent or a step, so that it "
+                    "travels along."
                 )
         elif not self._may_import(module):
             raise ConversionError(

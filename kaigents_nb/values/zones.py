@@ -6,6 +6,8 @@ Each is saved as what makes it again, and tried out before: a zone that would co
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
@@ -13,6 +15,9 @@ from kaigents_nb.values.refusals import Refused
 
 _ADVICE = "Use zoneinfo.ZoneInfo(name) for time zones, or UTC: when.astimezone(datetime.timezone.utc)."
 _FOLDER = "/zoneinfo/"
+
+outside: Callable[[], AbstractContextManager[None]] = nullcontext
+"""Leaves a sandbox for a moment, as making a zone may open a file. Set by who reads values in a sandbox."""
 
 
 def writer_for(cls: type) -> Writer | None:
@@ -31,7 +36,8 @@ def tells_moments_only(zone: dt.tzinfo) -> bool:
 
 def _make(library: str, name: str, *args: Any) -> Any:
     # Not importlib: in a workflow's sandbox that would run the module once more. Only these three are imported.
-    return getattr(__import__(library, fromlist=[name]), name)(*args)
+    with outside():
+        return getattr(__import__(library, fromlist=[name]), name)(*args)
 
 
 def _seconds(offset: dt.timedelta) -> float | int:
