@@ -60,15 +60,15 @@ AGENTS = """
         return made, await looks(made), await looks(given)
 
     @kg.step
-    def trains(path):
+    def trains(path, jobs):
         import joblib  # as late as can be
 
         X = np.arange(20.0).reshape(-1, 1)
-        doubled = joblib.Parallel(n_jobs=2)(joblib.delayed(scaled)(x) for x in range(4))
-        shifts = joblib.Parallel(n_jobs=2)(joblib.delayed(Shift)(x) for x in range(2))
+        doubled = joblib.Parallel(n_jobs=jobs)(joblib.delayed(scaled)(x) for x in range(4))
+        shifts = joblib.Parallel(n_jobs=jobs)(joblib.delayed(Shift)(x) for x in range(2))
         search = GridSearchCV(
             make_pipeline(FunctionTransformer(scaled), Shift(), Ridge()),
-            {"shift__by": [0.0, 1.0]}, n_jobs=2, scoring=score, cv=2,
+            {"shift__by": [0.0, 1.0]}, n_jobs=jobs, scoring=score, cv=2,
         )
         search.fit(X, X[:, 0])
         joblib.dump(search, path)
@@ -82,8 +82,8 @@ AGENTS = """
         return type(search.best_estimator_["shift"]) is Shift, float(search.predict(np.array([[3.0]]))[0])
 
     @kg.agent
-    async def fits(path):
-        return await trains(path), await reads(path)
+    async def fits(path, jobs):
+        return await trains(path, jobs), await reads(path)
 """
 
 
@@ -154,12 +154,12 @@ def test_models_of_cells_are_trained_by_processes_and_load_in_the_notebook(
     cell: Cell, worker: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     """joblib's processes take functions and classes of cells; what a step dumped is made of the notebook's own."""
-    start = "\n(a, b, c), (d, e) = fits.start(path).result(100)\nprint(((a, b, round(c, 1)), (d, round(e, 1))))"
-    assert cell(f"path = {str(tmp_path / 'there.joblib')!r}{start}") == EXPECTED
+    start = "\n(a, b, c), (d, e) = fits.start(path, jobs).result(100)\nprint(((a, b, round(c, 1)), (d, round(e, 1))))"
+    assert cell(f"path, jobs = {str(tmp_path / 'there.joblib')!r}, 2{start}") == EXPECTED
     assert cell(LOAD) == LOADED
     # The same where the notebook executes its runs itself.
     assert cell("import os; del os.environ['KAIGENTS_WORKER']; kg.disconnect()") == ""
     worker.kill()
-    assert cell(f"path = {str(tmp_path / 'here.joblib')!r}{start}") == EXPECTED
+    assert cell(f"path, jobs = {str(tmp_path / 'here.joblib')!r}, 1{start}") == EXPECTED
     assert cell(LOAD) == LOADED
     assert cell(f"path = {str(tmp_path / 'there.joblib')!r}\n{textwrap.dedent(LOAD)}") == LOADED
