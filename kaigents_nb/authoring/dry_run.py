@@ -8,6 +8,7 @@ import inspect
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
+from kaigents_nb.authoring.tasks import AgentTasks
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode_for
@@ -40,12 +42,13 @@ def dry_run(
         interpreter = DryRun(iter(decisions))
         work = interpreter.call_agent(agent, tuple(args), kwargs)
         token = agent_context.set(interpreter)
-        try:
-            result = await work()
-            refuse_unawaited(interpreter)
-            return result
-        finally:
-            agent_context.reset(token)
+        with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
+            try:
+                result = await work()
+                refuse_unawaited(interpreter, tasks.still_running())
+                return result
+            finally:
+                agent_context.reset(token)
 
     return _block_on(execute())
 
@@ -137,6 +140,22 @@ class DryRun:
         self._decisions = decisions
         self.unawaited: dict[int, NotAwaited[Any]] = {}
 
+    @contextmanager
+    def tasks_of(self, loop: asyncio.AbstractEventLoop) -> Iterator[AgentTasks]:
+        """Note the tasks of the agent's own code; in a notebook the loop is the kernel's, with others."""
+        tasks, before = AgentTasks(), loop.get_task_factory()
+
+        def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
+            if agent_context.get() is self:
+                return tasks.start(work, work, options.get("context"), loop)
+            return before(loop, work, **options) if before else asyncio.Task(work, loop=loop, **options)
+
+        loop.set_task_factory(create)
+        try:
+            yield tasks
+        finally:
+            loop.set_task_factory(before)
+
     def place(self, filename: str, line: int) -> str:
         """Return the line; which cell it is in, the traceback says."""
         return f"line {line}"
@@ -149,6 +168,17 @@ class DryRun:
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Execute the other agent in the same way."""
         return partial(self._execute, agent, _arguments(args, kwargs, f"agent {agent.name}"))
+
+    def start_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str | None
+    ) -> Begin[str]:
+        """Execute the other agent here, now: there is nobody else who would."""
+        given = _arguments(args, kwargs, f"agent {agent.name}")
+        return partial(self._start, agent, given, run_id or f"{agent.name}-dry-run")
+
+    async def _start(self, agent: Agent[..., Any, Any], given: _Saved, run_id: str) -> str:
+        await self._execute(agent, given)
+        return run_id
 
     async def _execute(self, agent: Agent[..., Any, Any], given: _Saved) -> Any:
         args, kwargs = given.read()
