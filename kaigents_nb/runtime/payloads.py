@@ -63,11 +63,15 @@ def plain(payload: Payload) -> Any:
 
 
 def call_arguments(
-    args: Sequence[Any], kwargs: Mapping[str, Any], where: str, extra: Mapping[str, str] | None = None
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    where: str,
+    extra: Mapping[str, str] | None = None,
+    check: Check | None = None,
 ) -> tuple[list[RawValue], tuple[str, ...]]:
     """Encode the arguments of a call, one payload each: positional ones first, then those by keyword."""
-    payloads = [raw(item, f"argument {number} of {where}", extra) for number, item in enumerate(args, 1)]
-    payloads += [raw(item, f"argument {name!r} of {where}", extra) for name, item in kwargs.items()]
+    payloads = [raw(item, f"argument {number} of {where}", extra, check) for number, item in enumerate(args, 1)]
+    payloads += [raw(item, f"argument {name!r} of {where}", extra, check) for name, item in kwargs.items()]
     return payloads, tuple(kwargs)
 
 
