@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -286,9 +286,9 @@ def kept(value: object) -> str:
     return f"...  # {shape_of(value)}, kept beside this text"
 
 
-def own_classes(value: object, encoded: Encoded | None, module: str) -> Iterator[str]:
-    """Yield the names of the notebook's classes that a value is made of, or was when it was encoded."""
-    for cls in live.classes_in(value):
+def own_classes(classes: Iterable[type], encoded: Encoded | None, module: str) -> Iterator[str]:
+    """Yield the names of those of a value's classes that are the notebook's, or were when it was encoded."""
+    for cls in classes:
         try:
             home, qualname = type_name(cls)
         except ConversionError:  # it can't be saved, which is said elsewhere

@@ -173,8 +173,9 @@ class _Freezer:
     def _want_classes(self, value: object, draft: Draft | None) -> None:
         """Take in the notebook's classes that a captured value is made of."""
         encoded = draft.value if draft is not None else None
-        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in live.classes_in(value)}
-        for qualname in set(own_classes(value, encoded, self._classifier.module)):
+        classes = live.classes_in(value)
+        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in classes}
+        for qualname in set(own_classes(classes, encoded, self._classifier.module)):
             # A generic model's qualname is "Page[int]".
             name = bound.get(qualname) or qualname.partition(".")[0].partition("[")[0]
             if name in self._namespace:
@@ -212,8 +213,9 @@ class _Freezer:
 
     def _classes_of(self, value: object, encoded: Encoded) -> set[str]:
         """Return the global names of the notebook's classes that a value is made of."""
-        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in live.classes_in(value)}
-        found = own_classes(value, encoded, self._classifier.module)
+        classes = live.classes_in(value)
+        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in classes}
+        found = own_classes(classes, encoded, self._classifier.module)
         return {bound.get(name) or name.partition(".")[0].partition("[")[0] for name in found}
 
     def _is_type(self, name: str) -> bool:

@@ -54,10 +54,10 @@ def type_name(cls: type) -> tuple[str, str]:
 
 def _bound(cls: type) -> tuple[str, str]:
     """Return the module and global name to which a class is bound that its own module doesn't know."""
-    for module, loaded in list(sys.modules.items()):
+    for module, loaded in sys.modules.copy().items():  # another thread may import meanwhile
         if getattr(loaded, "__dict__", {}).get(cls.__name__) is cls:
             return module, cls.__name__
-    for module, loaded in list(sys.modules.items()):
+    for module, loaded in sys.modules.copy().items():  # another thread may import meanwhile
         for name, found in list(getattr(loaded, "__dict__", {}).items()):
             if found is cls:
                 return module, name

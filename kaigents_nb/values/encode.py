@@ -94,9 +94,9 @@ def classes_of(value: object) -> set[type]:
 
     Those of a value that can't be saved are the ones met before that shows.
     """
-    walk = Walk(check_text=True)
-    with suppress(Refused, RecursionError, UnicodeEncodeError):
-        _encode(value, walk)
+    walk = _ClassWalk()
+    with suppress(Refused, RecursionError):
+        walk.json(value)
     return set(walk.names)
 
 
@@ -212,6 +212,20 @@ class Walk:
                     out = value.copy()
                 out[key] = data
         return out
+
+
+class _ClassWalk(Walk):
+    """Looks for classes only: a table's numbers and text have none."""
+
+    def json(self, value: Any) -> Any:
+        cls = type(value)
+        if cls in (bytes, bytearray):
+            return None
+        if _library(cls) in ("pandas", "numpy") and (tabular := lazy("tabular")).handles(value):
+            for part in tabular.objects_in(value):
+                super().json(part)
+            return None
+        return super().json(value)
 
 
 def _writer(value: Any) -> Writer:
