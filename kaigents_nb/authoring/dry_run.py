@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 _ANSWERED = frozenset(field.name for field in fields(Decision))
+_ABOUT_TO_END_S = 0.05
+"""So long a task may still run that has handed over its last result; in a run it is until all tasks wait."""
 
 
 def dry_run(
@@ -45,6 +47,8 @@ def dry_run(
         with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
             try:
                 result = await work()
+                if running := list(tasks.still_running()):
+                    await asyncio.wait(running, timeout=_ABOUT_TO_END_S)
                 refuse_unawaited(interpreter, tasks.still_running())
                 return result
             finally:

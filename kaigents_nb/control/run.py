@@ -329,7 +329,9 @@ class Run(LookingBack):
         """Start a new run that takes over what was recorded before a point, and goes on live from there.
 
         No step before the point runs again: results are taken over by reference, so big values are not copied. This
-        run is not changed.
+        run is not changed. A call is known by its place, the branch of the agent and the order in it, and outcomes come
+        in the order in which they came: with the same code the fork goes the same way up to the point, whatever ran at
+        once. For this the history is replayed here.
 
         Parameters
         ----------
@@ -343,9 +345,12 @@ class Run(LookingBack):
             Other arguments for the agent: a list of positional or a dict of named ones.
         code
             ``"same"``: the code this run carries. ``"current"``: that of this notebook now. Where new code no longer
-            asks for a recorded step, the two part: the fork goes on live from there and says so on its card.
+            asks for a recorded step, the two part: that branch goes on live from there, and so does what calls with
+            other arguments than were recorded; the card says where. As long as nothing parts, a call of the same
+            step is taken over also with other arguments, and the card names it.
         decisions
-            ``"ask"``: gates before the point are asked again. ``"keep"``: their decisions are taken over.
+            ``"ask"``: gates before the point are asked again; what came after a decision waits for it. ``"keep"``:
+            their decisions are taken over.
         id
             An id for the fork.
 
@@ -353,6 +358,8 @@ class Run(LookingBack):
         ------
         NoSuchMoment
             When the point is unknown; the message lists the known ones.
+        ReplayDiverged
+            When the recorded code no longer makes a call that is to be taken over.
 
         Examples
         --------
@@ -477,7 +484,7 @@ class Run(LookingBack):
             code = await (await self._caught_up()).decoder.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
-            return code.snapshot.source
+            return code.snapshot.text
 
         return self._connection.run(read)
 

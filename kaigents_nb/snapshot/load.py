@@ -15,7 +15,9 @@ from typing import Any, cast
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ConversionError, SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.snapshot.needs import needs_of
 from kaigents_nb.snapshot.packages import comes_with
+from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
 from kaigents_nb.snapshot.run_module import RunModule
 from kaigents_nb.snapshot.shown import hide, show
 from kaigents_nb.values.class_names import MAIN, find_class, type_name
@@ -31,10 +33,6 @@ _ALWAYS = frozenset(
 )  # fmt: skip
 """What may be imported for a value, whatever the code imports: what every worker has loaded, or nearly so."""
 Unwrap = Callable[[object], object]
-
-_MODULES = sys.modules
-"""Those of the process. In a thread that executes a workflow, where garbage may be collected too, ``sys.modules`` are
-others."""
 
 
 def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: Unwrap | None = None) -> LoadedCode:
@@ -81,9 +79,12 @@ class LoadedCode:
         self._done: set[int] = set()
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
+        self._imports = PrivateImports(snapshot, self.module.__name__, unwrap, self.get, self._lock)
+        if self._imports.builtins is not None:
+            self.namespace["__builtins__"] = self._imports.builtins
         if unwrap is None:
             # What a sandbox has registered ends with it.
-            weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
+            weakref.finalize(self, unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
         show(snapshot, self)
         weakref.finalize(self, hide, snapshot.filename, id(self)).atexit = False
 
@@ -100,9 +101,22 @@ class LoadedCode:
                 found = found[ast.literal_eval(part.slice)]
         return found
 
-    def knows(self, name: str) -> bool:
-        """Tell whether the code has a global name."""
-        return name in self._definitions
+    def held(self, module: str, name: str) -> Any:
+        """Return what the run has under a name of the cells (``module`` is empty) or of a module that it carries.
+
+        Raises
+        ------
+        LookupError
+            When it has none.
+        """
+        if module:
+            if not self._imports.carries(module):
+                raise LookupError(f"the run does not carry {module!r}")
+            return vars(self._imports.module(module))[name]
+        if name not in self._definitions:
+            raise LookupError(f"the run's code has no name {name!r}")
+        self.ensure(name)
+        return self.namespace[name]
 
     def ensure(self, name: str) -> None:
         """Load a global name with all it needs, unless that was done before."""
@@ -119,6 +133,18 @@ class LoadedCode:
                     self._done.add(id(definition))
             self._complete_models(wanted)
 
+    def required(self, name: str) -> frozenset[str]:
+        """Return the modules (not those inside of packages) that a global name's code can't do without."""
+        first = next(_path(name))
+        assert isinstance(first, ast.Name)
+        wanted = self._closure(first.id)
+        parts = [(p, d) for d in self.snapshot.definitions if id(d) in wanted and d.value is None for p in d.parts]
+        return frozenset(
+            module.partition(".")[0]
+            for part, definition in parts
+            for module in needs_of(part.text, definition.flags).required
+        )
+
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of a saved value: from the run's code, or from a module that the code imports.
 
@@ -134,7 +160,8 @@ class LoadedCode:
             name = self.snapshot.types.get(qualname, first)
             if name not in self._definitions:
                 raise LookupError(f"the run's code has no class {qualname!r}")
-            self.ensure(name)
+            if name not in self.namespace:  # else it is there, or about to be: a class may keep its own instances
+                self.ensure(name)
             found, rest = self.namespace[name], [] if qualname in self.snapshot.types else rest
         else:
             found = self._real(self._module(module))
@@ -143,7 +170,7 @@ class LoadedCode:
             try:
                 found = self._real(getattr(found, part))
             except AttributeError:
-                found = None if own else find_class(sys.modules[module], qualname)
+                found = None if own else find_class(self._module(module), module, qualname)
                 if found is None:
                     raise LookupError(f"{module} has no {qualname!r}") from None
                 break
@@ -151,7 +178,12 @@ class LoadedCode:
             raise LookupError(f"{module}:{qualname} is not a class")
         return found
 
-    def _module(self, name: str) -> object:
+    def _module(self, name: str) -> ModuleType:
+        if self._imports.carries(name):
+            try:
+                return self._imports.module(name)
+            except ImportError as error:
+                raise LookupError(f"module {name!r} can't be imported here: {error}") from error
         if name in sys.modules:
             return sys.modules[name]
         if not self._may_import(name):
@@ -193,7 +225,7 @@ class LoadedCode:
                     f"Class {qualname} is not part of the run's code. Name it in the agent or a step, so that it "
                     "travels along."
                 )
-        elif not self._may_import(module):
+        elif not self._imports.carries(module) and not self._may_import(module):
             raise ConversionError(
                 f"Its module {module} is not imported by the run's code, so another worker could not read it. "
                 f"Write import {module} in a cell or in the step."
@@ -305,13 +337,6 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
     # Registered, so that dataclasses, pydantic and typing find what annotations name.
     sys.modules[name] = module
     return module
-
-
-def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
-    """Take a module out of the process; its classes still work where somebody has kept one."""
-    # Another one may have that name by now.
-    if name in _MODULES and _MODULES[name] is module():
-        del _MODULES[name]
 
 
 def _path(name: str) -> Iterator[ast.expr]:

@@ -1,7 +1,7 @@
-"""The module that a run's code is loaded into, as pickles see it.
+"""The modules that a run's code is loaded into, as pickles see them.
 
 Other libraries pickle what a step hands them. joblib's processes, and others that use cloudpickle, are sent functions
-and classes of cells by value, as those of a notebook are, for they can't import them. A plain pickle has their names:
+and classes of a run by value, as those of a notebook are, for they can't import them. A plain pickle has their names:
 read by a cell, those mean the notebook's own functions and classes; read by a step, those of its run.
 """
 
@@ -11,26 +11,22 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, Protocol
 
-from kaigents_nb.values.class_names import MAIN
+from kaigents_nb.values.class_names import MAIN, own_module
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
-_CLOUDPICKLES = ("cloudpickle", "joblib.externals.cloudpickle", "ray.cloudpickle", "pyspark.cloudpickle")
-_PACKAGE = RUN_MODULE_PREFIX.rpartition(".")[0]
 _MISSING = object()
 
 
 class _Code(Protocol):
     module: ModuleType
-    namespace: dict[str, Any]
 
-    def knows(self, name: str) -> bool: ...
-
-    def get(self, name: str) -> Any: ...
+    def held(self, module: str, name: str) -> Any:
+        """Return what the run has under a name in a module of its own; raises LookupError."""
+        ...
 
 
 executing: ContextVar[_Code | None] = ContextVar("kaigents_code", default=None)
@@ -38,25 +34,33 @@ executing: ContextVar[_Code | None] = ContextVar("kaigents_code", default=None)
 
 
 class RunModule(ModuleType):
-    """The code of a run. Its ``__dict__`` is the code's namespace; who asks for an attribute may be a pickle."""
+    """A module of a run. Its ``__dict__`` is the namespace of its code; who asks for an attribute may be a pickle."""
 
-    def __init__(self, name: str, doc: str) -> None:
+    def __init__(self, name: str, doc: str | None = None) -> None:
         super().__init__(name, doc)
-        vars(self)["__pid__"] = os.getpid()
+        vars(self).update(__registered__=name, __pid__=os.getpid())
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("__"):
             return super().__getattribute__(name)
-        _send_by_value()
-        found = _of_others(self, name)
-        return super().__getattribute__(name) if found is _MISSING else found
+        if _asked_by_cloudpickle():
+            raise AttributeError(name)  # what it does not find by name it sends by value
+        own = vars(self)
+        registered = own["__registered__"]
+        if own_module(registered) or own["__pid__"] != os.getpid():
+            # It is imported from, or in a child that a step has forked, which goes on with the step's code.
+            return super().__getattribute__(name)
+        found = _of_others(registered, name)
+        if found is _MISSING or (name in own and type(found) is not type(own[name])):
+            return super().__getattribute__(name)
+        return found
 
 
 class Elsewhere(ModuleType):
-    """Stands for the code of a run that is not loaded here."""
+    """Stands for a module of a run that is not loaded here."""
 
     def __getattr__(self, name: str) -> Any:
-        found = _MISSING if name.startswith("__") else _of_others(self, name)
+        found = _MISSING if name.startswith("__") else _of_others(self.__name__, name)
         if found is _MISSING:
             raise AttributeError(name)
         return found
@@ -65,26 +69,33 @@ class Elsewhere(ModuleType):
         return "<the cells of this notebook: run the one that defines it>"
 
 
-def _of_others(module: ModuleType, name: str) -> object:
-    """Return what a name of a run's code means to who asks, where that is not what this code has."""
+def _of_others(registered: str, name: str) -> object:
+    """Return what a name in a run's module means to who asks, where that may be another thing than the run's own."""
+    own = own_module(registered)
     code = executing.get()
     if code is not None:
-        return code.get(name) if code.module is not module and code.knows(name) else _MISSING
-    own: Mapping[str, Any] = vars(module)
-    # Steps are executed in other threads, and a child that a step has forked goes on with the step's code.
-    if threading.current_thread() is not threading.main_thread() or own.get("__pid__", os.getpid()) != os.getpid():
+        run = RUN_MODULE_PREFIX + registered.removeprefix(RUN_MODULE_PREFIX).partition(".")[0]
+        try:
+            return _MISSING if code.module.__name__ == run else code.held(own, name)
+        except LookupError:
+            return _MISSING
+    # Steps are executed in other threads.
+    if threading.current_thread() is not threading.main_thread():
         return _MISSING
-    found = vars(sys.modules[MAIN]).get(name, _MISSING)
-    return found if name not in own or type(found) is type(own[name]) else _MISSING
+    try:
+        module = sys.modules[MAIN] if not own else importlib.import_module(own)
+    except ImportError:
+        return _MISSING
+    return vars(module).get(name, _MISSING)
 
 
-def _send_by_value() -> None:
-    """Have every cloudpickle that is loaded send the code of runs by value.
-
-    At the last moment, as a step may import it: an attribute is looked up before it is asked who goes by value.
-    """
-    package = importlib.import_module(_PACKAGE)
-    for name in _CLOUDPICKLES:
-        library = sys.modules.get(name)
-        if library is not None:
-            library.register_pickle_by_value(package)
+def _asked_by_cloudpickle() -> bool:
+    """Tell whether cloudpickle looks a function or class up by its name, be it its own package or a library's copy."""
+    frame = sys._getframe(2)
+    for _ in range(2):
+        if str(frame.f_globals.get("__name__", "")).endswith("cloudpickle"):
+            return True
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return False

@@ -25,7 +25,8 @@ KINDS = "a dataclass, pydantic model, Enum, NamedTuple or a subclass of a built-
 def type_name(cls: type) -> tuple[str, str]:
     """Return the module and qualified name under which a class is saved.
 
-    A class from a cell is in ``"__main__"``, wherever its code is loaded at the moment.
+    A class from a cell is in ``"__main__"``, and one of a module beside the notebook in that, wherever their code is
+    loaded at the moment.
 
     Raises
     ------
@@ -46,10 +47,16 @@ def type_name(cls: type) -> tuple[str, str]:
             "Define it at the top level of a cell or module."
         )
     loaded = sys.modules.get(module)
-    if loaded is not None and module != MAIN and find_class(loaded, qualname) is None:
+    if loaded is not None and module != MAIN and find_class(loaded, module, qualname) is None:
         # Such as make_dataclass(), which knows the module it is called from only since Python 3.12.
         module, qualname = _bound(cls)
-    return (MAIN if module.startswith(RUN_MODULE_PREFIX) else module), qualname
+    return own_module(module) or MAIN, qualname
+
+
+def own_module(module: str) -> str:
+    """Return a module's name without what says of which run it is; ``""`` for the module of the cells."""
+    run = module.removeprefix(RUN_MODULE_PREFIX)
+    return module if run == module else run.partition(".")[2]
 
 
 def _bound(cls: type) -> tuple[str, str]:
@@ -67,8 +74,8 @@ def _bound(cls: type) -> tuple[str, str]:
     )
 
 
-def find_class(loaded: ModuleType, qualname: str) -> object:
-    """Return what a module holds under a class's name, or None; never runs code of the module.
+def find_class(loaded: ModuleType, module: str, qualname: str) -> object:
+    """Return what the module of that name holds under a class's name, or None; never runs code of the module.
 
     A class that is bound to another name than its own (``functools._CacheInfo`` calls itself ``CacheInfo``) is found
     by its own.
@@ -81,7 +88,7 @@ def find_class(loaded: ModuleType, qualname: str) -> object:
         return found
     for item in list(vars(loaded).values()):
         # Not isinstance, which asks a proxy for its class, and so may build what is behind it.
-        if issubclass(type(item), type) and (item.__module__, item.__qualname__) == (loaded.__name__, qualname):
+        if issubclass(type(item), type) and (item.__module__, item.__qualname__) == (module, qualname):
             named: object = item
             return named
     return None
@@ -91,9 +98,9 @@ def display_name(cls: type) -> str:
     """Return a class's name as people read it: ``Supplier`` from a cell, ``openai.OpenAI`` from a module."""
     module = getattr(cls, "__module__", "builtins")
     name: str = getattr(cls, "__qualname__", "?").rpartition("<locals>.")[2]
-    if not isinstance(module, str) or module in (MAIN, "builtins") or module.startswith(RUN_MODULE_PREFIX):
+    if not isinstance(module, str) or own_module(module) in ("", MAIN, "builtins"):
         return name
-    return f"{module}.{name}"
+    return f"{own_module(module)}.{name}"
 
 
 def resolve_loaded(module: str, qualname: str) -> type:
@@ -108,7 +115,7 @@ def resolve_loaded(module: str, qualname: str) -> type:
     loaded = sys.modules.get(module)
     if loaded is None:
         raise LookupError(f"module {module!r} is not imported here")
-    found = find_class(loaded, qualname)
+    found = find_class(loaded, module, qualname)
     if found is None:
         raise LookupError(f"module {module!r} has no {qualname!r}")
     if not isinstance(found, type) or not is_data_class(found):

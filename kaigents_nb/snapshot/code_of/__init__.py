@@ -23,7 +23,7 @@ class _Finder(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return spec_from_loader(fullname, self) if fullname.startswith(RUN_MODULE_PREFIX) else None
+        return spec_from_loader(fullname, self, is_package=True) if fullname.startswith(RUN_MODULE_PREFIX) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return Elsewhere(spec.name)
