@@ -218,7 +218,7 @@ class RunFold:
             call.scheduled_event = event.event_id
         else:
             call.earlier_attempts = call.view.attempt
-            call.view = replace(call.view, status="scheduled", ended=None, next_retry=None)
+            call.view = replace(call.view, status="scheduled", started=None, ended=None, next_retry=None)
         call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
         call.arguments = tuple(data.input.payloads[1 : 1 + count])
         call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0
