@@ -3,8 +3,8 @@
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
-import functools
 import inspect
+import math
 import sys
 import threading
 import time
@@ -24,23 +24,23 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.executions import Executions
 from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
+from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
-from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
-from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.snapshot.load import LoadedCode, load
-from kaigents_nb.snapshot.tracebacks import analyst_traceback
+from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.run_module import executing
+from kaigents_nb.snapshot.settings import apply_settings
+from kaigents_nb.snapshot.tracebacks import analyst_traceback, in_cells
 
 _HEARTBEAT_S = 1.0
-_MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
-# Results of long attempts, for the next attempt of a server that had given up on them: it comes within two minutes
-# (heartbeat time-out, longest wait by default).
-_KEPT_RESULTS = 32
-_KEPT_RESULTS_BYTES = 256 * 2**20
-_KEPT_RESULTS_S = 300.0
+_TIMEOUT_MARGIN_S = 1.0
+"""So exact are the server's time-outs and ours."""
 _HAND_OVER = timedelta(milliseconds=100)
 
 
@@ -55,6 +55,13 @@ class Attempt:
     tracked: int = 0
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
+    snapshot: Snapshot | None = None
+
+    @property
+    def printed(self) -> str:
+        """What the step has printed so far."""
+        text = self.output.text
+        return in_cells(text, self.snapshot) if text and self.snapshot is not None else text
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -68,7 +75,7 @@ class Attempt:
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
-        beat: dict[str, Any] = {"output": self.output.text[-2_000:]}
+        beat: dict[str, Any] = {"output": self.printed[-2_000:]}
         if self.progress:
             beat["progress"] = self.progress
         if self.tracked:
@@ -82,9 +89,9 @@ class _Loaded:
 
     step: Step[..., Any]
     code: LoadedCode
-    annotations: dict[str, Any]
-    parameters: tuple[str, ...]
     notice: str
+    required: frozenset[str]
+    """Modules that it can't do without."""
 
 
 class _Heartbeats:
@@ -117,29 +124,26 @@ class StepRunner:
         self._loaded: weakref.WeakKeyDictionary[Code, LoadedCode] = weakref.WeakKeyDictionary()
         self._loading = threading.Lock()
         self._steps: weakref.WeakKeyDictionary[Code, dict[str, _Loaded]] = weakref.WeakKeyDictionary()
-        self._executing: dict[Key, asyncio.Task[RawValue]] = {}
+        self._executions = Executions(client)
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
-        """Execute one attempt.
-
-        A step that holds the interpreter lock for long lets no heartbeat out, and the server gives up on it. The next
-        attempt then joins the one that this process still executes, or takes its result, instead of doing the
-        work twice.
-        """
+        """Execute one attempt, or join the one that this process has begun for the same call."""
         info = activity.info()
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
-        task = self._executing.get(key)
-        if task is None:
-            task = asyncio.create_task(self._execute(args))
-            self._executing[key] = task
-            task.add_done_callback(functools.partial(self._settle, key, time.monotonic()))
+        began = time.monotonic()
+        task = self._executions.joined(key, lambda: self._execute(args))
         heartbeats = _Heartbeats(self._attempts, key)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.cancel()
             details = activity.cancellation_details()
+            longest_s = info.start_to_close_timeout.total_seconds() if info.start_to_close_timeout else math.inf
+            lost = details is not None and (details.not_found or details.timed_out) and not details.cancel_requested
+            if lost and time.monotonic() - began < longest_s - _TIMEOUT_MARGIN_S:
+                self._executions.give_up(key)
+            else:
+                task.cancel()
             if details is not None and details.cancel_requested:
                 raise
             # The worker stops, or the run has ended meanwhile. Another worker takes over at once if there is one.
@@ -151,26 +155,6 @@ class StepRunner:
             ) from None
         finally:
             heartbeats.stop()
-
-    def _settle(self, key: Key, began: float, task: asyncio.Task[RawValue]) -> None:
-        """Keep a result that may come too late for the server; a failed attempt is made again."""
-        succeeded = not task.cancelled() and task.exception() is None
-        if not succeeded or time.monotonic() - began < _MAY_BE_LATE_S:
-            self._executing.pop(key, None)
-            return
-        asyncio.get_running_loop().call_later(_KEPT_RESULTS_S, self._forget, key, weakref.ref(task))
-        late = [(known, other) for known, other in self._executing.items() if other.done()]
-        size = sum(other.result().payload.ByteSize() for _, other in late)
-        for number, (known, other) in enumerate(late[:-1]):
-            if len(late) - number <= _KEPT_RESULTS and size <= _KEPT_RESULTS_BYTES:
-                break
-            size -= other.result().payload.ByteSize()
-            del self._executing[known]
-
-    def _forget(self, key: Key, late: weakref.ref[asyncio.Task[RawValue]]) -> None:
-        task = self._executing.get(key)
-        if task is not None and task is late():
-            del self._executing[key]
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
         info = activity.info()
@@ -191,44 +175,55 @@ class StepRunner:
 
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
+        attempt.snapshot = code.snapshot
         try:
+            apply_settings(code.snapshot.settings)  # of this task, and of the thread that it has the step called in
             steps = self._steps.setdefault(code, {})
             loaded = steps.get(call.step)
             if loaded is None:
                 loaded = await in_thread(lambda: self._load(code, call), f"kaigents load {call.step}")
                 steps[call.step] = loaded
         except Exception as error:  # noqa: BLE001
+            self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
+        self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
                 call.positional,
                 call.keywords,
                 loaded.code.resolve,
-                loaded.annotations,
-                loaded.parameters,
             )
             with attempt.output:
-                token = step_context.set(attempt)
+                token, outer = step_context.set(attempt), executing.set(loaded.code)
                 try:
                     result = await self._call(loaded.step, positional, keyword)
                 finally:
+                    executing.reset(outer)
                     step_context.reset(token)
-            notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
-            return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
+            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
+            extra = {key: text for key, text in notes.items() if text}
+            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
+            self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             failure = to_failure(
                 error,
                 analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT),
                 classify(error, loaded.step.options.retry),
             )
             activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
-            if attempt.output.text and isinstance(failure.details[0], dict):
-                failure.details[0]["output"] = attempt.output.text[-1_000:]
+            if (printed := attempt.printed) and isinstance(failure.details[0], dict):
+                failure.details[0]["output"] = printed[-1_000:]
             raise failure from None
+
+    @staticmethod
+    def _leave_to_others(lacks: str | None, code: Code, call: StepCall, attempt: Attempt) -> None:
+        if lacks is not None:
+            limited = not call.library and code.snapshot.options(call.step).retry.max_attempts is not None
+            raise declined(lacks, code.snapshot, attempt.number, limited=limited) from None
 
     async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         fn = step.fn
@@ -249,9 +244,11 @@ class StepRunner:
             loaded = self._loaded.get(code)
             if loaded is None:
                 loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
-        step: Step[..., Any] = named(call.step) if call.library else loaded.get(code.snapshot.step_global(call.step))
+        place = "" if call.library else code.snapshot.step_global(call.step)
+        step: Step[..., Any] = loaded.get(place) if place else named(call.step)
         assert step.fn is not None
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
+        required = loaded.required(place) if place else frozenset[str]()
+        return _Loaded(step, loaded, _differences(code), required)
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)
