@@ -34,7 +34,7 @@ from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.lacking import LacksModule, lacked
-from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
@@ -111,6 +111,7 @@ class AgentWorkflow:
                 loaded.resolve,
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
+                coerce=header.version < 4,
             )
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
@@ -228,7 +229,8 @@ class AgentWorkflow:
         self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[str, Called]:
         place, call = self._next_place(CALL)
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
+        own = {META_OWN: "1"} if self._launch.version >= 4 else {}
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own)
         return place, Called(call, agent, payloads, len(args), keywords)
 
     def _next_place(self, kind: str) -> tuple[str, str]:
@@ -254,7 +256,8 @@ class AgentWorkflow:
         self.asked("gate", Asked(place, number, question.question, ()))
         kept = self._gates.kept(number, question) is not None
         begin = self._recorded.gate(place, partial(self._gates.open, number, question, details), kept=kept)
-        return to_decision(await begin())
+        assert self._loaded is not None
+        return to_decision(await begin(), self._loaded.resolve)
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""

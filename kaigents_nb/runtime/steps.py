@@ -32,9 +32,9 @@ from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
-from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.run_module import executing
 from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback, in_cells
 
@@ -89,8 +89,6 @@ class _Loaded:
 
     step: Step[..., Any]
     code: LoadedCode
-    annotations: dict[str, Any]
-    parameters: tuple[str, ...]
     notice: str
     required: frozenset[str]
     """Modules that it can't do without."""
@@ -196,17 +194,17 @@ class StepRunner:
                 call.positional,
                 call.keywords,
                 loaded.code.resolve,
-                loaded.annotations,
-                loaded.parameters,
             )
             with attempt.output:
-                token = step_context.set(attempt)
+                token, outer = step_context.set(attempt), executing.set(loaded.code)
                 try:
                     result = await self._call(loaded.step, positional, keyword)
                 finally:
+                    executing.reset(outer)
                     step_context.reset(token)
             notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
-            return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
+            extra = {key: text for key, text in notes.items() if text}
+            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
@@ -250,7 +248,7 @@ class StepRunner:
         step: Step[..., Any] = loaded.get(place) if place else named(call.step)
         assert step.fn is not None
         required = loaded.required(place) if place else frozenset[str]()
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code), required)
+        return _Loaded(step, loaded, _differences(code), required)
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)

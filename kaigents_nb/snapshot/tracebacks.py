@@ -22,7 +22,7 @@ LIMIT_CHARS = 16_000
 _MAX_FRAMES = 40
 _MAX_MESSAGE = 3_900
 
-_REGISTERED = re.compile(rf"\b{RUN_MODULE_PREFIX}[0-9a-f]{{12}}(?:_agent)?(?:_\d+)?\.")
+_REGISTERED = re.compile(rf"\b{re.escape(RUN_MODULE_PREFIX)}[0-9a-f]{{12}}(?:_agent)?(?:_\d+)?\.")
 """How the names of classes begin that were loaded with a run."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
