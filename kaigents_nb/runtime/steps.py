@@ -32,10 +32,11 @@ from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
-from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.run_module import executing
 from kaigents_nb.snapshot.settings import apply_settings
-from kaigents_nb.snapshot.tracebacks import analyst_traceback
+from kaigents_nb.snapshot.tracebacks import analyst_traceback, in_cells
 
 _HEARTBEAT_S = 1.0
 _TIMEOUT_MARGIN_S = 1.0
@@ -54,6 +55,13 @@ class Attempt:
     tracked: int = 0
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
+    snapshot: Snapshot | None = None
+
+    @property
+    def printed(self) -> str:
+        """What the step has printed so far."""
+        text = self.output.text
+        return in_cells(text, self.snapshot) if text and self.snapshot is not None else text
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -67,7 +75,7 @@ class Attempt:
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
-        beat: dict[str, Any] = {"output": self.output.text[-2_000:]}
+        beat: dict[str, Any] = {"output": self.printed[-2_000:]}
         if self.progress:
             beat["progress"] = self.progress
         if self.tracked:
@@ -81,8 +89,6 @@ class _Loaded:
 
     step: Step[..., Any]
     code: LoadedCode
-    annotations: dict[str, Any]
-    parameters: tuple[str, ...]
     notice: str
     required: frozenset[str]
     """Modules that it can't do without."""
@@ -169,6 +175,7 @@ class StepRunner:
 
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
+        attempt.snapshot = code.snapshot
         try:
             apply_settings(code.snapshot.settings)  # of this task, and of the thread that it has the step called in
             steps = self._steps.setdefault(code, {})
@@ -187,17 +194,17 @@ class StepRunner:
                 call.positional,
                 call.keywords,
                 loaded.code.resolve,
-                loaded.annotations,
-                loaded.parameters,
             )
             with attempt.output:
-                token = step_context.set(attempt)
+                token, outer = step_context.set(attempt), executing.set(loaded.code)
                 try:
                     result = await self._call(loaded.step, positional, keyword)
                 finally:
+                    executing.reset(outer)
                     step_context.reset(token)
-            notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
-            return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
+            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
+            extra = {key: text for key, text in notes.items() if text}
+            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
@@ -208,8 +215,8 @@ class StepRunner:
                 classify(error, loaded.step.options.retry),
             )
             activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
-            if attempt.output.text and isinstance(failure.details[0], dict):
-                failure.details[0]["output"] = attempt.output.text[-1_000:]
+            if (printed := attempt.printed) and isinstance(failure.details[0], dict):
+                failure.details[0]["output"] = printed[-1_000:]
             raise failure from None
 
     @staticmethod
@@ -241,7 +248,7 @@ class StepRunner:
         step: Step[..., Any] = loaded.get(place) if place else named(call.step)
         assert step.fn is not None
         required = loaded.required(place) if place else frozenset[str]()
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code), required)
+        return _Loaded(step, loaded, _differences(code), required)
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)
