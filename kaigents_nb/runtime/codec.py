@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
-import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 from weakref import WeakValueDictionary
@@ -26,6 +27,8 @@ from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.snapshot.module import Snapshot
+
+_importing = threading.Lock()
 
 
 def data_converter(key: bytes, store: FileStore) -> DataConverter:
@@ -93,10 +96,10 @@ class VerifyingCodec(PayloadCodec):
     def _verify(self, packed: bytes) -> Code:
         snapshot = Snapshot.unpack(packed, self._key)
         if held(snapshot.digest) is None:
-            for module in snapshot.modules:
-                if module not in sys.modules:
-                    try:
+            # One after the other: of modules that import each other, two threads would each get a half-made one. Also
+            # where the module is known already, for another thread may be at it.
+            with _importing:
+                for module in snapshot.modules:
+                    with suppress(Exception):  # the code that needs it raises there, with its line
                         importlib.import_module(module)
-                    except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
-                        continue
         return hold(snapshot, packed)

@@ -40,6 +40,7 @@ from kaigents_nb.runtime.protocol import (
     MEND_SIGNAL,
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
+    TASK_TIMEOUT,
     Launch,
     StepCall,
     from_wire,
@@ -228,6 +229,7 @@ class AgentWorkflow:
                 args=[to_wire(header), *carried],
                 id=f"{workflow.info().workflow_id}/{agent.name}-{call}",
                 result_type=RawValue,
+                task_timeout=TASK_TIMEOUT,
                 parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             )
             self._agents_budget.leave(size, calls=0)

@@ -41,6 +41,10 @@ SLEEP_SUMMARY = "kg.sleep"
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 """A worker that died in a step is noticed after this time; the library heartbeats every second."""
 
+TASK_TIMEOUT = timedelta(seconds=30)
+"""An agent's task has this long on a worker: what it may take to read and write several big values, once more all of
+them when the run is replayed. Only after it the server asks another worker, where one dies with a task in hand."""
+
 META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""
 META_QUESTION = "kaigents-question"

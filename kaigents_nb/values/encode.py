@@ -9,6 +9,7 @@ from typing import Any
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import class_kinds, standard_kinds
 from kaigents_nb.values.brief import brief, type_label
+from kaigents_nb.values.collecting import no_collection
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.kinds import TAG, Writer, lazy, tagged
 from kaigents_nb.values.refusals import Refused, key_step
@@ -52,11 +53,12 @@ def encode(value: object, *, name: str = "result") -> Encoded:
     b'{"price":12.5}'
     """
     try:
-        try:
-            return _encode(value, Walk())
-        except UnicodeEncodeError:
-            # A lone surrogate somewhere: rare enough to look for it only now.
-            return _encode(value, Walk(check_text=True))
+        with no_collection():
+            try:
+                return _encode(value, Walk())
+            except UnicodeEncodeError:
+                # A lone surrogate somewhere: rare enough to look for it only now.
+                return _encode(value, Walk(check_text=True))
     except Refused as refusal:
         raise ConversionError(refusal.message(name)) from refusal.__cause__
     except RecursionError as error:

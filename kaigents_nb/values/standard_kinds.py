@@ -28,17 +28,21 @@ BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILT
 
 def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
-    if cls.__module__.partition(".")[0] == "pytz" and issubclass(cls, dt.tzinfo):
+    writer = _WRITERS.get(cls)
+    if writer is None and cls.__module__.partition(".")[0] == "pytz" and issubclass(cls, dt.tzinfo):
         return _write_pytz
-    return _WRITERS.get(cls)
+    return writer
 
 
 def write_items(items: Iterable[tuple[Any, Any]], w: Writing) -> list[list[Any]]:
     """Return the JSON of a mapping whose keys are not all plain text."""
-    pairs = []
+    pairs, write = [], w.json
     for key, value in items:
-        with inside(key_step(key)):
-            pairs.append([w.json(key), w.json(value)])
+        try:
+            pairs.append([write(key), write(value)])
+        except Refused as refusal:
+            refusal.path.append(key_step(key))  # only now: what a key looks like takes longer than to write it
+            raise
     return pairs
 
 
