@@ -183,4 +183,5 @@ def _beating(view: StepView, beat: Any) -> StepView:
         status="running",
         output=beat.get("output", view.output),
         progress=Progress(**progress) if progress else view.progress,
+        note=str(beat.get("note", "")),
     )

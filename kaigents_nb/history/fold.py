@@ -19,7 +19,7 @@ from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Gates, Standing
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
-from kaigents_nb.history.calls import Call, earlier_attempts, failure_details, failure_text, utc, worker_lost
+from kaigents_nb.history.calls import Call, earlier_attempts, failure_details, failure_text, utc
 from kaigents_nb.history.view import (
     AttemptView,
     GateView,
@@ -45,6 +45,7 @@ from kaigents_nb.runtime.protocol import (
     StepCall,
     from_wire,
 )
+from kaigents_nb.runtime.repeats import fell_silent
 from kaigents_nb.runtime.seeds import Seed
 
 _GATE_PREFIX = MEMO_GATE.format(gate="")
@@ -254,7 +255,7 @@ class RunFold:
         call.view = view = replace(call.view, status=status, ended=ended, **changes)
         if not view.child_run and (view.attempts or status != "completed"):
             # Of a call that simply succeeded, the call itself says it all.
-            lost = call.failure is not None and worker_lost(call.failure)
+            lost = call.failure is not None and fell_silent(call.failure)
             last = AttemptView(
                 view.attempt, view.attempt, status, view.started, ended, changes.get("error", ""), view.worker, lost
             )

@@ -9,29 +9,51 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
 
 from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.errors import SnapshotError
+from kaigents_nb.errors import ForbiddenInStep, SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, check_admitted, held
-from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
+from kaigents_nb.runtime.failures import (
+    PARK,
+    RETRY,
+    TRACEBACK_LIMIT,
+    classify,
+    is_half_imported,
+    to_failure,
+)
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
+from kaigents_nb.runtime.passing import may_pass
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.repeats import (
+    IN_A_ROW,
+    Record,
+    after_death,
+    after_error,
+    fell_silent,
+    one_at_a_time,
+    same_error,
+    takes_workers_down,
+)
 from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
@@ -41,6 +63,7 @@ _MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _KEPT_RESULTS = 32
 _KEPT_RESULTS_BYTES = 256 * 2**20
 _KEPT_RESULTS_S = 300.0
+_WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
 _HAND_OVER = timedelta(milliseconds=100)
 
 
@@ -55,6 +78,16 @@ class Attempt:
     tracked: int = 0
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
+    before: Record = field(default_factory=Record)
+    """What the attempt before left."""
+    record: Record = field(default_factory=Record)
+    """What this one leaves."""
+    call_made: StoppableCall = field(default_factory=StoppableCall)
+    began: float | None = None
+    told_to_stop: datetime | None = None
+    snapshot: Snapshot | None = None
+    note: str = ""
+    """What holds it up."""
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -68,12 +101,33 @@ class Attempt:
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
-        beat: dict[str, Any] = {"output": self.output.text[-2_000:]}
+        ran_s = -1 if self.began is None else round(time.monotonic() - self.began, 1)
+        beat: dict[str, Any] = {
+            "output": self.output.text[-2_000:],
+            "record": replace(self.record, attempt=self.number, ran_s=ran_s).to_wire(),
+        }
+        if note := self.note or self._lingers():
+            beat["note"] = note
         if self.progress:
             beat["progress"] = self.progress
         if self.tracked:
             beat["tracked"] = self.tracked
         return beat
+
+    def _lingers(self) -> str:
+        if self.told_to_stop is None:
+            return ""
+        frame, place = self.call_made.frame, ""
+        while frame is not None and self.snapshot is not None:
+            if frame.f_code.co_filename == self.snapshot.filename:
+                cell = self.snapshot.where(frame.f_lineno)
+                place = f" in {frame.f_code.co_name}" + (f", {cell[0]}, line {cell[1]}" if cell else "")
+                break
+            frame = frame.f_back
+        return (
+            f"attempt {self.number} was told to stop at {self.told_to_stop:%H:%M:%S} UTC and is still in its "
+            f"call{place}; the next one begins when it has ended"
+        )
 
 
 @dataclass(frozen=True)
@@ -92,13 +146,14 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
-        self._key = key
+        self.key = key
+        """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
 
     def _beat(self) -> None:
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
-        attempt = self._attempts.attempt(self._key)
+        attempt = self._attempts.attempt(self.key)
         activity.heartbeat(attempt.heartbeat() if attempt else {})
 
     def stop(self) -> None:
@@ -118,6 +173,8 @@ class StepRunner:
         self._loading = threading.Lock()
         self._steps: weakref.WeakKeyDictionary[Code, dict[str, _Loaded]] = weakref.WeakKeyDictionary()
         self._executing: dict[Key, asyncio.Task[RawValue]] = {}
+        self._awaited: Counter[Key] = Counter()
+        """How many of the server's attempts wait for what is executed."""
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
@@ -129,16 +186,22 @@ class StepRunner:
         """
         info = activity.info()
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
-        task = self._executing.get(key)
-        if task is None:
-            task = asyncio.create_task(self._execute(args))
-            self._executing[key] = task
-            task.add_done_callback(functools.partial(self._settle, key, time.monotonic()))
         heartbeats = _Heartbeats(self._attempts, key)
+        self._awaited[key] += 1
+        task: asyncio.Task[RawValue] | None = None
         try:
+            await self._earlier_ended(key, heartbeats)
+            task = self._executing.get(key)
+            if task is None:
+                task = asyncio.create_task(self._execute(args))
+                self._executing[key] = task
+                task.add_done_callback(functools.partial(self._settle, key, time.monotonic()))
+            elif joined := self._attempts.attempt(key):
+                joined.number = info.attempt
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.cancel()
+            if task is not None and self._awaited[key] == 1:
+                self._stop(key, task)
             details = activity.cancellation_details()
             if details is not None and details.cancel_requested:
                 raise
@@ -151,6 +214,27 @@ class StepRunner:
             ) from None
         finally:
             heartbeats.stop()
+            self._awaited -= Counter([key])
+
+    async def _earlier_ended(self, key: Key, heartbeats: _Heartbeats) -> None:
+        """Wait for an attempt of this call that was told to stop: two are never under way at the same time."""
+        while True:
+            for other, task in self._executing.items():
+                if not task.done() and _call(other) == _call(key) and (task.cancelling() or other != key):
+                    break
+            else:
+                return
+            if not task.cancelling():  # the call was mended or started again by hand
+                self._stop(other, task)
+            heartbeats.key = other
+            await asyncio.wait([task])
+            heartbeats.key = key
+
+    def _stop(self, key: Key, task: asyncio.Task[RawValue]) -> None:
+        attempt = self._attempts.attempt(key)
+        if isinstance(attempt, Attempt):
+            attempt.told_to_stop = attempt.told_to_stop or datetime.now(UTC)
+        task.cancel()
 
     def _settle(self, key: Key, began: float, task: asyncio.Task[RawValue]) -> None:
         """Keep a result that may come too late for the server; a failed attempt is made again."""
@@ -181,16 +265,54 @@ class StepRunner:
             number=info.attempt,
             idempotency_key=f"{info.workflow_id}/{call.call}",
             tracked=_tracked(info.heartbeat_details),
+            before=_record(info.heartbeat_details),
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
         try:
-            return await self._attempt(call, args, attempt)
+            await self._look_back(attempt, call.step)
+            attempt.note = _WAITS_FOR_TURN if attempt.record.deaths else ""
+            async with one_at_a_time(attempt.record):
+                attempt.note = ""
+                if attempt.record.deaths:
+                    # At once: the worker may not live until the next heartbeat.
+                    attempt.began = time.monotonic()
+                    handle = self._client.get_async_activity_handle(task_token=info.task_token)
+                    await handle.heartbeat(attempt.heartbeat())
+                return await self._attempt(call, args, attempt)
         finally:
             self._attempts.ended(key)
 
+    async def _look_back(self, attempt: Attempt, step: str) -> None:
+        """Find out what the attempt before has ended with; park a step that has taken its worker down too often."""
+        before = attempt.before
+        attempt.record = replace(before, failed=False)
+        if attempt.number < 2 or (before.failed and before.attempt == attempt.number - 1):
+            return
+        if not await self._fell_silent():
+            return  # its worker was stopped, or it took too long
+        attempt.record = after_death(before, attempt.number)
+        attempt.before = Record()
+        if len(attempt.record.deaths) >= IN_A_ROW:
+            raise to_failure(takes_workers_down(step, attempt.record.deaths), "", PARK)
+
+    async def _fell_silent(self) -> bool:
+        """Whether the attempt before this one lost its worker; only the server knows."""
+        info = activity.info()
+        handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+        try:
+            described = await handle.describe()
+        except RPCError:
+            return False
+        return any(
+            fell_silent(pending.last_failure)
+            for pending in described.raw_description.pending_activities
+            if pending.activity_id == info.activity_id
+        )
+
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
+        attempt.began = attempt.began or time.monotonic()
         try:
             steps = self._steps.setdefault(code, {})
             loaded = steps.get(call.step)
@@ -199,7 +321,8 @@ class StepRunner:
                 steps[call.step] = loaded
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
-            raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
+            raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
+        attempt.snapshot = code.snapshot
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -212,7 +335,7 @@ class StepRunner:
             with attempt.output:
                 token = step_context.set(attempt)
                 try:
-                    result = await self._call(loaded.step, positional, keyword)
+                    result = await self._call(loaded.step, positional, keyword, attempt.call_made)
                 finally:
                     step_context.reset(token)
             notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
@@ -220,23 +343,31 @@ class StepRunner:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
-            failure = to_failure(
-                error,
-                analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT),
-                classify(error, loaded.step.options.retry),
-            )
-            activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
-            if attempt.output.text and isinstance(failure.details[0], dict):
-                failure.details[0]["output"] = attempt.output.text[-1_000:]
-            raise failure from None
+            retry = loaded.step.options.retry
+            raise self._failed(error, classify(error, retry), attempt, code, counts=not retry.max_attempts) from None
 
-    async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def _failed(
+        self, error: Exception, kind: str, attempt: Attempt, code: Code, *, counts: bool = True
+    ) -> ApplicationError:
+        """Return the failure of an attempt; the same error too often in a row parks, where that ``counts``."""
+        attempt.record = Record(failed=True)
+        if kind == RETRY and not may_pass(error):
+            attempt.record = after_error(attempt.before, same_error(error, code.snapshot.filename))
+            if counts and attempt.record.times >= IN_A_ROW:
+                kind = PARK
+        failure = to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), kind)
+        activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
+        if attempt.output.text and isinstance(failure.details[0], dict):
+            failure.details[0]["output"] = attempt.output.text[-1_000:]
+        return failure
+
+    async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any], call: StoppableCall) -> Any:
         fn = step.fn
         assert fn is not None
         if inspect.iscoroutinefunction(fn):
             # Analysts' coroutines share one loop, so that their clients can be shared, but not the worker's.
             return await self._step_loop.awaited(_contained(fn(*args, **kwargs)))
-        result = await in_thread(lambda: fn(*args, **kwargs), f"kaigents step {step.name}")
+        result = await stoppable(lambda: fn(*args, **kwargs), f"kaigents step {step.name}", call)
         if inspect.iscoroutine(result):
             # An async function in disguise: behind a partial, a decorator, or a plain function that returns its call.
             return await self._step_loop.awaited(_contained(result))
@@ -249,6 +380,8 @@ class StepRunner:
             loaded = self._loaded.get(code)
             if loaded is None:
                 loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
+                # Not the built-in one, which a kernel gives to whichever cell runs at the time.
+                loaded.namespace.setdefault("input", _no_input)
         step: Step[..., Any] = named(call.step) if call.library else loaded.get(code.snapshot.step_global(call.step))
         assert step.fn is not None
         return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
@@ -282,6 +415,22 @@ async def _contained(work: Coroutine[Any, Any, Any]) -> Any:
             raise  # the run or the worker ends
         carried = contained(error)
         raise carried from carried.__cause__
+
+
+def _call(key: Key) -> tuple[str, str, str]:
+    """The call that an activity is for: one that is mended or started again gets another activity."""
+    return key[0], key[1], key[2].partition(".")[0]
+
+
+def _no_input(prompt: object = "") -> str:
+    raise ForbiddenInStep(
+        f"input({str(prompt)!r}) in a step: it runs where nobody sits before a keyboard. Ask in the agent, "
+        "`await kg.approve(…)`, or give the answer to start() as an argument."
+    )
+
+
+def _record(details: Sequence[Any]) -> Record:
+    return Record.from_wire(details[0].get("record")) if details and isinstance(details[0], dict) else Record()
 
 
 def _tracked(details: Sequence[Any]) -> int:
