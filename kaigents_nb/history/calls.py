@@ -60,6 +60,8 @@ class Call:
     activity_scheduled: datetime | None = None
     """When the server got it last: for the first time, mended, or retried by hand."""
     scheduled_event: int = 0
+    activity_event: int = 0
+    """At which event the server got it last."""
     closed_event: int = 0
     code: str = ""
     seed: Seed | None = None

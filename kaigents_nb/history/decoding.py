@@ -11,8 +11,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from kaigents_nb.errors import SnapshotError
-from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.payloads import plain, value
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.values.class_names import resolve_loaded
 

@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
+from kaigents_nb.errors import KaigentsError
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Gates, Standing
 from kaigents_nb.gates.question import Question
@@ -48,6 +49,8 @@ from kaigents_nb.runtime.protocol import (
 from kaigents_nb.runtime.repeats import fell_silent
 from kaigents_nb.runtime.seeds import Seed
 
+_NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, KaigentsError)
+"""What reading an event raises that another program has written."""
 _GATE_PREFIX = MEMO_GATE.format(gate="")
 
 
@@ -74,6 +77,8 @@ class RunFold:
         """By the event that started them."""
         self.losses: list[LossView] = []
         self.origin: dict[str, Any] = {}
+        self.unreadable: list[str] = []
+        """What in this history can't be read, and why."""
         self.calls: dict[str, Call] = {}
         self.gates: dict[str, GateView] = {}
         self.details: dict[str, Payload] = {}
@@ -94,7 +99,11 @@ class RunFold:
         self.last_event = event.event_id
         name = (event.WhichOneof("attributes") or "").removesuffix("_event_attributes")
         if handler := getattr(self, f"_on_{name}", None):
-            handler(event)
+            try:
+                handler(event)
+            except _NOT_OURS as error:
+                # Every client of the server may start and send what it likes; the rest of the run is shown.
+                self.unreadable.append(f"Event {event.event_id} can't be read: {type(error).__name__}: {error}")
 
     # The run itself.
 
@@ -191,6 +200,7 @@ class RunFold:
     def _on_activity_task_scheduled(self, event: HistoryEvent) -> None:
         data = event.activity_task_scheduled_event_attributes
         header = from_wire(StepCall, plain(data.input.payloads[0]))
+        int(header.call)  # calls are numbered
         count = header.positional + len(header.keywords)
         call = self.calls.get(header.call)
         when = utc(event.event_time)
@@ -204,7 +214,7 @@ class RunFold:
         call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
         call.arguments = tuple(data.input.payloads[1 : 1 + count])
         call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0
-        call.activity_scheduled = when
+        call.activity_scheduled, call.activity_event = when, event.event_id
         self._by_event[event.event_id] = call
 
     def _on_activity_task_started(self, event: HistoryEvent) -> None:
@@ -247,8 +257,10 @@ class RunFold:
             call.view = replace(call.view, status="cancelled", ended=utc(event.event_time))
 
     def _on_activity_task_canceled(self, event: HistoryEvent) -> None:
-        call = self._by_event[event.activity_task_canceled_event_attributes.scheduled_event_id]
-        self._end(call, event, "cancelled")
+        scheduled = event.activity_task_canceled_event_attributes.scheduled_event_id
+        call = self._by_event[scheduled]
+        if scheduled == call.activity_event:  # else it has been started again, mended or by hand
+            self._end(call, event, "cancelled")
 
     def _end(self, call: Call, event: HistoryEvent, status: StepStatus, **changes: Any) -> None:
         call.closed_event, ended = event.event_id, utc(event.event_time)
@@ -411,4 +423,4 @@ class RunFold:
                 f"From call {self.parted['call']} on this fork goes its own way: the first run called "
                 f"{self.parted['recorded']!r} there, the new code calls {self.parted['asked']!r}."
             )
-        return tuple(dict.fromkeys(text for text in texts if text))
+        return tuple(dict.fromkeys(text for text in (*texts, *self.unreadable) if text))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import importlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -21,9 +21,10 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from kaigents_nb.runtime.code import Code, held, hold, refused
+from kaigents_nb.runtime.code import Code, held, hold
 from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.protocol import CODE_ENCODING
+from kaigents_nb.runtime.refused import lost, refused
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.snapshot.module import Snapshot
@@ -49,6 +50,31 @@ class _Converter(DataConverter):
 
     def _with_store_context(self, store_ctx: StorageDriverStoreContext) -> Self:
         return self
+
+    async def _decode_reference_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return await _each(super()._decode_reference_payload_sequence, payloads)
+
+    async def _external_retrieve_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return await _each(super()._external_retrieve_payload_sequence, payloads)
+
+
+_Read = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
+
+
+async def _each(read: _Read, payloads: Sequence[Payload]) -> list[Payload]:
+    """Read payloads; what stands for one that can't be read says so, and the others are read.
+
+    Every client of the server may send what it likes, such as a reference to a file that is not here. Raised here, one
+    such signal would stop a run for good.
+    """
+    try:
+        return await read(payloads)
+    except OSError:
+        raise  # this machine's trouble, such as too many open files: the task is tried again
+    except Exception as error:  # noqa: BLE001 - whatever somebody put there
+        if len(payloads) == 1:
+            return [lost(error)]
+        return [(await _each(read, [payload]))[0] for payload in payloads]
 
 
 class VerifyingCodec(PayloadCodec):

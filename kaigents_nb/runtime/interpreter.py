@@ -28,7 +28,7 @@ from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
-from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
 from kaigents_nb.runtime.gate_desk import GateDesk
@@ -41,12 +41,14 @@ from kaigents_nb.runtime.protocol import (
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
     TASK_TIMEOUT,
+    UNREADABLE_SIGNAL,
     Launch,
     StepCall,
     from_wire,
     launch,
     to_wire,
 )
+from kaigents_nb.runtime.refused import check_admitted, check_found, is_lost, wait_until_readable
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, recorded, store_of, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
@@ -79,6 +81,7 @@ class AgentWorkflow:
         self._parted: dict[str, str] = {}
         self._agents_budget = InFlightBudget()
         self._sleeps = 0
+        self._signals = 0
         self.unawaited: dict[int, NotAwaited[Any]] = {}
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._published: tuple[str, Any] = ("running", None)
@@ -87,7 +90,8 @@ class AgentWorkflow:
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute the agent."""
         self._launch = header = from_wire(Launch, plain(args[0].payload))
-        check_admitted(args[1].payload)
+        for item in args:
+            check_admitted(item.payload)
         self._code = self._steps.code = code = code_by_digest(header.code)
         agent_context.set(self)
         try:
@@ -159,7 +163,9 @@ class AgentWorkflow:
 
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         try:
-            return self._decode(await self._steps.perform(call, step, payloads, header))
+            result = await self._steps.perform(call, step, payloads, header)
+            await wait_until_readable([result])
+            return self._decode(result)
         except ActivityError as error:
             own = self._own(error.cause)
             raise own from own.__cause__
@@ -242,6 +248,7 @@ class AgentWorkflow:
             raise own from own.__cause__
         finally:
             self._agents_budget.leave(size)
+        await wait_until_readable([result.payload])
         return self._decode(result.payload)
 
     def _seed(self, call: str, name: str) -> Seed | None:
@@ -318,9 +325,23 @@ class AgentWorkflow:
             MEND_SIGNAL: self._mend,
             RETRY_SIGNAL: self._retry_now,
         }
-        if name in handlers:
+        self._signals += 1
+        if name in handlers and not self._is_unreadable(args):
             with suppress(TypeError, ValueError, LookupError):
                 handlers[name](*(plain(item.payload) for item in args))
+
+    def _is_unreadable(self, args: Sequence[RawValue]) -> bool:
+        """Whether a signal is left alone because a file of it was missing when it came; the history says so then.
+
+        Whatever becomes of the file, a replay leaves the same signals alone.
+        """
+        missing = any(is_lost(item.payload) for item in args)
+        marker = UNREADABLE_SIGNAL.format(number=self._signals)
+        if (missing or workflow.unsafe.is_replaying()) and workflow.patched(marker):
+            return True
+        for item in args:  # it was read once, and the run went on by it
+            check_found(item.payload)
+        return False
 
     def _mend(self, steps: list[str], calls: list[str], code: str) -> None:
         """Give steps new code (by its digest) and start the named calls again."""

@@ -22,7 +22,7 @@ from kaigents_nb.runtime.steps import StepRunner
 # After a worker died, the server keeps its workflow tasks for the dead one this long before it asks others.
 _STICKY_TIMEOUT = timedelta(seconds=1)
 _HEARTBEAT_THROTTLE = timedelta(seconds=1)
-_DEADLOCK_S = int(TASK_TIMEOUT.total_seconds()) - 5
+_DEADLOCK_S = int(TASK_TIMEOUT.total_seconds()) - 4
 """An agent that has not yielded by then hangs. Not the SDK's 2 s: values are read and written in the agent's own time,
 several big ones at once where it gathers, and all of them when it is replayed. Less than the server's time-out, so that
 the card says what is wrong."""

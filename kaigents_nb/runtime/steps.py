@@ -25,7 +25,7 @@ from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ForbiddenInStep, SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
-from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import (
     PARK,
     RETRY,
@@ -40,6 +40,7 @@ from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.runtime.repeats import (
     IN_A_ROW,
     Record,

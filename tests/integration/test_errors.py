@@ -228,6 +228,7 @@ def test_mend_says_that_the_cell_is_unchanged(monkeypatch, tmp_path):
     monkeypatch.setitem(vars(sys.modules["__main__"]), "slow_to_retry", mended.slow_to_retry)
     assert run.mend() == ["slow_to_retry"]
     eventually(lambda: "still not there" in run.view().steps[0].error)
+    assert run.status == "retrying"
     with pytest.raises(RunError, match="is unchanged"):
         run.mend()
     run.terminate()

@@ -13,9 +13,10 @@ from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.errors import UntrustedCode
 from kaigents_nb.runtime import code
-from kaigents_nb.runtime.code import HeldCode, check_admitted
+from kaigents_nb.runtime.code import HeldCode
 from kaigents_nb.runtime.codec import VerifyingCodec
 from kaigents_nb.runtime.protocol import CODE_ENCODING
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.snapshot.module import Snapshot
 from tests.unit.snapshot_cells import notebook
