@@ -42,7 +42,7 @@ async def view_of(observer: Observer) -> RunView:
         result=shown(fold.result) if fold.result is not None else "",
         error=failure_text(fold.failure) if fold.failure is not None else "",
         problem="" if fold.closed else problem,
-        notices=fold.notices + _unasked(fold),
+        notices=fold.notices + _unasked(fold) + _lingering(observer),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
@@ -128,6 +128,16 @@ async def _read_details(observer: Observer) -> None:
             observer.details[gate] = f"The details can't be shown here: {error}"
     for called in list(observer.called.values()):
         await _read_details(called)
+
+
+def _lingering(observer: Observer) -> tuple[str, ...]:
+    """What this process still executes of a run that has ended."""
+    if not observer.fold.closed:
+        return ()
+    attempts = observer.connection.attempts.of_run(observer.run_id)
+    notes = {call: str(attempt.heartbeat().get("note", "")).partition(";")[0] for call, attempt in attempts.items()}
+    names = {call.view.call: call.view.name for call in observer.fold.calls.values()}
+    return tuple(f"Step {names.get(call, call)}: {note}." for call, note in notes.items() if note)
 
 
 def _unasked(fold: RunFold) -> tuple[str, ...]:

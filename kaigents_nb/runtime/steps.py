@@ -11,12 +11,13 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
@@ -279,7 +280,8 @@ class StepRunner:
                     # At once: the worker may not live until the next heartbeat.
                     attempt.began = time.monotonic()
                     handle = self._client.get_async_activity_handle(task_token=info.task_token)
-                    await handle.heartbeat(attempt.heartbeat())
+                    with suppress(RPCError, AsyncActivityCancelledError):  # told by the next heartbeat too
+                        await handle.heartbeat(attempt.heartbeat())
                 return await self._attempt(call, args, attempt)
         finally:
             self._attempts.ended(key)

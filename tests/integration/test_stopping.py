@@ -102,6 +102,16 @@ def test_a_step_that_can_not_be_interrupted_is_waited_for(tmp_path):
     assert second - first >= 5
 
 
+def test_cancel_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):
+    """The run is cancelled at once; its card says that the step's call goes on."""
+    run = calls_c.start(tmp_path / "log")
+    eventually((tmp_path / "log").exists)
+    run.cancel()
+    with pytest.raises(kg.RunCancelled):
+        run.result(4)
+    eventually(lambda: any("is_in_c" in text and "is still in its call" in text for text in run.view().notices))
+
+
 def test_leaving_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):
     """kg.disconnect() hands the step back to the server though its call goes on."""
     run = calls_c.start(tmp_path / "log")
