@@ -296,7 +296,8 @@ class StepRunner:
             return  # its worker was stopped, or it took too long
         attempt.record = after_death(before, attempt.number)
         attempt.before = Record()
-        if len(attempt.record.deaths) >= IN_A_ROW:
+        retry = activity.info().retry_policy
+        if len(attempt.record.deaths) >= IN_A_ROW and not (retry and retry.maximum_attempts):
             raise to_failure(takes_workers_down(step, attempt.record.deaths), "", PARK)
 
     async def _fell_silent(self) -> bool:
