@@ -64,6 +64,8 @@ class Call:
     """At which event the server got it last."""
     closed_event: int = 0
     code: str = ""
+    detached: bool = False
+    """Whether it started a run of its own; a call of an agent waits for its result."""
     seed: Seed | None = None
 
 

@@ -16,6 +16,7 @@ from kaigents_nb.runtime.attempts import Attempts
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.protocol import TASK_TIMEOUT
+from kaigents_nb.runtime.recheck import Rechecks
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.steps import StepRunner
 
@@ -56,12 +57,13 @@ class QueueWorker:
         self.queue = queue
         self.problem = ""
         runner = StepRunner(client, step_loop, attempts)
+        self._rechecks = Rechecks(client)
         self._worker = Worker(
             client,
             task_queue=queue,
             workflows=[AgentWorkflow],
             activities=[runner.run],
-            workflow_runner=sandbox(),
+            workflow_runner=sandbox(self._rechecks.report),
             identity=identity(),
             max_cached_workflows=MAX_CACHED_RUNS,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
@@ -91,4 +93,5 @@ class QueueWorker:
         """Finish what can be finished, hand the rest back to the server."""
         if self.alive:
             await self._worker.shutdown()
+        await self._rechecks.stop()
         await asyncio.gather(self._serving, return_exceptions=True)
