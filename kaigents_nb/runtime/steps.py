@@ -65,6 +65,7 @@ _MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _KEPT_RESULTS = 32
 _KEPT_RESULTS_BYTES = 256 * 2**20
 _KEPT_RESULTS_S = 300.0
+_LOOKS_AGAIN_S = 0.1
 _WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
 _HAND_OVER = timedelta(milliseconds=100)
 
@@ -130,6 +131,10 @@ class Attempt:
             f"attempt {self.number} was told to stop at {self.told_to_stop:%H:%M:%S} UTC and is still in its "
             f"call{place}; the next one begins when it has ended"
         )
+
+
+_left: dict[tuple[str, str, str], Attempt] = {}
+"""By call, what a closed connection has left in calls of C code, which nothing can end."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,11 @@ class StepRunner:
 
     async def _earlier_ended(self, key: Key, heartbeats: _Heartbeats) -> None:
         """Wait for an attempt of this call that was told to stop: two are never under way at the same time."""
+        while (left := _left.get(_call(key))) is not None and left.call_made.under_way:
+            self._attempts.started(key, left)  # a former connection of this process has begun it
+            await asyncio.sleep(_LOOKS_AGAIN_S)
+        if _left.pop(_call(key), None) is not None:
+            self._attempts.ended(key)
         while True:
             for other, task in self._executing.items():
                 if not task.done() and _call(other) == _call(key) and (task.cancelling() or other != key):
@@ -284,6 +294,8 @@ class StepRunner:
                         await handle.heartbeat(attempt.heartbeat())
                 return await self._attempt(call, args, attempt)
         finally:
+            if attempt.call_made.under_way:
+                _left[_call(key)] = attempt
             self._attempts.ended(key)
 
     async def _look_back(self, attempt: Attempt, step: str) -> None:

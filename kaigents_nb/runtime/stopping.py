@@ -91,6 +91,11 @@ class StoppableCall:
                 _raise_in(self._thread, error)
 
     @property
+    def under_way(self) -> bool:
+        """Whether the function has begun and not returned."""
+        return self._thread is not None
+
+    @property
     def frame(self) -> FrameType | None:
         """Where the call is now."""
         return sys._current_frames().get(self._thread) if self._thread is not None else None
