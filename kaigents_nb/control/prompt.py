@@ -11,7 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from temporalio.service import RPCError
 
 from kaigents_nb.control.approval import look, submit, told_details
 from kaigents_nb.control.asking import ask
@@ -22,6 +25,7 @@ from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observers import observed_with_called
 from kaigents_nb.history.view import GateView
+from kaigents_nb.runtime.supervisor import Outage
 
 if TYPE_CHECKING:
     from kaigents_nb.control.run import Run
@@ -31,6 +35,8 @@ _LOOK_EVERY_S = 0.4
 """Less than half of it: what one look has read is told at the next."""
 _ANSWER_S = 5.0
 """So long may the server take to say what is open: the wait for the result goes on meanwhile, and may have an end."""
+_SHORT_OUTAGE = timedelta(seconds=2)
+"""A server that comes back at once is not worth a line."""
 _CLICKS_WHILE_AWAITING = (7, 4)
 """From this ipykernel on, a click arrives while a cell awaits."""
 
@@ -45,6 +51,8 @@ class Prompter:
         self._next_look = time.monotonic() + _FIRST_LOOK_S
         self._told: set[tuple[str, str]] = set()
         self._following: Following | None = None
+        self._outage: datetime | None = None
+        """Since when the server was away that was told of."""
 
     def tick(self, *, force: bool = False) -> None:
         """Look, if it is time; tell once per gate; ask where an answer can be given."""
@@ -54,7 +62,11 @@ class Prompter:
         if self._awaiting and not _in_old_kernel():
             return
         if any((gate.run_id, gate.token) not in self._told for gate in self._open() or ()):
-            for gate in look(self._run._connection, self._run.id):
+            try:
+                gates = look(self._run._connection, self._run.id)
+            except (ServerError, RPCError):
+                return  # told when the server is back
+            for gate in gates:
                 key = (gate.asked.run_id, gate.asked.token)
                 if key not in self._told and not self._over():
                     self._told.add(key)
@@ -62,10 +74,19 @@ class Prompter:
 
     def _open(self) -> list[Question] | None:
         """Return what is open; None where the server does not say."""
+        outage = self._run._connection.supervisor.outage
+        if outage is not None:
+            self._tell_outage(outage)
+            return None
         try:
             return self._run._connection.run(self._open_gates, _ANSWER_S)
-        except (TimeoutError, ServerError):
+        except (TimeoutError, ServerError, RPCError):
             return None
+
+    def _tell_outage(self, outage: Outage) -> None:
+        if outage.since != self._outage and datetime.now(UTC) - outage.since > _SHORT_OUTAGE:
+            self._outage = outage.since
+            print(f"{outage.told}\nWaiting for it; an interrupt ends the waiting, not the run.", flush=True)
 
     async def _open_gates(self) -> list[Question]:
         """The first time ask the server, from then on the run itself says what happens."""

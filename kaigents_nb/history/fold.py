@@ -21,7 +21,14 @@ from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Gates, Standing
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
-from kaigents_nb.history.calls import Call, earlier_attempts, failure_details, failure_text, utc
+from kaigents_nb.history.calls import (
+    Call,
+    earlier_attempts,
+    failure_details,
+    failure_text,
+    lacks_module,
+    utc,
+)
 from kaigents_nb.history.view import (
     AttemptView,
     GateView,
@@ -32,6 +39,8 @@ from kaigents_nb.history.view import (
     StepView,
     TakenDecision,
 )
+from kaigents_nb.runtime.failures import PARK
+from kaigents_nb.runtime.lacking import ELSEWHERE
 from kaigents_nb.runtime.payloads import metadata, plain, raw
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
@@ -94,6 +103,7 @@ class RunFold:
         self.result: Payload | None = None
         self.failure: Failure | None = None
         self.task_failure = ""
+        self.task_lacks = False
         self.task_pending = False
         """Whether a worker has, or is to get, the agent to execute."""
         self.worked = False
@@ -138,7 +148,7 @@ class RunFold:
 
     def take_seeds(self, seeds: Iterable[Seed]) -> None:
         """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
-        for seed in filter(attrgetter("is_call"), seeds):
+        for seed in filter(attrgetter("has_outcome"), seeds):
             status: StepStatus = "completed" if seed.result is not None else "failed"
             output = metadata(seed.result, META_OUTPUT) if seed.result is not None else ""
             view = StepView(
@@ -168,10 +178,11 @@ class RunFold:
 
     def _on_workflow_task_completed(self, event: HistoryEvent) -> None:
         # Only now: one that failed or timed out is handed out again, without a trace in the history.
-        self.worked, self.task_failure, self.task_pending = True, "", False
+        self.worked, self.task_failure, self.task_pending, self.task_lacks = True, "", False, False
 
     def _on_workflow_task_failed(self, event: HistoryEvent) -> None:
-        self.task_failure = event.workflow_task_failed_event_attributes.failure.message
+        failure = event.workflow_task_failed_event_attributes.failure
+        self.task_failure, self.task_lacks = failure.message, lacks_module(failure)
 
     def _close(self, status: Status, event: HistoryEvent) -> None:
         self.closed, self.ended = status, utc(event.event_time)
@@ -217,7 +228,7 @@ class RunFold:
             call.scheduled_event = event.event_id
         else:
             call.earlier_attempts = call.view.attempt
-            call.view = replace(call.view, status="scheduled", ended=None, next_retry=None)
+            call.view = replace(call.view, status="scheduled", started=None, ended=None, next_retry=None)
         call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
         call.arguments = tuple(data.input.payloads[1 : 1 + count])
         call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0
@@ -249,7 +260,8 @@ class RunFold:
         call = self._by_event[data.scheduled_event_id]
         known = failure_details(data.failure)
         call.failure = data.failure
-        status: StepStatus = "parked" if known.get("do") == "park" else "failed"
+        does: dict[object, StepStatus] = {PARK: "parked", ELSEWHERE: "retrying"}
+        status = does.get(known.get("do"), "failed")
         self._end(call, event, status, error=failure_text(data.failure), output=str(known.get("output", "")))
 
     def _on_activity_task_timed_out(self, event: HistoryEvent) -> None:

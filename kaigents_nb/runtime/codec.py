@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -23,6 +24,7 @@ from temporalio.converter import (
 
 from kaigents_nb.runtime.code import Code, held, hold
 from kaigents_nb.runtime.failures import LeanFailures
+from kaigents_nb.runtime.lacking import is_here
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.refused import lost, refused
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
@@ -117,15 +119,23 @@ class VerifyingCodec(PayloadCodec):
                 # Not raised here: it would stop a run for good that was sent garbage in a signal.
                 return refused(error)
             self._verified[signed] = code
+        elif late := [module for module in code.snapshot.modules if module not in sys.modules and is_here(module)]:
+            await asyncio.to_thread(_import, late)  # installed since the code was here first
         return Payload(data=f'"{code.snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
 
     def _verify(self, packed: bytes) -> Code:
         snapshot = Snapshot.unpack(packed, self._key)
         if held(snapshot.digest) is None:
-            # One after the other: of modules that import each other, two threads would each get a half-made one. Also
-            # where the module is known already, for another thread may be at it.
-            with _importing:
-                for module in snapshot.modules:
-                    with suppress(Exception):  # the code that needs it raises there, with its line
-                        importlib.import_module(module)
+            _import(snapshot.modules)
         return hold(snapshot, packed)
+
+
+def _import(modules: Iterable[str]) -> None:
+    """Import modules, one after the other: of those that import each other, two threads would each get a half-made one.
+
+    Also where a module is known already, for another thread may be at it.
+    """
+    with _importing:
+        for module in modules:
+            with suppress(Exception):  # the code that needs it raises there, with its line
+                importlib.import_module(module)

@@ -30,7 +30,8 @@ MEMO_GATE = "kaigents_gate_{gate}"
 """Memo key: the details of one open gate."""
 MEMO_ORIGIN = "kaigents_origin"
 """Memo key, set at start: where the run comes from (notebook, fork)."""
-
+MEMO_TOLD = "told"
+"""In that: sentences on what does not travel with the code."""
 
 DECIDE_UPDATE = "decide"
 DECIDE_SIGNAL = "decide_later"

@@ -13,6 +13,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
 from kaigents_nb.runtime.guard import Activation, activated, install
+from kaigents_nb.runtime.lacking import keep_quiet
 from kaigents_nb.runtime.recheck import ReplayWatch, Report
 
 
@@ -78,6 +79,7 @@ def sandbox(report: Report | None = None, *, watched: bool = False) -> Sandboxed
     """
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
+    keep_quiet()
     install()
     return _Runner(
         replace(

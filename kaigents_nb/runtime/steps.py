@@ -3,13 +3,12 @@
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
-import functools
 import inspect
+import math
 import sys
 import threading
 import time
 import weakref
-from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ForbiddenInStep, SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.executions import Executions, call_of
 from kaigents_nb.runtime.failures import (
     PARK,
     RETRY,
@@ -35,12 +35,13 @@ from kaigents_nb.runtime.failures import (
     is_half_imported,
     to_failure,
 )
+from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
-from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.runtime.repeats import (
     IN_A_ROW,
@@ -56,15 +57,12 @@ from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
-_MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
-# Results of long attempts, for the next attempt of a server that had given up on them: it comes within two minutes
-# (heartbeat time-out, longest wait by default).
-_KEPT_RESULTS = 32
-_KEPT_RESULTS_BYTES = 256 * 2**20
-_KEPT_RESULTS_S = 300.0
+_TIMEOUT_MARGIN_S = 1.0
+"""So exact are the server's time-outs and ours."""
 _LOOKS_AGAIN_S = 0.1
 _WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
 _HAND_OVER = timedelta(milliseconds=100)
@@ -146,6 +144,8 @@ class _Loaded:
     annotations: dict[str, Any]
     parameters: tuple[str, ...]
     notice: str
+    required: frozenset[str]
+    """Modules that it can't do without."""
 
 
 class _Heartbeats:
@@ -179,37 +179,32 @@ class StepRunner:
         self._loaded: weakref.WeakKeyDictionary[Code, LoadedCode] = weakref.WeakKeyDictionary()
         self._loading = threading.Lock()
         self._steps: weakref.WeakKeyDictionary[Code, dict[str, _Loaded]] = weakref.WeakKeyDictionary()
-        self._executing: dict[Key, asyncio.Task[RawValue]] = {}
-        self._awaited: Counter[Key] = Counter()
-        """How many of the server's attempts wait for what is executed."""
+        self._executions = Executions(client)
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
-        """Execute one attempt.
-
-        A step that holds the interpreter lock for long lets no heartbeat out, and the server gives up on it. The next
-        attempt then joins the one that this process still executes, or takes its result, instead of doing the
-        work twice.
-        """
+        """Execute one attempt, or join the one that this process has begun for the same call."""
         info = activity.info()
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        began = time.monotonic()
         heartbeats = _Heartbeats(self._attempts, key)
-        self._awaited[key] += 1
         task: asyncio.Task[RawValue] | None = None
         try:
             await self._earlier_ended(key, heartbeats)
-            task = self._executing.get(key)
-            if task is None:
-                task = asyncio.create_task(self._execute(args))
-                self._executing[key] = task
-                task.add_done_callback(functools.partial(self._settle, key, time.monotonic()))
-            elif joined := self._attempts.attempt(key):
+            task = self._executions.joined(key, lambda: self._execute(args))
+            if joined := self._attempts.attempt(key):
                 joined.number = info.attempt
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task is not None and self._awaited[key] == 1:
-                self._stop(key, task)
             details = activity.cancellation_details()
+            longest_s = info.start_to_close_timeout.total_seconds() if info.start_to_close_timeout else math.inf
+            lost = details is not None and (details.not_found or details.timed_out) and not details.cancel_requested
+            if task is None:
+                pass  # an earlier attempt has not ended yet
+            elif lost and time.monotonic() - began < longest_s - _TIMEOUT_MARGIN_S:
+                self._executions.give_up(key)
+            else:
+                self._stop(key, task)
             if details is not None and details.cancel_requested:
                 raise
             # The worker stops, or the run has ended meanwhile. Another worker takes over at once if there is one.
@@ -221,21 +216,16 @@ class StepRunner:
             ) from None
         finally:
             heartbeats.stop()
-            self._awaited -= Counter([key])
 
     async def _earlier_ended(self, key: Key, heartbeats: _Heartbeats) -> None:
         """Wait for an attempt of this call that was told to stop: two are never under way at the same time."""
-        while (left := _left.get(_call(key))) is not None and left.call_made.under_way:
+        while (left := _left.get(call_of(key))) is not None and left.call_made.under_way:
             self._attempts.started(key, left)  # a former connection of this process has begun it
             await asyncio.sleep(_LOOKS_AGAIN_S)
-        if _left.pop(_call(key), None) is not None:
+        if _left.pop(call_of(key), None) is not None:
             self._attempts.ended(key)
-        while True:
-            for other, task in self._executing.items():
-                if not task.done() and _call(other) == _call(key) and (task.cancelling() or other != key):
-                    break
-            else:
-                return
+        while (earlier := self._executions.in_the_way(key)) is not None:
+            other, task = earlier
             if not task.cancelling():  # the call was mended or started again by hand
                 self._stop(other, task)
             heartbeats.key = other
@@ -247,26 +237,6 @@ class StepRunner:
         if isinstance(attempt, Attempt):
             attempt.told_to_stop = attempt.told_to_stop or datetime.now(UTC)
         task.cancel()
-
-    def _settle(self, key: Key, began: float, task: asyncio.Task[RawValue]) -> None:
-        """Keep a result that may come too late for the server; a failed attempt is made again."""
-        succeeded = not task.cancelled() and task.exception() is None
-        if not succeeded or time.monotonic() - began < _MAY_BE_LATE_S:
-            self._executing.pop(key, None)
-            return
-        asyncio.get_running_loop().call_later(_KEPT_RESULTS_S, self._forget, key, weakref.ref(task))
-        late = [(known, other) for known, other in self._executing.items() if other.done()]
-        size = sum(other.result().payload.ByteSize() for _, other in late)
-        for number, (known, other) in enumerate(late[:-1]):
-            if len(late) - number <= _KEPT_RESULTS and size <= _KEPT_RESULTS_BYTES:
-                break
-            size -= other.result().payload.ByteSize()
-            del self._executing[known]
-
-    def _forget(self, key: Key, late: weakref.ref[asyncio.Task[RawValue]]) -> None:
-        task = self._executing.get(key)
-        if task is not None and task is late():
-            del self._executing[key]
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
         info = activity.info()
@@ -295,7 +265,7 @@ class StepRunner:
                 return await self._attempt(call, args, attempt)
         finally:
             if attempt.call_made.under_way:
-                _left[_call(key)] = attempt
+                _left[call_of(key)] = attempt
             self._attempts.ended(key)
 
     async def _look_back(self, attempt: Attempt, step: str) -> None:
@@ -330,14 +300,17 @@ class StepRunner:
         code = await self._code(call.code)
         attempt.began = attempt.began or time.monotonic()
         try:
+            apply_settings(code.snapshot.settings)  # of this task, and of the thread that it has the step called in
             steps = self._steps.setdefault(code, {})
             loaded = steps.get(call.step)
             if loaded is None:
                 loaded = await in_thread(lambda: self._load(code, call), f"kaigents load {call.step}")
                 steps[call.step] = loaded
         except Exception as error:  # noqa: BLE001
+            self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
+        self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
         attempt.snapshot = code.snapshot
         try:
             positional, keyword = read_arguments(
@@ -359,6 +332,7 @@ class StepRunner:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
+            self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             retry = loaded.step.options.retry
             raise self._failed(error, classify(error, retry), attempt, code, counts=not retry.max_attempts) from None
 
@@ -376,6 +350,12 @@ class StepRunner:
         if attempt.output.text and isinstance(failure.details[0], dict):
             failure.details[0]["output"] = attempt.output.text[-1_000:]
         return failure
+
+    @staticmethod
+    def _leave_to_others(lacks: str | None, code: Code, call: StepCall, attempt: Attempt) -> None:
+        if lacks is not None:
+            limited = not call.library and code.snapshot.options(call.step).retry.max_attempts is not None
+            raise declined(lacks, code.snapshot, attempt.number, limited=limited) from None
 
     async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any], call: StoppableCall) -> Any:
         fn = step.fn
@@ -398,9 +378,11 @@ class StepRunner:
                 loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
                 # Not the built-in one, which a kernel gives to whichever cell runs at the time.
                 loaded.namespace.setdefault("input", _no_input)
-        step: Step[..., Any] = named(call.step) if call.library else loaded.get(code.snapshot.step_global(call.step))
+        place = "" if call.library else code.snapshot.step_global(call.step)
+        step: Step[..., Any] = loaded.get(place) if place else named(call.step)
         assert step.fn is not None
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
+        required = loaded.required(place) if place else frozenset[str]()
+        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code), required)
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)
@@ -431,11 +413,6 @@ async def _contained(work: Coroutine[Any, Any, Any]) -> Any:
             raise  # the run or the worker ends
         carried = contained(error)
         raise carried from carried.__cause__
-
-
-def _call(key: Key) -> tuple[str, str, str]:
-    """The call that an activity is for: one that is mended or started again gets another activity."""
-    return key[0], key[1], key[2].partition(".")[0]
 
 
 def _no_input(prompt: object = "") -> str:
