@@ -127,6 +127,8 @@ class Executions:
             described = await self._client.get_workflow_handle(workflow_id, run_id=run_id).describe()
         except RPCError as error:
             return {} if error.status == RPCStatusCode.NOT_FOUND else None
+        if described.close_time is not None:
+            return {}  # of an ended run the server may still list calls
         return {
             pending.activity_id: pending.last_worker_identity
             if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED

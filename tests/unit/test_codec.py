@@ -85,11 +85,12 @@ async def test_code_that_arrives_together_is_imported_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs that import a package and others that import a part of it get both whole from a fresh worker."""
-    package = tmp_path / "whole_package"
-    package.mkdir()
+    installed = tmp_path / "site-packages"  # a module beside the notebook would travel with the code
+    package = installed / "whole_package"
+    package.mkdir(parents=True)
     (package / "__init__.py").write_text("import time\ntime.sleep(0.1)\nREADY = True\n")
     (package / "part.py").write_text("import whole_package\nDONE = whole_package.READY\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(installed))
     packed = {}
     for number in range(8):
         name = "whole_package" if number % 2 else "whole_package.part"
