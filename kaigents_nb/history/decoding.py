@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
@@ -61,6 +62,20 @@ class Decoder:
                 self._code = held(digest)
         return self._code
 
+    async def check_readable(self, classes: Iterable[type]) -> None:
+        """Refuse classes that the run could not read.
+
+        Raises
+        ------
+        ConversionError
+            Saying what to do.
+        """
+        code = await self.code()
+        if code is not None:
+            loaded = self._load(code)
+            for cls in classes:
+                loaded.check_readable(cls)
+
     async def parameters(self, name: str) -> tuple[str, ...]:
         """Return the names that a step's or agent's positional arguments go to, ``()`` where they aren't known."""
         try:
@@ -81,7 +96,10 @@ class Decoder:
             if isinstance(mine, type):
                 return mine
         if code is not None:
-            if self._loaded is None:
-                self._loaded = load(code.snapshot, [], for_agent=False)
-            return self._loaded.resolve(module, qualname)
+            return self._load(code).resolve(module, qualname)
         return resolve_loaded(module, qualname)
+
+    def _load(self, code: Code) -> LoadedCode:
+        if self._loaded is None:
+            self._loaded = load(code.snapshot, [], for_agent=False)
+        return self._loaded

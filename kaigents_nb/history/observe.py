@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import ParentClosePolicy
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingChildExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -29,6 +31,12 @@ def not_found(run_id: str, error: RPCError) -> RunNotFound:
         "the server's retention is over.",
         run_id=run_id,
     )
+
+
+def running_called(children: Iterable[PendingChildExecutionInfo]) -> list[str]:
+    """Return the ids of the agents that a run waits for; a run of its own that it has started is none of them."""
+    detached = ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON
+    return [child.workflow_id for child in children if child.parent_close_policy != detached]
 
 
 async def describe(

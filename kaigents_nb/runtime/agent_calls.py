@@ -80,7 +80,7 @@ class AgentCalls:
         started = run_id or f"{called.agent.name}-{own}"
         await self._budget.enter(size)
         try:
-            await workflow.start_child_workflow(
+            handle = await workflow.start_child_workflow(
                 called.agent.name,
                 args=arguments,
                 id=started,
@@ -89,6 +89,7 @@ class AgentCalls:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 parent_close_policy=ParentClosePolicy.ABANDON,
             )
+            handle.add_done_callback(_let_go)
         except WorkflowAlreadyStartedError:
             pass  # as start() in a cell does: that run
         finally:
@@ -107,3 +108,9 @@ class AgentCalls:
             call=call,
         )
         return [to_wire(header), self.code.payload(), *called.payloads]
+
+
+def _let_go(ended: asyncio.Task[Any]) -> None:
+    """Look at how a run of its own ended, so that Python does not complain that nobody did."""
+    if not ended.cancelled():
+        ended.exception()

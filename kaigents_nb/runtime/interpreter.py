@@ -34,7 +34,7 @@ from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.lacking import LacksModule, lacked
-from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
@@ -58,6 +58,7 @@ from kaigents_nb.runtime.step_calls import StepCalls
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.local_modules import local_place
 from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 from kaigents_nb.values.decode import decode
@@ -114,6 +115,7 @@ class AgentWorkflow:
                 loaded.resolve,
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
+                coerce=header.version < 4,
             )
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
@@ -188,7 +190,8 @@ class AgentWorkflow:
         """Return a line of the run's code as the cell's line."""
         assert self._code is not None
         where = self._code.snapshot.where(line) if filename == self._code.snapshot.filename else None
-        return f"{where[0]}, line {where[1]}" if where else f"line {line}"
+        file, line = where or (local_place(filename), line)
+        return f"{file}, line {line}" if file else f"line {line}"
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""
@@ -234,7 +237,8 @@ class AgentWorkflow:
         self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[str, Called]:
         place, call = self._next_place(CALL)
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
+        own = {META_OWN: "1"} if self._launch.version >= 4 else {}
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own)
         return place, Called(call, agent, payloads, len(args), keywords)
 
     def _next_place(self, kind: str) -> tuple[str, str]:
@@ -260,7 +264,8 @@ class AgentWorkflow:
         self.asked("gate", Asked(place, number, question.question, ()))
         kept = self._gates.kept(number, question) is not None
         begin = self._recorded.gate(place, partial(self._gates.open, number, question, details), kept=kept)
-        return to_decision(await begin())
+        assert self._loaded is not None
+        return to_decision(await begin(), self._loaded.resolve)
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""

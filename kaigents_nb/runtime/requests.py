@@ -18,7 +18,7 @@ from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
 from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.runtime.payloads import content_digest, metadata, plain, shown
-from kaigents_nb.runtime.protocol import MEMO_GATE, META_QUESTION, Launch, StepCall, from_wire
+from kaigents_nb.runtime.protocol import MEMO_GATE, META_QUESTION, STARTED, Launch, StepCall, from_wire
 
 _GATE_PREFIX = MEMO_GATE.format(gate="")
 
@@ -130,7 +130,9 @@ def _step(activity_id: str, name: str, payloads: Sequence[Payload]) -> Request:
 
 def _agent(workflow_id: str, name: str, payloads: Sequence[Payload]) -> Request:
     header = from_wire(Launch, plain(payloads[0]))
-    return Request(("agent", workflow_id), name, _arguments(payloads[2:], header.positional, header.keywords))
+    # A run of its own has an id that the agent may have chosen, so that two calls may name the same.
+    which, name = (header.call, STARTED.format(agent=name)) if header.call else (workflow_id, name)
+    return Request(("agent", which), name, _arguments(payloads[2:], header.positional, header.keywords))
 
 
 def _arguments(payloads: Iterable[Payload], positional: int, keywords: Sequence[str]) -> dict[str, Part]:

@@ -53,12 +53,12 @@ from kaigents_nb.runtime.repeats import (
     same_error,
     takes_workers_down,
 )
-from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.run_module import executing
 from kaigents_nb.snapshot.settings import apply_settings
-from kaigents_nb.snapshot.tracebacks import analyst_traceback
+from kaigents_nb.snapshot.tracebacks import analyst_traceback, in_cells
 
 _HEARTBEAT_S = 1.0
 _TIMEOUT_MARGIN_S = 1.0
@@ -86,9 +86,15 @@ class Attempt:
     call_made: StoppableCall = field(default_factory=StoppableCall)
     began: float | None = None
     told_to_stop: datetime | None = None
-    snapshot: Snapshot | None = None
     note: str = ""
     """What holds it up."""
+    snapshot: Snapshot | None = None
+
+    @property
+    def printed(self) -> str:
+        """What the step has printed so far."""
+        text = self.output.text
+        return in_cells(text, self.snapshot) if text and self.snapshot is not None else text
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -104,7 +110,7 @@ class Attempt:
         """What the server keeps of this attempt while it runs."""
         ran_s = -1 if self.began is None else round(time.monotonic() - self.began, 1)
         beat: dict[str, Any] = {
-            "output": self.output.text[-2_000:],
+            "output": self.printed[-2_000:],
             "record": replace(self.record, attempt=self.number, ran_s=ran_s).to_wire(),
         }
         if note := self.note or self._lingers():
@@ -141,8 +147,6 @@ class _Loaded:
 
     step: Step[..., Any]
     code: LoadedCode
-    annotations: dict[str, Any]
-    parameters: tuple[str, ...]
     notice: str
     required: frozenset[str]
     """Modules that it can't do without."""
@@ -299,6 +303,7 @@ class StepRunner:
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
         attempt.began = attempt.began or time.monotonic()
+        attempt.snapshot = code.snapshot
         try:
             apply_settings(code.snapshot.settings)  # of this task, and of the thread that it has the step called in
             steps = self._steps.setdefault(code, {})
@@ -311,24 +316,23 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
-        attempt.snapshot = code.snapshot
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
                 call.positional,
                 call.keywords,
                 loaded.code.resolve,
-                loaded.annotations,
-                loaded.parameters,
             )
             with attempt.output:
-                token = step_context.set(attempt)
+                token, outer = step_context.set(attempt), executing.set(loaded.code)
                 try:
                     result = await self._call(loaded.step, positional, keyword, attempt.call_made)
                 finally:
+                    executing.reset(outer)
                     step_context.reset(token)
-            notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
-            return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
+            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
+            extra = {key: text for key, text in notes.items() if text}
+            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
@@ -347,8 +351,8 @@ class StepRunner:
                 kind = PARK
         failure = to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), kind)
         activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
-        if attempt.output.text and isinstance(failure.details[0], dict):
-            failure.details[0]["output"] = attempt.output.text[-1_000:]
+        if (printed := attempt.printed) and isinstance(failure.details[0], dict):
+            failure.details[0]["output"] = printed[-1_000:]
         return failure
 
     @staticmethod
@@ -382,7 +386,7 @@ class StepRunner:
         step: Step[..., Any] = loaded.get(place) if place else named(call.step)
         assert step.fn is not None
         required = loaded.required(place) if place else frozenset[str]()
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code), required)
+        return _Loaded(step, loaded, _differences(code), required)
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)

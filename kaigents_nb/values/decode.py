@@ -17,7 +17,9 @@ _READERS: dict[str, Reader] = {**standard_kinds.READERS, **class_kinds.READERS}
 _MODULES = {"np": "numpy_kinds", "pd": "pandas_kinds", "arrow": "tabular"}
 
 
-def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: object = None) -> object:
+def decode(
+    encoded: Encoded, *, resolve: TypeResolver | None = None, hint: object = None, coerce: bool = False
+) -> object:
     """Return the value that was encoded.
 
     Parameters
@@ -29,8 +31,12 @@ def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: objec
         knows the data classes in modules that are loaded already. Whatever it gives, only classes of data are
         accepted.
     hint
-        A type annotation. Plain JSON says nothing about classes, so there ``hint`` makes dicts into
-        dataclasses, text into dates and so on. Anything else comes back as it was, whatever it says.
+        A type annotation. Plain JSON of another program says nothing about classes, so there ``hint`` makes
+        dicts into dataclasses, text into dates and so on. What was encoded here comes back as it was, whatever it says.
+
+    coerce
+        Whether the hint decides everything about plain JSON, as it did in runs that began before
+        ``INTERPRETER_VERSION`` 2.
 
     Raises
     ------
@@ -71,9 +77,10 @@ def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: objec
             f"Can't read back a saved value ({what}, {len(encoded.data):,} bytes), which is damaged or was "
             f"saved by other versions of the libraries: {type(error).__name__}: {error}. Run the step again."
         ) from error
-    if hint is None:
+    if hint is None or encoded.own:
         return value
-    return lazy("hints").shape(value, hint)
+    hints = lazy("hints")
+    return hints.coerced(value, hint) if coerce else hints.shape(value, hint)
 
 
 class _Reading:
