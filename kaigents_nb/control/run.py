@@ -303,7 +303,7 @@ class Run(LookingBack):
         Raises
         ------
         RunError
-            When no step is parked or retrying, or the notebook does not define the step.
+            When no step is parked or retrying, or the notebook does not define the step, or its cell is unchanged.
         CannotFreeze
             When the new code can't travel.
         """

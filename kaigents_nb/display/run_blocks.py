@@ -182,6 +182,8 @@ def _notes(step: StepView) -> Iterable[b.Inline]:
             yield words.line(step.progress.note)
     if step.status == "retrying" and step.next_retry:
         yield f"next try at {words.clock(step.next_retry)}"
+    if step.note:
+        yield words.line(step.note)
     if step.child_run:
         yield b.Code(f"kg.run({step.child_run!r})")
 

@@ -12,8 +12,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from kaigents_nb.errors import SnapshotError
-from kaigents_nb.runtime.code import Code, check_admitted, held
-from kaigents_nb.runtime.payloads import value
+from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.payloads import plain, value
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.values.class_names import resolve_loaded
 
@@ -45,8 +46,12 @@ class Decoder:
         await self.code()
         return value(fetched, self.resolve)
 
-    async def code(self) -> Code | None:
-        """Return the code the run carries, verified."""
+    async def code(self, mended: Payload | None = None) -> Code | None:
+        """Return the code the run carries, or that of a mend, verified."""
+        if mended is not None:
+            [arrived] = await self._connection.client.data_converter.decode([mended], [RawValue])
+            check_admitted(arrived.payload)
+            return held(plain(arrived.payload))
         payload = self._fold.code_payload
         if self._code is None and payload is not None:
             digest = self._fold.launch.code

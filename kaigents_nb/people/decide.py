@@ -194,7 +194,7 @@ async def _known(connection: Connection, question: Question, answer: Answer, kep
     """Wait until the history says that an answer counts.
 
     Where a worker has a task of the run in hand, the server writes down what it is sent meanwhile only when that is
-    over: a moment, or ten seconds where the worker has died over it.
+    over: a moment, or twenty seconds where the worker has died over it.
     """
     told = False
     try:

@@ -29,7 +29,7 @@ from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime import agent_asyncio, agent_loop, guard
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
-from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
@@ -43,12 +43,14 @@ from kaigents_nb.runtime.protocol import (
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
     STARTED,
+    UNREADABLE_SIGNAL,
     Launch,
     StepCall,
     from_wire,
 )
 from kaigents_nb.runtime.recorded import Asked, Recorded
 from kaigents_nb.runtime.recorded_by_number import RecordedByNumber
+from kaigents_nb.runtime.refused import check_admitted, check_found, is_lost, wait_until_readable
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, recorded, store_of, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
@@ -80,6 +82,7 @@ class AgentWorkflow:
         self._steps = StepCalls(self._publish)
         self._recorded = Recorded()  # what a fork takes over
         self._store: FileStore | None = None  # where the results lie
+        self._signals = 0
         self._tasks = AgentTasks()
         self.unawaited: dict[int, NotAwaited[Any]] = {}
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
@@ -90,7 +93,8 @@ class AgentWorkflow:
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute the agent."""
         self._launch = header = from_wire(Launch, plain(args[0].payload))
-        check_admitted(args[1].payload)
+        for item in args:
+            check_admitted(item.payload)
         self._code = self._steps.code = self._agents.code = code = code_by_digest(header.code)
         self._tasks.salt = header.chance
         agent_loop.serve(asyncio.get_running_loop(), self, self._tasks)
@@ -200,7 +204,9 @@ class AgentWorkflow:
 
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         try:
-            return self._decode(await self._steps.perform(call, step, payloads, header))
+            result = await self._steps.perform(call, step, payloads, header)
+            await wait_until_readable([result])
+            return self._decode(result)
         except ActivityError as error:
             own = self._own(error.cause)
             raise own from own.__cause__
@@ -212,7 +218,9 @@ class AgentWorkflow:
 
     async def _child(self, called: Called) -> Any:
         try:
-            return self._decode(await self._agents.perform(called, self._launch))
+            result = await self._agents.perform(called, self._launch)
+            await wait_until_readable([result])
+            return self._decode(result)
         except ChildWorkflowError as error:
             own = self._own(error.cause)
             raise own from own.__cause__
@@ -354,9 +362,23 @@ class AgentWorkflow:
             MEND_SIGNAL: self._mend,
             RETRY_SIGNAL: self._retry_now,
         }
-        if name in handlers:
+        self._signals += 1
+        if name in handlers and not self._is_unreadable(args):
             with suppress(TypeError, ValueError, LookupError):
                 handlers[name](*(plain(item.payload) for item in args))
+
+    def _is_unreadable(self, args: Sequence[RawValue]) -> bool:
+        """Whether a signal is left alone because a file of it was missing when it came; the history says so then.
+
+        Whatever becomes of the file, a replay leaves the same signals alone.
+        """
+        missing = any(is_lost(item.payload) for item in args)
+        marker = UNREADABLE_SIGNAL.format(number=self._signals)
+        if (missing or workflow.unsafe.is_replaying()) and workflow.patched(marker):
+            return True
+        for item in args:  # it was read once, and the run went on by it
+            check_found(item.payload)
+        return False
 
     def _mend(self, steps: list[str], calls: list[str], code: str) -> None:
         """Give steps new code (by its digest) and start the named calls again."""

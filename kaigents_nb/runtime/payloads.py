@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.converter import JSONProtoPayloadConverter
 
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.values.brief import summary
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import Check, encode_for
@@ -42,13 +44,16 @@ def value(payload: Payload, resolve: TypeResolver | None, hint: object = None, *
 
 
 def encoded(payload: Payload) -> Encoded:
-    """Return the payload's bytes and description, not decoded."""
+    """Return the payload's bytes and description, not decoded. Raises ConversionError where it can't be read."""
+    check_admitted(payload)
     meta = {
         key.removeprefix(_META): data.decode("utf-8", "replace")
         for key, data in payload.metadata.items()
         if key.startswith(_META)
     }
-    return Encoded(payload.metadata["encoding"].decode(), payload.data, meta, own=META_OWN in payload.metadata)
+    return Encoded(
+        payload.metadata["encoding"].decode("utf-8", "replace"), payload.data, meta, own=META_OWN in payload.metadata
+    )
 
 
 def claimed(claim: Mapping[str, str], data: bytes) -> Encoded:
@@ -105,8 +110,10 @@ def reference(payload: Payload) -> dict[str, str] | None:
     """Return the claim of a payload that is kept in a file, or None for one that is inline."""
     if payload.metadata.get("encoding") != JSONProtoPayloadConverter().encoding.encode():
         return None
-    claim = json.loads(payload.data).get("claimData")
-    return dict(claim) if isinstance(claim, dict) else None
+    with suppress(ValueError, AttributeError):  # not from us
+        claim = json.loads(payload.data).get("claimData")
+        return dict(claim) if isinstance(claim, dict) else None
+    return None
 
 
 def metadata(payload: Payload, key: str) -> str:

@@ -44,11 +44,19 @@ DIFFERS_SIGNAL = "replayed_otherwise"
 STARTED = "{agent}.start"
 """Name of a call by which an agent starts a run of its own."""
 
+UNREADABLE_SIGNAL = "kaigents-unreadable-{number}"
+"""Patch marker: a run has left its signal of that number alone, because it could not be read."""
+
 SLEEP_SUMMARY = "kg.sleep"
 """Summary of the timer of a ``kg.sleep``."""
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 """A worker that died in a step is noticed after this time; the library heartbeats every second."""
+
+TASK_TIMEOUT = timedelta(seconds=20)
+"""An agent's task has this long on a worker: what it may take to read and write several big values, once more all of
+them when the run is replayed. Only after it the server asks another worker, where one dies with a task in hand, or asks
+again, where a task fails."""
 
 META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""

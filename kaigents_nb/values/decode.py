@@ -8,6 +8,7 @@ from typing import Any
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import class_kinds, standard_kinds
 from kaigents_nb.values.class_names import resolve_loaded
+from kaigents_nb.values.collecting import no_collection
 from kaigents_nb.values.encode import ARROW, JSON, NULL, PLAIN, TAGGED_JSON
 from kaigents_nb.values.encoded import Encoded, TypeResolver
 from kaigents_nb.values.kinds import TAG, Reader, lazy
@@ -55,9 +56,11 @@ def decode(
         if encoded.encoding == PLAIN:
             return bytes(encoded.data)
         if encoded.encoding == JSON:
-            value = json.loads(encoded.data)
+            with no_collection():
+                value = json.loads(encoded.data)
         elif encoded.encoding == TAGGED_JSON:
-            return reading.json(encoded.data)
+            with no_collection():
+                return reading.json(encoded.data)
         elif encoded.encoding == ARROW:
             return lazy("tabular").from_arrow(encoded.data, reading)
         else:

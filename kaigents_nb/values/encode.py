@@ -12,6 +12,7 @@ from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import class_kinds, standard_kinds
 from kaigents_nb.values.brief import brief, type_label
 from kaigents_nb.values.class_names import type_name
+from kaigents_nb.values.collecting import no_collection
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.kinds import TAG, Writer, lazy, tagged
 from kaigents_nb.values.refusals import Refused, key_step
@@ -64,11 +65,12 @@ def encode(value: object, *, name: str = "result", check: Check | None = None) -
 def encode_with(value: object, walk: Callable[[bool], Walk], *, name: str) -> Encoded:
     """Encode by a walk of another kind, which is told whether to look for text that is not Unicode."""
     try:
-        try:
-            return _encode(value, walk(False))
-        except UnicodeEncodeError:
-            # A lone surrogate somewhere: rare enough to look for it only now.
-            return _encode(value, walk(True))
+        with no_collection():
+            try:
+                return _encode(value, walk(False))
+            except UnicodeEncodeError:
+                # A lone surrogate somewhere: rare enough to look for it only now.
+                return _encode(value, walk(True))
     except Refused as refusal:
         raise ConversionError(refusal.message(name)) from refusal.__cause__
     except RecursionError as error:

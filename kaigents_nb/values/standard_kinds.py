@@ -35,10 +35,13 @@ def writer_for(cls: type) -> Writer | None:
 
 def write_items(items: Iterable[tuple[Any, Any]], w: Writing) -> list[list[Any]]:
     """Return the JSON of a mapping whose keys are not all plain text."""
-    pairs = []
+    pairs, write = [], w.json
     for key, value in items:
-        with inside(key_step(key)):
-            pairs.append([w.json(key), w.json(value)])
+        try:
+            pairs.append([write(key), write(value)])
+        except Refused as refusal:
+            refusal.path.append(key_step(key))  # only now: what a key looks like takes longer than to write it
+            raise
     return pairs
 
 
