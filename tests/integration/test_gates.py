@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from temporalio.client import WorkflowUpdateFailedError
-from temporalio.service import RPCError
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
 import kaigents_nb as kg
 from kaigents_nb.display.blocks_html import root
@@ -124,6 +124,26 @@ def test_one_decision_wins_and_the_other_is_told():
     decisions = run.decisions()
     assert decisions["counted"].sum() == 1
     assert decisions.loc[decisions["counted"], "by"].iloc[0] == by
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_winner_whose_answer_was_lost_is_not_told_that_he_lost(monkeypatch, taken):
+    """The server went away over it: the same decision is sent again, and counts once."""
+    run = choosing.start(["A"], None)
+    run.wait_for_gate(20)
+    send, lost = WorkflowHandle.execute_update, []
+
+    async def once_in_vain(*args, **options):
+        if not lost:
+            lost.append(await send(*args, **options) if taken else None)
+            raise RPCError("the connection broke", RPCStatusCode.UNAVAILABLE, b"")
+        return await send(*args, **options)
+
+    monkeypatch.setattr(WorkflowHandle, "execute_update", once_in_vain)
+    assert run.approve(by="ann").by == "ann"
+    assert lost
+    assert run.result(20)[3] == "ann"
+    assert run.decisions()["counted"].tolist() == [True]
 
 
 def test_wrong_decisions_are_explained():
