@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 import kaigents_nb as kg
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
+from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.run_blocks import pending_blocks, run_blocks
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.people.decide import decide, default_by
@@ -89,6 +90,21 @@ def test_details_may_be_a_frame():
     pd.testing.assert_frame_equal(gate.details, details)
     run.reject(comment="none of them")
     assert run.result(20)[:3] == (False, "reject", "none of them")
+
+
+def test_a_gate_without_details_is_seen_whole():
+    """There is nothing more to wait for: form, inbox and terminal let it be decided; a small false value is one too."""
+    runs = [choosing.start(["A"], details) for details in (None, "", 0, {}, [])]
+    for run, details in zip(runs, (None, "", 0, {}, []), strict=True):
+        run.wait_for_gate(20)
+        [gate] = run.view().open_gates
+        assert gate.complete
+        assert gate.details == details
+        sent = []
+        form = GateForm(gate, lambda *answer, sent=sent: sent.append(answer), how="")
+        form._buttons[0].click()
+        eventually(lambda sent=sent: sent)
+        run.approve()
 
 
 def test_by_defaults_to_the_user(monkeypatch):
