@@ -16,10 +16,11 @@ from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 import kaigents_nb as kg
+from kaigents_nb.control.approval import told
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm
-from kaigents_nb.display.run_blocks import pending_blocks, run_blocks
+from kaigents_nb.display.run_blocks import gate_blocks, pending_blocks, run_blocks
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.people.decide import decide, default_by
 from kaigents_nb.people.pending import open_questions
@@ -465,10 +466,22 @@ def test_nothing_of_a_question_vanishes():
     ):
         assert r"Transfer 5,000,000 to Evil?\rTransfer 5 to Ann?" in page
     for page in (root(run_blocks(view)), text(run_blocks(view))):
-        for told in (r"Yes\u202e", r"No\u200b way", r"\x1b[8mEvil\x1b[0m", r"\u2800"):
-            assert told in page
+        for seen in (r"Yes\u202e", r"No\u200b way", r"\x1b[8mEvil\x1b[0m", r"\u2800"):
+            assert seen in page
     run.approve(choice="Yes\u202e")
     assert run.result(20) == "Yes\u202e"
+
+
+def test_a_long_question_is_seen_to_its_end():
+    """The longest that can be asked is not cut on the form, the static card and in a terminal, nor are its escapes."""
+    question = "Pay 5" + "\u200b" * 1000 + " x" * 3400 + " to Evil"
+    run = asks_with_hidden_text.start(question, None, None)
+    run.wait_for_gate(20)
+    view = run.view()
+    for page in (root(*gate_blocks(view.open_gates[0], how="")), root(run_blocks(view)), told(view.open_gates)):
+        assert " to Evil" in page
+        assert str(page).replace("</strong><strong>", "").count(r"\u200b") >= 1000
+    run.terminate()
 
 
 def test_options_that_look_alike_are_refused():
