@@ -15,7 +15,6 @@ import functools
 import inspect
 import logging
 import numbers
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +28,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import literal
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, mentioned_attributes
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.problems import Problem, with_article
 from kaigents_nb.snapshot.takeover import at
@@ -81,7 +80,6 @@ class StateReader:
         self._cells = cells
         self._names = names
         self._module = module
-        self._texts = "\n".join(cell.text for cell in cells)
 
     def findings(self, name: str, value: object, origin: Statement) -> Iterator[Finding]:
         """Yield what a global name's object holds, that its statement would not give."""
@@ -102,7 +100,7 @@ class StateReader:
 
     def mentioned(self, attribute: str) -> bool:
         """Tell whether an attribute is in the text of the cells, or only something that a library put there."""
-        return re.search(rf"\.{attribute}\b|['\"]{attribute}['\"]|\b{attribute}\b\s*[:=]", self._texts) is not None
+        return any(attribute in mentioned_attributes(cell.text) for cell in self._cells)
 
     def is_own(self, function: FunctionType) -> bool:
         """Tell whether a function's code is in the cells."""
@@ -289,7 +287,7 @@ class _Look:
             ):
                 continue
             target, here, text = f"{expr}.{name}", f"{path}.{name}", given.get(name)
-            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held):
+            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held, text):
                 yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
             elif isinstance(held, FunctionType) or (
                 isinstance(held, type) and held.__qualname__ == f"{cls.__qualname__}.{name}"
@@ -319,9 +317,11 @@ class _Look:
             or any(isinstance(s.node, DEFINITIONS) for s in self._reader._cells.changes(self._name))
         )
 
-    def _is_put_in(self, function: FunctionType) -> bool:
+    def _is_put_in(self, function: FunctionType, text: ast.AST | None) -> bool:
         """Tell whether a method was put into its class by a function, and is not a part of its body."""
         code = function.__code__
+        if getattr(text, "decorator_list", None) and not self._has_own_name(function):
+            return False  # what a decorator made of it
         if not self._reader.is_own(function) or self._origin is None or self._origin.holds(code):
             return False
         changes = self._reader._cells.changes(self._name, self._origin)
