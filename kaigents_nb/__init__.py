@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from kaigents_nb.errors import RunFailed as RunFailed
     from kaigents_nb.errors import RunTimeout as RunTimeout
     from kaigents_nb.history.runs_table import runs as runs
+    from kaigents_nb.models.chat import chat as chat
+    from kaigents_nb.models.model import Model as Model
+    from kaigents_nb.models.model import model as model
+    from kaigents_nb.models.reply import Reply as Reply
     from kaigents_nb.people.pending import decisions as decisions
     from kaigents_nb.people.pending import pending as pending
     from kaigents_nb.replay.moment import Moment as Moment
@@ -63,8 +67,10 @@ _HOMES = {
     "Decision": "authoring.gate",
     "Fatal": "errors",
     "KaigentsError": "errors",
+    "Model": "models.model",
     "Moment": "replay.moment",
     "NoOpenGate": "errors",
+    "Reply": "models.reply",
     "Retry": "authoring.options",
     "Run": "control.run",
     "RunCancelled": "errors",
@@ -73,12 +79,14 @@ _HOMES = {
     "Step": "authoring.step",
     "agent": "authoring.agent",
     "approve": "authoring.gate",
+    "chat": "models.chat",
     "connect": "runtime.connecting",
     "decisions": "people.pending",
     "diff": "control.diff",
     "disconnect": "runtime.connecting",
     "idempotency_key": "authoring.progress",
     "inbox": "display.inbox",
+    "model": "models.model",
     "now": "authoring.clock",
     "pending": "people.pending",
     "progress": "authoring.progress",

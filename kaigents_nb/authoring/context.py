@@ -79,6 +79,23 @@ class StepContext(Protocol):
         """How many items an earlier attempt has finished."""
         ...
 
+    @property
+    def renewed(self) -> bool:
+        """Whether a person has started this call again."""
+        ...
+
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Return a step or agent of the run's code."""
+        ...
+
+    def keep(self, data: bytes) -> str:
+        """Save bytes for good and return their name, which is made of their content."""
+        ...
+
+    def kept(self, name: str) -> bytes:
+        """Return what :meth:`keep` has saved."""
+        ...
+
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Save progress with the next heartbeat."""
         ...

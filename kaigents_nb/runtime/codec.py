@@ -48,6 +48,12 @@ class _Converter(DataConverter):
         return self
 
 
+def store_of(converter: DataConverter) -> FileStore | None:
+    """Return the store of a converter that :func:`data_converter` made."""
+    storage = converter.external_storage
+    return next((driver for driver in storage.drivers if isinstance(driver, FileStore)), None) if storage else None
+
+
 class VerifyingCodec(PayloadCodec):
     """Lets only signed code in, and tells the recorded calls of a fork where their results lie.
 

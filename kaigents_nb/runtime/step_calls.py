@@ -15,11 +15,11 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from temporalio.workflow import ActivityCancellationType
 
 from kaigents_nb.authoring.durations import seconds
+from kaigents_nb.authoring.library_steps import is_library_step
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.failures import PARK, details, headline
-from kaigents_nb.runtime.library_steps import is_library_step
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, StepCall, to_wire
 
 _FOREVER = timedelta(days=3650)

@@ -19,18 +19,21 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.codec import store_of
 from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
-from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
@@ -53,8 +56,27 @@ class Attempt:
     number: int
     idempotency_key: str
     tracked: int = 0
+    renewed: bool = False
+    store: FileStore | None = None
+    code: LoadedCode | None = None
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
+
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Return a step or agent of the run's code."""
+        assert self.code is not None
+        found: Step[..., Any] | Agent[..., Any, Any] = self.code.get(self.code.snapshot.callable_global(name))
+        return found
+
+    def keep(self, data: bytes) -> str:
+        """Save bytes beside the values that are too big for a history."""
+        assert self.store is not None
+        return self.store.write(data)
+
+    def kept(self, name: str) -> bytes:
+        """Return saved bytes, checked against their name."""
+        assert self.store is not None
+        return self.store.read(name)
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -181,6 +203,8 @@ class StepRunner:
             number=info.attempt,
             idempotency_key=f"{info.workflow_id}/{call.call}",
             tracked=_tracked(info.heartbeat_details),
+            renewed=info.activity_id != call.call,
+            store=store_of(self._client.data_converter),
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
@@ -209,6 +233,7 @@ class StepRunner:
                 loaded.annotations,
                 loaded.parameters,
             )
+            attempt.code = loaded.code
             with attempt.output:
                 token = step_context.set(attempt)
                 try:

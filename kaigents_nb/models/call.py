@@ -1,0 +1,159 @@
+"""The library's own steps for models: one request, and the place where an answer that can't be used waits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.library_steps import library_step
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.errors import AnswerNotAccepted, Fatal
+from kaigents_nb.models import completions, responses, tools, transcript
+from kaigents_nb.models import items as conversation
+from kaigents_nb.models.answer import Answer, Usage
+from kaigents_nb.models.client import post
+from kaigents_nb.models.items import Item
+from kaigents_nb.models.limits import paced
+from kaigents_nb.models.model import Model
+from kaigents_nb.models.prices import cost
+
+Tool = Step[..., Any] | Agent[..., Any, Any]
+tools_at_hand: ContextVar[Mapping[str, Tool] | None] = ContextVar("kaigents_tools", default=None)
+"""The tools themselves, where no run carries them: in a dry run, or outside."""
+
+_MANY = 1_000
+_APIS: dict[str, Any] = {"responses": responses, "chat": completions}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: everything but the conversation."""
+
+    model: Model
+    tools: tuple[str | dict[str, Any], ...] = ()
+    """Names of steps and agents of the run's code; a dict is a tool that the API itself has."""
+    schema: dict[str, Any] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one request gave, as it is recorded."""
+
+    items: list[Item]
+    finish: str
+    usage: Usage
+    cost_usd: float | None
+    price_basis: str
+    model: str
+    api: str
+    note: str = ""
+    head: str = ""
+    """The conversation up to here, in the store; empty where there is none."""
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By call of a tool: the values that the tool is given."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """By call of a tool: what is wrong with it, for the model to read."""
+
+
+@library_step("kg.chat")
+async def ask(request: Request, before: str, items: list[Item]) -> Asked:
+    """Ask once: the conversation that is kept as ``before``, and these items after it."""
+    step = step_context.get()
+    known = transcript.items(step.kept, before) if step is not None and before else []
+    model, api = request.model, request.model.speaks
+    callables = {name: _function(name) for name in request.tools if isinstance(name, str)}
+    described = [
+        tools.specification(tool, callables[tool]) if isinstance(tool, str) else tool for tool in request.tools
+    ]
+    body = _APIS[api].body(model.name, [*known, *items], described, request.schema, request.options)
+    async with paced(model, body) as used:
+        answer: Answer = _APIS[api].answer(await post(model, _APIS[api].PATH, body))
+        used(answer.usage.total)
+    usd, basis = cost(model, answer.usage, answer.model)
+    arguments, faults = _read(answer.items, callables)
+    return Asked(
+        items=answer.items,
+        finish=answer.finish,
+        usage=answer.usage,
+        cost_usd=usd,
+        price_basis=basis,
+        model=answer.model or model.name,
+        api=api,
+        note=answer.note,
+        head=transcript.add(step.keep, before, [*items, *answer.items]) if step is not None else "",
+        arguments=arguments,
+        faults=faults,
+    )
+
+
+@library_step("kg.read_arguments")
+def read_arguments(tool: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return arguments that a person has changed as the tool wants them, and what is wrong with them."""
+    try:
+        return tools.read(tool, _function(tool), arguments), ""
+    except ValueError as error:
+        return {}, str(error)
+
+
+@library_step("kg.price")
+def price(model: Model) -> tuple[float, float]:
+    """Return the USD of a token in and of one out; recorded, for published prices change.
+
+    Raises
+    ------
+    Fatal
+        When no price of the model is known.
+    """
+    each = [cost(model, usage) for usage in (Usage(input=_MANY), Usage(output=_MANY))]
+    if any(usd is None for usd, _ in each):
+        raise Fatal(f"A budget in USD needs a price, and that of {model.name!r} is {each[0][1]}.")
+    usd_in, usd_out = ((usd or 0.0) / _MANY for usd, _ in each)
+    return usd_in, usd_out
+
+
+@library_step("kg.accept")
+def accept(reason: str) -> None:
+    """Park until a person starts it again: the model has answered, and not with what was asked for.
+
+    Raises
+    ------
+    AnswerNotAccepted
+        Until then.
+    """
+    step = step_context.get()
+    if step is None or not step.renewed:
+        raise AnswerNotAccepted(f"{reason} run.retry_now() asks again; run.fork() from here asks something else.")
+
+
+async def maybe(value: Any) -> Any:
+    """Return a value, awaited where it is to be: in an agent a call is, in a cell it is done."""
+    return await value if inspect.isawaitable(value) else value
+
+
+def _read(items: Sequence[Item], callables: Mapping[str, Callable[..., Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+    arguments: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for call in conversation.calls(items):
+        name, number = str(call.get("name")), str(call.get("call_id"))
+        if name not in callables:
+            faults[number] = f"There is no tool {name!r}. There are: {', '.join(sorted(callables)) or 'none'}."
+            continue
+        try:
+            arguments[number] = tools.read(name, callables[name], call.get("arguments") or "")
+        except ValueError as error:
+            faults[number] = str(error)
+    return arguments, faults
+
+
+def _function(name: str) -> Callable[..., Any]:
+    step, known = step_context.get(), tools_at_hand.get()
+    tool = step.named(name) if step is not None and known is None else (known or {})[name]
+    fn: Callable[..., Any] | None = tool.fn
+    assert fn is not None
+    return fn
