@@ -269,7 +269,7 @@ class _Loop:
             question = f"Let the model call {name}? What was changed does not fit: {fault}"[:2_000]
 
 
-def _tools(given: Iterable[Tool | Mapping[str, Any]]) -> tuple[dict[str, Tool], list[dict[str, Any]]]:
+def _tools(given: Any) -> tuple[dict[str, Tool], list[dict[str, Any]]]:
     """Return the tools that are ours by name, and those that the API itself has."""
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"tools is a list of steps, agents and dicts, not {given!r}.")

@@ -1,0 +1,92 @@
+"""The scripted model's HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from kaigents_nb.fake_model import wire
+from kaigents_nb.fake_model.script import Rule, Script
+
+_LABEL = {"x-scripted-by": "kaigents-nb fake-model"}
+REQUESTS = "/_requests"
+"""What was asked so far, as JSON: number, time, api, text, rule and how it ended."""
+
+
+def application(script: Script) -> Starlette:
+    """Return the server for a script."""
+    return Starlette(routes=Scripted(script).routes())
+
+
+class Scripted:
+    """Both APIs, and a list of what was asked."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._asked: list[dict[str, Any]] = []
+
+    def routes(self) -> list[Route]:
+        """Return the addresses."""
+
+        async def responses(http: HttpRequest) -> Response:
+            return await self._answer("responses", http)
+
+        async def completions(http: HttpRequest) -> Response:
+            return await self._answer("chat", http)
+
+        async def requests(_: HttpRequest) -> Response:
+            return JSONResponse(self._asked, headers=_LABEL)
+
+        return [
+            Route("/v1/responses", responses, methods=["POST"]),
+            Route("/v1/chat/completions", completions, methods=["POST"]),
+            Route(REQUESTS, requests),
+        ]
+
+    async def _answer(self, api: str, http: HttpRequest) -> Response:
+        body = await http.json()
+        request = wire.read(api, body, len(self._asked) + 1)
+        seen = {"number": request.number, "at": time.time(), "api": api, "last": request.last, "body": body}
+        self._asked.append(seen)
+        rule = self._script(request)
+        await asyncio.sleep(float(rule.get("delay_s", 0)))
+        if "fault" in rule:
+            seen["ended"] = "fault"
+            return _fault(rule)
+        whole = wire.answer(api, request, rule)
+        seen["ended"] = "answered"
+        if not body.get("stream"):
+            return JSONResponse(whole, headers=_LABEL)
+
+        async def events() -> AsyncIterator[str]:
+            for event in wire.stream(api, whole):
+                yield event
+                await asyncio.sleep(float(rule.get("delay_s", 0)) / 10)
+
+        return StreamingResponse(events(), media_type="text/event-stream", headers=_LABEL)
+
+
+def _fault(rule: Rule) -> Response:
+    fault = rule["fault"]
+    if fault.get("drop"):
+        return StreamingResponse(_cut_off(), media_type="application/json")
+    if fault.get("garbage"):
+        return Response('{"id": "resp_', media_type="application/json", headers=_LABEL)
+    error = {"message": fault.get("message", "scripted fault"), "type": "scripted", "code": fault.get("code")}
+    status = int(fault.get("status", 500))
+    return JSONResponse(
+        {"error": error}, status, headers={**_LABEL, **{k: str(v) for k, v in fault.get("headers", {}).items()}}
+    )
+
+
+async def _cut_off() -> AsyncIterator[bytes]:
+    yield json.dumps({"id": "resp_"})[:-2].encode()
+    raise ConnectionResetError("as the script says")
