@@ -21,7 +21,7 @@ from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
-from kaigents_nb.history import frames
+from kaigents_nb.history import frames, model_calls
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observe import Observer, not_found
@@ -365,6 +365,56 @@ class Run(LookingBack):
         fetched once.
         """
         return self._connection.run(lambda: frames.events_frame(self._connection, self.id))
+
+    def calls(self) -> pd.DataFrame:
+        """Return what was asked of models, one row per request: (n_requests, 17), in the order of the calls.
+
+        Columns: ``call`` (int, as in :meth:`steps`), ``model`` (str, as it names itself), ``api`` (``"responses"`` or
+        ``"chat"``), ``status`` (str), ``tokens_in, tokens_out, tokens_cached, tokens_reasoning`` (int or NA; cached
+        ones are part of those in, reasoning of those out), ``cost_usd`` (float, USD; NaN where no price is known),
+        ``price_basis`` (str, which price, or why none), ``started`` (datetime64, UTC, of the last attempt),
+        ``latency_s`` (float, of the last attempt), ``attempts`` (int), ``finish`` (str, why the answer ended),
+        ``tool_calls`` (list of str), ``repeated`` (int: attempts whose worker fell silent; what they had asked may
+        have been answered, and paid, without a record), ``error`` (str).
+
+        Source: the server's history. Empty case: the same columns, zero rows. ``df.attrs["run_id"]`` is the run.
+
+        Examples
+        --------
+        ``run.calls().groupby("model")["cost_usd"].sum()``
+        """
+
+        async def build() -> pd.DataFrame:
+            return await model_calls.calls_frame(await self._caught_up())
+
+        return self._connection.run(build)
+
+    def messages(self, call: int | None = None) -> pd.DataFrame:
+        """Return what was said to models and by them, one row per message: (n_messages, 6), oldest first.
+
+        Columns: ``call`` (int, the request that it belongs to), ``role`` (str), ``type`` (str), ``tool`` (str, of a
+        call), ``text`` (str), ``item`` (dict, the whole of it, in the form of the Responses API).
+
+        Parameters
+        ----------
+        call
+            The number of one request: then exactly what the model saw in it, from the beginning of its conversation;
+            ``df.attrs`` has its ``model, tools, options``.
+
+        Raises
+        ------
+        LookupError
+            When that call asked no model; the message lists those that did.
+        ConversionError
+            When a part of the conversation is missing on this machine.
+
+        Source: the server's history, and for ``call=`` the data directory. Empty case: the same columns, zero rows.
+        """
+
+        async def build() -> pd.DataFrame:
+            return await model_calls.messages_frame(await self._caught_up(), call)
+
+        return self._connection.run(build)
 
     def decisions(self) -> pd.DataFrame:
         """Return the decisions taken, one row per attempt to decide: (n, 12), oldest first.

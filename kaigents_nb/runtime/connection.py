@@ -163,6 +163,10 @@ class Connection:
         [fetched] = await self._store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
         return fetched
 
+    def stored(self, name: str) -> bytes:
+        """Return what a step has saved beside the values that are too big for a history, checked against its name."""
+        return self._store.read(name)
+
     def serve(self, queue: str, *, explicit: bool = False) -> None:
         """Have a worker for a task queue in this process.
 
