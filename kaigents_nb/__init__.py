@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from kaigents_nb.models.model import Model as Model
     from kaigents_nb.models.model import model as model
     from kaigents_nb.models.reply import Reply as Reply
+    from kaigents_nb.models.rows import chat_rows as chat_rows
     from kaigents_nb.people.pending import decisions as decisions
     from kaigents_nb.people.pending import pending as pending
     from kaigents_nb.replay.moment import Moment as Moment
@@ -80,6 +81,7 @@ _HOMES = {
     "agent": "authoring.agent",
     "approve": "authoring.gate",
     "chat": "models.chat",
+    "chat_rows": "models.rows",
     "connect": "runtime.connecting",
     "decisions": "people.pending",
     "diff": "control.diff",

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ class StepContext(Protocol):
 
     def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
         """Return a step or agent of the run's code."""
+        ...
+
+    def resolve(self, module: str, qualname: str) -> type:
+        """Return a class that the run's code has."""
+        ...
+
+    @property
+    def journal(self) -> Path:
+        """A private file of this call, for what its attempts have done so far."""
         ...
 
     def keep(self, data: bytes) -> str:

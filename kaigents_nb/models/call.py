@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kaigents_nb.authoring.agent import Agent
@@ -72,24 +72,26 @@ async def ask(request: Request, before: str, items: list[Item]) -> Asked:
         tools.specification(tool, callables[tool]) if isinstance(tool, str) else tool for tool in request.tools
     ]
     body = _APIS[api].body(model.name, [*known, *items], described, request.schema, request.options)
+    asked = await _sent(model, api, body)
+    arguments, faults = _read(asked.items, callables)
+    head = transcript.add(step.keep, before, [*items, *asked.items]) if step is not None else ""
+    return replace(asked, head=head, arguments=arguments, faults=faults)
+
+
+async def request_once(request: Request, items: list[Item]) -> Asked:
+    """Ask once, with no conversation before, no tools of ours, and nothing saved."""
+    model, api = request.model, request.model.speaks
+    tools_of_api = [tool for tool in request.tools if not isinstance(tool, str)]
+    return await _sent(model, api, _APIS[api].body(model.name, items, tools_of_api, request.schema, request.options))
+
+
+async def _sent(model: Model, api: str, body: dict[str, Any]) -> Asked:
     async with paced(model, body) as used:
         answer: Answer = _APIS[api].answer(await post(model, _APIS[api].PATH, body))
         used(answer.usage.total)
     usd, basis = cost(model, answer.usage, answer.model)
-    arguments, faults = _read(answer.items, callables)
-    return Asked(
-        items=answer.items,
-        finish=answer.finish,
-        usage=answer.usage,
-        cost_usd=usd,
-        price_basis=basis,
-        model=answer.model or model.name,
-        api=api,
-        note=answer.note,
-        head=transcript.add(step.keep, before, [*items, *answer.items]) if step is not None else "",
-        arguments=arguments,
-        faults=faults,
-    )
+    name = answer.model or model.name
+    return Asked(answer.items, answer.finish, answer.usage, usd, basis, name, api, answer.note)
 
 
 @library_step("kg.read_arguments")

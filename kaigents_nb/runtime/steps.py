@@ -4,6 +4,7 @@
 
 import asyncio
 import functools
+import hashlib
 import inspect
 import sys
 import threading
@@ -12,6 +13,7 @@ import weakref
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
@@ -34,6 +36,7 @@ from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.server import private_files
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
@@ -55,6 +58,7 @@ class Attempt:
     call: str
     number: int
     idempotency_key: str
+    execution: str = ""
     tracked: int = 0
     renewed: bool = False
     store: FileStore | None = None
@@ -67,6 +71,18 @@ class Attempt:
         assert self.code is not None
         found: Step[..., Any] | Agent[..., Any, Any] = self.code.get(self.code.snapshot.callable_global(name))
         return found
+
+    def resolve(self, module: str, qualname: str) -> type:
+        """Return a class that the run's code has, or that it imports."""
+        assert self.code is not None
+        return self.code.resolve(module, qualname)
+
+    @property
+    def journal(self) -> Path:
+        """A file for what the attempts of this call have done so far."""
+        assert self.store is not None
+        name = hashlib.sha256(f"{self.execution}/{self.idempotency_key}".encode()).hexdigest()[:32]
+        return private_files.make_directory(self.store.folder.parent / "journals") / name
 
     def keep(self, data: bytes) -> str:
         """Save bytes beside the values that are too big for a history."""
@@ -202,6 +218,7 @@ class StepRunner:
             call=call.call,
             number=info.attempt,
             idempotency_key=f"{info.workflow_id}/{call.call}",
+            execution=info.workflow_run_id or "",
             tracked=_tracked(info.heartbeat_details),
             renewed=info.activity_id != call.call,
             store=store_of(self._client.data_converter),
