@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kaigents_nb.errors import RunFailed as RunFailed
     from kaigents_nb.errors import RunTimeout as RunTimeout
     from kaigents_nb.history.runs_table import runs as runs
+    from kaigents_nb.models.any_client import openai_client as openai_client
     from kaigents_nb.models.chat import chat as chat
     from kaigents_nb.models.model import Model as Model
     from kaigents_nb.models.model import model as model
@@ -90,6 +91,7 @@ _HOMES = {
     "inbox": "display.inbox",
     "model": "models.model",
     "now": "authoring.clock",
+    "openai_client": "models.any_client",
     "pending": "people.pending",
     "progress": "authoring.progress",
     "random": "authoring.clock",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
@@ -14,8 +14,11 @@ from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.view import StepView
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models import transcript
+from kaigents_nb.models.any_client import Got
+from kaigents_nb.models.any_client import request as request_of_a_client
 from kaigents_nb.models.call import Asked, Request, ask
 from kaigents_nb.models.items import Item
+from kaigents_nb.models.model import Model
 
 CALL_COLUMNS = {
     "call": "int64",
@@ -49,9 +52,10 @@ MESSAGE_COLUMNS = {
 async def calls_frame(observer: Observer) -> pd.DataFrame:
     """See :meth:`Run.calls`."""
     rows = []
-    for step, call in await _asked(observer):
-        request, answer = await _request(observer, call), await _answer(observer, call)
-        rows.append(_row(step, request, answer))
+    for step, call in await _asked(observer, (ask.name, request_of_a_client.name)):
+        asked = await observer.decoder.value(call.arguments[0]) if call.arguments else None
+        answer = await observer.decoder.value(call.result) if call.result is not None else None
+        rows.append(_row(step, asked.model if isinstance(asked, Request) else asked, answer))
     return frame(rows, CALL_COLUMNS, observer.run_id)
 
 
@@ -80,10 +84,10 @@ async def messages_frame(observer: Observer, number: int | None) -> pd.DataFrame
     return table
 
 
-async def _asked(observer: Observer) -> list[tuple[StepView, Call]]:
+async def _asked(observer: Observer, steps: Collection[str] = (ask.name,)) -> list[tuple[StepView, Call]]:
     view = await view_of(observer)
     calls = observer.fold.snapshot().calls
-    return [(step, calls[step.call]) for step in view.steps if step.name == ask.name]
+    return [(step, calls[step.call]) for step in view.steps if step.name in steps]
 
 
 async def _request(observer: Observer, call: Call) -> Request | None:
@@ -97,11 +101,11 @@ async def _answer(observer: Observer, call: Call) -> Asked | None:
     return found
 
 
-def _row(step: StepView, request: Request | None, answer: Asked | None) -> dict[str, Any]:
+def _row(step: StepView, model: Model | None, answer: Asked | Got | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "call": int(step.call),
-        "model": request.model.name if request is not None else "",
-        "api": request.model.speaks if request is not None else "",
+        "model": model.name if model is not None else "",
+        "api": model.speaks if model is not None else "",
         "status": step.status,
         "started": step.started,
         "latency_s": (step.ended - step.started).total_seconds() if step.ended and step.started else None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,9 +44,44 @@ async def post(model: Model, path: str, body: Mapping[str, Any]) -> Any:
     """
     openai = _openai()
     key = model.key()
+    with _failures(openai, model, key):
+        try:
+            return await _client(openai, model.address, key).post(path, cast_to=object, body=dict(body))
+        except ValueError:
+            return None
+
+
+async def send(
+    model: Model, method: str, path: str, headers: Mapping[str, str], body: str
+) -> tuple[int, Mapping[str, str], str]:
+    """Send what another client has made, with the model's key, and return status, headers and text.
+
+    Raises as :func:`post` does.
+    """
+    openai = _openai()
+    key = model.key()
+    with _failures(openai, model, key):
+        client = _client(openai, model.address, key)
+        address = model.address.rstrip("/") + path
+        asked = client._client.build_request(
+            method, address, headers={**headers, "authorization": f"Bearer {key}"}, content=body.encode()
+        )
+        try:
+            got = await client._client.send(asked)
+        except Exception as error:
+            raise openai.APIConnectionError(request=asked) from error
+        if got.is_error:
+            raise client._make_status_error_from_response(got) from None
+        return got.status_code, got.headers, got.text
+
+
+@contextmanager
+def _failures(openai: Any, model: Model, key: str) -> Iterator[None]:
+    """Raise what the client raises as ours: without the request, and so without the key."""
     failure: ModelUnreachable | ModelRefused
     try:
-        return await _client(openai, model.address, key).post(path, cast_to=object, body=dict(body))
+        yield
+        return
     except openai.APIStatusError as error:
         message = _without_key(_message(error), key)
         failure = ModelRefused(
@@ -57,9 +93,6 @@ async def post(model: Model, path: str, body: Mapping[str, Any]) -> Any:
     except openai.APIConnectionError as error:
         cause = error.__cause__ or error
         failure = ModelUnreachable(_without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key))
-    except ValueError:
-        return None
-    # Without what the client raised: it holds the request, and so the key.
     raise failure from None
 
 
