@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kaigents_nb.history.runs_table import runs as runs
     from kaigents_nb.models.any_client import openai_client as openai_client
     from kaigents_nb.models.chat import chat as chat
+    from kaigents_nb.models.mcp import mcp as mcp
     from kaigents_nb.models.model import Model as Model
     from kaigents_nb.models.model import model as model
     from kaigents_nb.models.reply import Reply as Reply
@@ -89,6 +90,7 @@ _HOMES = {
     "disconnect": "runtime.connecting",
     "idempotency_key": "authoring.progress",
     "inbox": "display.inbox",
+    "mcp": "models.mcp",
     "model": "models.model",
     "now": "authoring.clock",
     "openai_client": "models.any_client",

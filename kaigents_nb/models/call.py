@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -73,7 +74,8 @@ async def ask(request: Request, before: str, items: list[Item]) -> Asked:
     ]
     body = _APIS[api].body(model.name, [*known, *items], described, request.schema, request.options)
     asked = await _sent(model, api, body)
-    arguments, faults = _read(asked.items, callables)
+    foreign = {tool["function"]["name"] for tool in request.tools if isinstance(tool, dict) and "function" in tool}
+    arguments, faults = _read(asked.items, callables, foreign)
     head = transcript.add(step.keep, before, [*items, *asked.items]) if step is not None else ""
     return replace(asked, head=head, arguments=arguments, faults=faults)
 
@@ -138,19 +140,38 @@ async def maybe(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-def _read(items: Sequence[Item], callables: Mapping[str, Callable[..., Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+def _read(
+    items: Sequence[Item], callables: Mapping[str, Callable[..., Any]], foreign: Collection[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     arguments: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for call in conversation.calls(items):
         name, number = str(call.get("name")), str(call.get("call_id"))
+        if name in foreign:
+            arguments[number], fault = _parsed(call.get("arguments") or "{}")
+            if fault:
+                faults[number] = fault
+                del arguments[number]
+            continue
         if name not in callables:
-            faults[number] = f"There is no tool {name!r}. There are: {', '.join(sorted(callables)) or 'none'}."
+            faults[number] = (
+                f"There is no tool {name!r}. There are: {', '.join(sorted({*callables, *foreign})) or 'none'}."
+            )
             continue
         try:
             arguments[number] = tools.read(name, callables[name], call.get("arguments") or "")
         except ValueError as error:
             faults[number] = str(error)
     return arguments, faults
+
+
+def _parsed(written: str) -> tuple[dict[str, Any], str]:
+    """Return arguments for a tool of another program, which knows itself whether they fit."""
+    try:
+        arguments = json.loads(written)
+    except ValueError as error:
+        return {}, f"The arguments are no JSON: {error}."
+    return (arguments, "") if isinstance(arguments, dict) else ({}, "The arguments are a JSON object.")
 
 
 def _function(name: str) -> Callable[..., Any]:

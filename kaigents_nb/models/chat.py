@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL, TOOL
 from kaigents_nb.models.budget import Budget
 from kaigents_nb.models.call import Asked, Request, Tool, accept, ask, maybe, read_arguments, tools_at_hand
 from kaigents_nb.models.items import Item
+from kaigents_nb.models.mcp import McpResult, McpServer, call_tool, list_tools
 from kaigents_nb.models.model import Model, as_model
 from kaigents_nb.models.output import Output
 from kaigents_nb.models.reply import BUDGET, FINISHED, REFUSED, ROUNDS, Reply, ToolCall
@@ -34,7 +36,7 @@ def chat(
     prompt: str | Sequence[Mapping[str, Any]],
     *,
     model: Model | str | None = None,
-    tools: Iterable[Tool | Mapping[str, Any]] = (),
+    tools: Iterable[Tool | McpServer | Mapping[str, Any]] = (),
     output: Any = None,
     check: Callable[[Reply], object] | None = None,
     after: Reply | None = None,
@@ -57,7 +59,8 @@ def chat(
     model
         A name, or :func:`kaigents_nb.model`. Without, that of ``after``.
     tools
-        What the model may call: steps, agents (each call a run of its own), and tools of the API as dicts.
+        What the model may call: steps, agents (each call a run of its own), the tools of ``kg.mcp(…)``, and tools that
+        the API itself has, as dicts.
     output
         The type of the answer: pydantic model, dataclass, TypedDict, Literal, Enum, ``list[…]``, ``int`` … The model is
         told what in its answer does not fit.
@@ -98,13 +101,14 @@ def chat(
         raise ValueError(f"max_rounds is a number from 1, not {max_rounds!r}.")
     if check is not None and not callable(check):
         raise TypeError(f"check is a function that takes the reply, not {check!r}.")
-    named, own = _tools(tools)
+    named, own, servers = _tools(tools)
     loop = _Loop(
         Request(as_model(asked), (*named, *own), None if output is None else Output(output).schema(), api_options),
         named,
+        servers,
         output=None if output is None else Output(output),
         check=check,
-        approve=_approval(approve, named),
+        approve=_approval(approve, named, known=not servers),
         max_rounds=max_rounds,
         budget=Budget(budget_usd, budget_tokens),
         items=[*(after.messages if after is not None else ()), *conversation.conversation(prompt)],
@@ -125,6 +129,7 @@ class _Loop:
         self,
         request: Request,
         tools: Mapping[str, Tool],
+        servers: Sequence[McpServer],
         *,
         output: Output | None,
         check: Callable[[Reply], object] | None,
@@ -136,6 +141,8 @@ class _Loop:
     ) -> None:
         self._request = request
         self._tools = tools
+        self._servers = servers
+        self._foreign: dict[str, McpServer] = {}  # by the name of the tool
         self._output = output
         self._check = check
         self._approve = approve
@@ -158,6 +165,7 @@ class _Loop:
         return all(tool.fn is not None for tool in self._tools.values()) and bool(self._tools)
 
     async def _run(self) -> Reply:
+        await self._list_foreign()
         rounds = failed = 0
         last = ""
         while True:
@@ -224,6 +232,29 @@ class _Loop:
 
     # Tools.
 
+    async def _list_foreign(self) -> None:
+        """Find the tools of other programs."""
+        for server in self._servers:
+            for tool in await maybe(list_tools(server)):
+                name = tool["function"]["name"]
+                if name in self._tools or name in self._foreign:
+                    raise ValueError(f"Two tools have the name {name!r}; leave one out with kg.mcp(…, allow=[…]).")
+                self._foreign[name] = server
+                self._request = replace(self._request, tools=(*self._request.tools, tool))
+
+    async def _foreign_call(self, name: str, arguments: dict[str, Any]) -> str:
+        """Call a tool of another program; what it asks of a person first is asked at gates."""
+        result: McpResult = await maybe(call_tool(self._foreign[name], name, arguments))
+        while result.asks or result.state is not None:
+            answers: dict[str, Any] = {}
+            for key, asked in result.asks.items():
+                details = {"tool": name, "arguments": arguments, "wanted": asked.get("requested_schema")}
+                decision = await ask_a_person(str(asked.get("message") or f"{name} asks"), details=details)
+                accepted = {"action": "accept", "content": decision.values}
+                answers[key] = accepted if decision.approved else {"action": "decline"}
+            result = await maybe(call_tool(self._foreign[name], name, arguments, answers, result.state))
+        return f"The tool failed: {result.text}" if result.failed else result.text
+
     async def _answer_calls(self, asked: Asked) -> list[Item]:
         """Call what the model wants called, all at once, and return the outputs in the order of the calls."""
         calls = conversation.calls(asked.items)
@@ -246,6 +277,8 @@ class _Loop:
                 arguments = allowed
                 note = f"A person changed the arguments to {tool_forms.as_text(arguments)}. The result: "
         try:
+            if name in self._foreign:
+                return ToolCall(name, arguments, note + await self._foreign_call(name, arguments))
             result = await maybe(self._tools[name](**arguments))
         except Fatal:
             raise
@@ -263,35 +296,40 @@ class _Loop:
                 return f"A person rejected this call{because}"
             if not decision.values:
                 return arguments
+            if name in self._foreign:
+                return {**arguments, **decision.values}
             changed, fault = await maybe(read_arguments(name, {**arguments, **decision.values}))
             if not fault:
                 return dict(changed)
             question = f"Let the model call {name}? What was changed does not fit: {fault}"[:2_000]
 
 
-def _tools(given: Any) -> tuple[dict[str, Tool], list[dict[str, Any]]]:
-    """Return the tools that are ours by name, and those that the API itself has."""
+def _tools(given: Any) -> tuple[dict[str, Tool], list[dict[str, Any]], list[McpServer]]:
+    """Return the tools that are ours by name, those that the API itself has, and servers of more."""
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"tools is a list of steps, agents and dicts, not {given!r}.")
     named: dict[str, Tool] = {}
     own: list[dict[str, Any]] = []
+    servers: list[McpServer] = []
     for tool in given:
-        if isinstance(tool, Mapping):
+        if isinstance(tool, McpServer):
+            servers.append(tool)
+        elif isinstance(tool, Mapping):
             own.append(dict(tool))
         elif not isinstance(tool, Step | Agent):
             name = getattr(tool, "__name__", repr(tool))
             raise TypeError(f"{name} is no tool: put @kg.step before the function, so that each call is recorded.")
         elif named.setdefault(tool.name, tool) is not tool:
             raise ValueError(f"Two tools have the name {tool.name!r}; a model tells them apart by name.")
-    return named, own
+    return named, own, servers
 
 
-def _approval(approve: Approve, tools: Mapping[str, Tool]) -> Callable[[str, dict[str, Any]], Any]:
+def _approval(approve: Approve, tools: Mapping[str, Tool], *, known: bool) -> Callable[[str, dict[str, Any]], Any]:
     """Return what says whether a call of a tool waits for a person."""
     if not isinstance(approve, Iterable):
         return approve
     names = {tool if isinstance(tool, str) else tool.name for tool in approve}
     unknown = sorted(names - set(tools))
-    if unknown:
+    if unknown and known:  # else a server may have it
         raise ValueError(f"approve= names {unknown}, which are not among the tools: {sorted(tools)}.")
     return lambda name, arguments: name in names
