@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kaigents_nb.fake_model import wire
+from kaigents_nb.fake_model.later import Batches, Later
 from kaigents_nb.fake_model.script import Rule, Script
 
 _LABEL = {"x-scripted-by": "kaigents-nb fake-model"}
@@ -32,6 +33,8 @@ class Scripted:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._asked: list[dict[str, Any]] = []
+        self._later = Later()
+        self._batches = Batches(self._scripted)
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -47,22 +50,24 @@ class Scripted:
 
         return [
             Route("/v1/responses", responses, methods=["POST"]),
+            Route("/v1/responses/{number}", self._later.look),
+            Route("/v1/files", self._batches.upload, methods=["POST"]),
+            Route("/v1/files/{number}/content", self._batches.download),
+            Route("/v1/batches", self._batches.submit, methods=["POST"]),
+            Route("/v1/batches", self._batches.listed),
+            Route("/v1/batches/{number}", self._batches.look),
             Route("/v1/chat/completions", completions, methods=["POST"]),
             Route(REQUESTS, requests),
         ]
 
     async def _answer(self, api: str, http: HttpRequest) -> Response:
         body = await http.json()
-        request = wire.read(api, body, len(self._asked) + 1)
-        seen = {"number": request.number, "at": time.time(), "api": api, "last": request.last, "body": body}
-        self._asked.append(seen)
-        rule = self._script(request)
+        rule, whole = self._scripted(api, body)
+        if body.get("background") and whole is not None:
+            return JSONResponse(self._later.begin(whole, float(rule.get("delay_s", 0))), headers=_LABEL)
         await asyncio.sleep(float(rule.get("delay_s", 0)))
-        if "fault" in rule:
-            seen["ended"] = "fault"
+        if whole is None:
             return _fault(rule)
-        whole = wire.answer(api, request, rule)
-        seen["ended"] = "answered"
         if not body.get("stream"):
             return JSONResponse(whole, headers=_LABEL)
 
@@ -72,6 +77,15 @@ class Scripted:
                 await asyncio.sleep(float(rule.get("delay_s", 0)) / 10)
 
         return StreamingResponse(events(), media_type="text/event-stream", headers=_LABEL)
+
+    def _scripted(self, api: str, body: dict[str, Any]) -> tuple[Rule, dict[str, Any] | None]:
+        """Return the rule for a request, and the whole answer unless it is a fault."""
+        request = wire.read(api, body, len(self._asked) + 1)
+        seen = {"number": request.number, "at": time.time(), "api": api, "last": request.last, "body": body}
+        self._asked.append(seen)
+        rule = self._script(request)
+        seen["ended"] = "fault" if "fault" in rule else "answered"
+        return rule, None if "fault" in rule else wire.answer(api, request, rule)
 
 
 def _fault(rule: Rule) -> Response:

@@ -16,6 +16,7 @@ from kaigents_nb.models import items as conversation
 from kaigents_nb.models import transcript
 from kaigents_nb.models.any_client import Got
 from kaigents_nb.models.any_client import request as request_of_a_client
+from kaigents_nb.models.background import collect
 from kaigents_nb.models.call import Asked, Request, ask
 from kaigents_nb.models.items import Item
 from kaigents_nb.models.model import Model
@@ -52,9 +53,11 @@ MESSAGE_COLUMNS = {
 async def calls_frame(observer: Observer) -> pd.DataFrame:
     """See :meth:`Run.calls`."""
     rows = []
-    for step, call in await _asked(observer, (ask.name, request_of_a_client.name)):
+    for step, call in await _asked(observer, (ask.name, collect.name, request_of_a_client.name)):
         asked = await observer.decoder.value(call.arguments[0]) if call.arguments else None
         answer = await observer.decoder.value(call.result) if call.result is not None else None
+        if answer is None and step.status == "completed":
+            continue  # a look at one that the provider still worked on
         rows.append(_row(step, asked.model if isinstance(asked, Request) else asked, answer))
     return frame(rows, CALL_COLUMNS, observer.run_id)
 

@@ -65,33 +65,66 @@ class Asked:
 @library_step("kg.chat")
 async def ask(request: Request, before: str, items: list[Item]) -> Asked:
     """Ask once: the conversation that is kept as ``before``, and these items after it."""
+    body, callables = prepared(request, before, items)
+    asked = await _sent(request.model, request.model.speaks, body)
+    return _with_calls(request, before, items, asked, callables)
+
+
+def prepared(request: Request, before: str, items: list[Item]) -> tuple[dict[str, Any], dict[str, Callable[..., Any]]]:
+    """Return the body of a request, and the tools that it names."""
     step = step_context.get()
     known = transcript.items(step.kept, before) if step is not None and before else []
-    model, api = request.model, request.model.speaks
     callables = {name: _function(name) for name in request.tools if isinstance(name, str)}
     described = [
         tools.specification(tool, callables[tool]) if isinstance(tool, str) else tool for tool in request.tools
     ]
-    body = _APIS[api].body(model.name, [*known, *items], described, request.schema, request.options)
-    asked = await _sent(model, api, body)
+    api = _APIS[request.model.speaks]
+    return api.body(request.model.name, [*known, *items], described, request.schema, request.options), callables
+
+
+def completed(request: Request, before: str, items: list[Item], data: Any) -> Asked:
+    """Return the answer of a request that was handed in before."""
+    callables = {name: _function(name) for name in request.tools if isinstance(name, str)}
+    return _with_calls(request, before, items, answered(request.model, data), callables)
+
+
+def _with_calls(
+    request: Request, before: str, items: list[Item], asked: Asked, callables: Mapping[str, Callable[..., Any]]
+) -> Asked:
+    """Return an answer with what its calls of tools are given, and with the conversation saved."""
+    step = step_context.get()
     foreign = {tool["function"]["name"] for tool in request.tools if isinstance(tool, dict) and "function" in tool}
     arguments, faults = _read(asked.items, callables, foreign)
     head = transcript.add(step.keep, before, [*items, *asked.items]) if step is not None else ""
     return replace(asked, head=head, arguments=arguments, faults=faults)
 
 
+def body_of(request: Request, items: list[Item]) -> tuple[str, dict[str, Any]]:
+    """Return path and body of a request without a conversation before it, and without tools of ours."""
+    model, api = request.model, _APIS[request.model.speaks]
+    tools_of_api = [tool for tool in request.tools if not isinstance(tool, str)]
+    return api.PATH, api.body(model.name, items, tools_of_api, request.schema, request.options)
+
+
 async def request_once(request: Request, items: list[Item]) -> Asked:
     """Ask once, with no conversation before, no tools of ours, and nothing saved."""
-    model, api = request.model, request.model.speaks
-    tools_of_api = [tool for tool in request.tools if not isinstance(tool, str)]
-    return await _sent(model, api, _APIS[api].body(model.name, items, tools_of_api, request.schema, request.options))
+    return await _sent(request.model, request.model.speaks, body_of(request, items)[1])
 
 
 async def _sent(model: Model, api: str, body: dict[str, Any]) -> Asked:
     async with paced(model, body) as used:
-        answer: Answer = _APIS[api].answer(await post(model, _APIS[api].PATH, body))
-        used(answer.usage.total)
+        asked = answered(model, await post(model, _APIS[api].PATH, body))
+        used(asked.usage.total)
+    return asked
+
+
+def answered(model: Model, data: Any, *, batch: bool = False) -> Asked:
+    """Return what the model's server answered, and what it cost; in a batch half."""
+    api = model.speaks
+    answer: Answer = _APIS[api].answer(data)
     usd, basis = cost(model, answer.usage, answer.model)
+    if batch and usd is not None:
+        usd, basis = usd / 2, f"{basis}, half in a batch"
     name = answer.model or model.name
     return Asked(answer.items, answer.finish, answer.usage, usd, basis, name, api, answer.note)
 

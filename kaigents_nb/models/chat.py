@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import durable
@@ -18,6 +18,7 @@ from kaigents_nb.errors import Fatal
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models import tools as tool_forms
 from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL, TOOLS, Usage
+from kaigents_nb.models.background import ask_in_background
 from kaigents_nb.models.budget import Budget
 from kaigents_nb.models.call import Asked, Request, Tool, accept, ask, maybe, read_arguments, tools_at_hand
 from kaigents_nb.models.items import Item
@@ -44,6 +45,7 @@ def chat(
     max_rounds: int = 50,
     budget_usd: float | None = None,
     budget_tokens: int | None = None,
+    when: Literal["now", "background"] = "now",
     **api_options: Any,
 ) -> Coroutine[Any, Any, Reply]:
     """Ask a model, and let it call tools until it has an answer; each request and each tool call is a step of its own.
@@ -75,6 +77,8 @@ def chat(
         Most requests in which the model may call tools; then ``reply.stopped`` is ``"max_rounds"``.
     budget_usd, budget_tokens
         Ends the loop before a request that could go over it: ``reply.stopped`` is ``"budget"``.
+    when
+        ``"background"`` has the provider work on it by itself (Responses API), and waits with nothing running.
     **api_options
         Options of the API, passed on whole: ``temperature=0``, ``reasoning={"effort": "low"}`` …
 
@@ -99,6 +103,8 @@ def chat(
         raise ValueError("Which model? Say model='gpt-5', or model=kg.model('name', base_url='http://…').")
     if isinstance(max_rounds, bool) or not isinstance(max_rounds, int) or max_rounds < 1:
         raise ValueError(f"max_rounds is a number from 1, not {max_rounds!r}.")
+    if when not in ("now", "background"):
+        raise ValueError(f"when is 'now' or 'background', not {when!r}.")
     if check is not None and not callable(check):
         raise TypeError(f"check is a function that takes the reply, not {check!r}.")
     named, own, servers = _tools(tools)
@@ -111,6 +117,7 @@ def chat(
         approve=_approval(approve, named, known=not servers),
         max_rounds=max_rounds,
         budget=Budget(budget_usd, budget_tokens),
+        background=when == "background",
         items=[*(after.messages if after is not None else ()), *conversation.conversation(prompt)],
         kept=(after.kept, after.head) if after is not None else (0, ""),
     )
@@ -136,6 +143,7 @@ class _Loop:
         approve: Callable[[str, dict[str, Any]], Any],
         max_rounds: int,
         budget: Budget,
+        background: bool,
         items: list[Item],
         kept: tuple[int, str],
     ) -> None:
@@ -148,6 +156,7 @@ class _Loop:
         self._approve = approve
         self._max_rounds = max_rounds
         self._budget = budget
+        self._background = background
         self._items = items
         self._kept, self._head = kept  # so many of the items are in the store, under this name
         self._calls: list[ToolCall] = []
@@ -196,7 +205,8 @@ class _Loop:
             return reply
 
     async def _ask(self) -> Asked:
-        asked: Asked = await ask(self._request, self._head, self._items[self._kept :])
+        begin = ask_in_background if self._background else ask
+        asked: Asked = await begin(self._request, self._head, self._items[self._kept :])
         self._usage += asked.usage
         self._cost_usd += math.nan if asked.cost_usd is None else asked.cost_usd
         self._budget.took(asked.usage, asked.cost_usd)

@@ -51,6 +51,31 @@ async def post(model: Model, path: str, body: Mapping[str, Any]) -> Any:
             return None
 
 
+async def get(model: Model, path: str) -> Any:
+    """Ask for what lies at an address of the server; raises as :func:`post` does."""
+    openai = _openai()
+    key = model.key()
+    with _failures(openai, model, key):
+        return await _client(openai, model.address, key).get(path, cast_to=object)
+
+
+async def upload(model: Model, name: str, content: bytes) -> str:
+    """Give the server a file for a batch and return its id; raises as :func:`post` does."""
+    openai = _openai()
+    key = model.key()
+    with _failures(openai, model, key):
+        made = await _client(openai, model.address, key).files.create(file=(name, content), purpose="batch")
+        return str(made.id)
+
+
+async def download(model: Model, file: str) -> str:
+    """Return the text of a file that the server has; raises as :func:`post` does."""
+    openai = _openai()
+    key = model.key()
+    with _failures(openai, model, key):
+        return str((await _client(openai, model.address, key).files.content(file)).text)
+
+
 async def send(
     model: Model, method: str, path: str, headers: Mapping[str, str], body: str
 ) -> tuple[int, Mapping[str, str], str]:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kaigents_nb.authoring.context import step_context
@@ -36,6 +36,23 @@ class RowAnswer:
     error: str = ""
     tokens: int = 0
     cost_usd: float | None = 0.0
+
+
+def judged(number: int, asked: Asked, output: Output | None, tokens: int = 0, usd: float = 0.0) -> RowAnswer:
+    """Return what an answer is for its row; ``tokens`` and ``usd`` are those of answers before it."""
+    tokens += asked.usage.total
+    cost_usd = None if asked.cost_usd is None else usd + asked.cost_usd
+    text = conversation.text(asked.items)
+    if asked.finish in (REFUSAL, FILTERED):
+        return RowAnswer(number, REFUSED, "", text or asked.note, tokens, cost_usd)
+    if asked.finish in (LENGTH, MALFORMED):
+        return RowAnswer(number, FAILED, "", f"The answer can't be used: {asked.note}.", tokens, cost_usd)
+    try:
+        if output is not None:
+            output.parse(text)
+    except ValueError as misfit:
+        return RowAnswer(number, INVALID, "", str(misfit), tokens, cost_usd)
+    return RowAnswer(number, DONE, text, "", tokens, cost_usd)
 
 
 @library_step("kg.chat_rows")
@@ -110,32 +127,20 @@ class _Asking:
 
     async def _row(self, number: int) -> RowAnswer:
         items = [conversation.user(self._prompts[number])]
-        tokens, usd = 0, 0.0
-        status, error = INVALID, ""
+        answer = RowAnswer(number, FAILED)
         for _ in range(_TRIES):
             try:
                 asked = await self._ask(items)
             except ModelRefused as refused:
                 if refused.status_code not in _OF_ONE_ROW:
                     raise
-                return RowAnswer(number, FAILED, "", str(refused), tokens, usd)
-            tokens += asked.usage.total
-            usd = usd + asked.cost_usd if asked.cost_usd is not None else float("nan")
-            text = conversation.text(asked.items)
-            if asked.finish in (REFUSAL, FILTERED):
-                return RowAnswer(number, REFUSED, "", text or asked.note, tokens, _known(usd))
-            if asked.finish in (LENGTH, MALFORMED):
-                status, error = FAILED, f"The answer can't be used: {asked.note}."
-                continue
-            try:
-                if self._output is not None:
-                    self._output.parse(text)
-            except ValueError as misfit:
-                status, error = INVALID, str(misfit)
-                items = [*items, *asked.items, conversation.user(f"{misfit} Answer again.")]
-                continue
-            return RowAnswer(number, DONE, text, "", tokens, _known(usd))
-        return RowAnswer(number, status, "", error, tokens, _known(usd))
+                return replace(answer, status=FAILED, error=str(refused))
+            answer = judged(number, asked, self._output, answer.tokens, answer.cost_usd or 0.0)
+            if answer.status in (DONE, REFUSED):
+                break
+            if answer.status == INVALID:
+                items = [*items, *asked.items, conversation.user(f"{answer.error} Answer again.")]
+        return answer
 
     async def _ask(self, items: list[conversation.Item]) -> Asked:
         """Ask once; while the server is busy, all rows wait as long as it says."""
@@ -163,7 +168,3 @@ def _asked_pause(headers: Mapping[str, str]) -> float | None:
         with suppress(KeyError, ValueError):
             return max(0.0, float(headers[name]) * factor)
     return None
-
-
-def _known(usd: float) -> float | None:
-    return usd if usd == usd else None

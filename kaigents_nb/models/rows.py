@@ -6,13 +6,14 @@ import string
 from collections.abc import Coroutine
 from dataclasses import is_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pydantic import BaseModel
 
 from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.models import type_names
+from kaigents_nb.models.batch import in_batches
 from kaigents_nb.models.call import Request, maybe
 from kaigents_nb.models.model import Model, as_model
 from kaigents_nb.models.output import Output
@@ -33,6 +34,7 @@ def chat_rows(
     model: Model | str,
     output: Any = None,
     limit: int = 10,
+    when: Literal["now", "24h"] = "now",
     **api_options: Any,
 ) -> Coroutine[Any, Any, pd.DataFrame]:
     """Ask a model once for each row of a table; each answer is saved at once and never asked for again.
@@ -53,6 +55,9 @@ def chat_rows(
         become columns; any other type, and text, the column ``answer``.
     limit
         So many requests at the same time.
+    when
+        ``"24h"`` hands the rows in as batches, at half the price: waited for with nothing running, collected when the
+        provider is done, within a day; ``limit`` is the provider's then.
     **api_options
         Options of the API, passed on whole.
 
@@ -75,11 +80,13 @@ def chat_rows(
     names = _columns_in(template, [str(column) for column in frame.columns])
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ValueError(f"limit is a number from 1, not {limit!r}.")
+    if when not in ("now", "24h"):
+        raise ValueError(f"when is 'now' or '24h', not {when!r}.")
     typed = None if output is None else Output(output)
     request = Request(as_model(model), schema=None if typed is None else typed.schema(), options=api_options)
     rows = zip(*(frame[name] for name in names), strict=True)
     prompts = [template.format_map(dict(zip(names, row, strict=True))) for row in rows]
-    work = partial(_answered, frame.index, request, prompts, output, limit)
+    work = partial(_answered, frame.index, request, prompts, output, None if when == "24h" else limit)
     interpreter = agent_context.get()
     if interpreter is not None:
         return durable(interpreter, "kg.chat_rows(…)", work)
@@ -88,11 +95,16 @@ def chat_rows(
     return work()
 
 
-async def _answered(index: Any, request: Request, prompts: list[str], output: Any, limit: int) -> pd.DataFrame:
+async def _answered(index: Any, request: Request, prompts: list[str], output: Any, limit: int | None) -> pd.DataFrame:
+    """Ask for all rows; without a limit in batches."""
     wanted = None if output is None else type_names.written(output)
     answers: list[RowAnswer] = []
     for start in range(0, len(prompts), _CHUNK):
-        answers += await maybe(ask_rows(request, prompts[start : start + _CHUNK], wanted, limit))
+        chunk = prompts[start : start + _CHUNK]
+        if limit is None:
+            answers += await in_batches(request, chunk, wanted)
+        else:
+            answers += await maybe(ask_rows(request, chunk, wanted, limit))
     return _table(index, answers, output)
 
 

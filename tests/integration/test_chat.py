@@ -274,3 +274,23 @@ def test_cut_off_is_asked_again(fake_models, api):
     run = answers.start(fake.model(api=api), "Hi", {})
     assert run.result(20) == ("whole", "finished")
     assert len(fake.asked) == 3
+
+
+@kg.agent
+async def thinks(model):
+    reply = await kg.chat("Think.", model=model, tools=[search], when="background")
+    return reply.text
+
+
+def test_in_the_background(fake_models):
+    """The provider works on it, with nothing running here; the answer is a request like others."""
+    rules = [{"after": "search", "say": "panel 1"}, {"delay_s": 1, "call": {"search": {"product": "panel"}}}]
+    fake = fake_models(rules)
+    run = thinks.start(fake.model(api="responses"))
+    assert run.result(40) == "panel 1"
+    assert [asked["body"]["store"] for asked in fake.asked] == [True, True]
+    assert run.calls()["finish"].tolist() == ["tool_calls", "stop"]
+    run = thinks.start(fake.model(api="chat"))
+    eventually(lambda: run.status == "parked")
+    assert "no background mode" in run.steps()["error"][0]
+    run.terminate()

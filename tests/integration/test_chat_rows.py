@@ -26,6 +26,11 @@ async def labels(frame, model, limit=10):
     return await kg.chat_rows(frame, "{title}: {text}", model=model, output=Label, limit=limit)
 
 
+@pytest.fixture(params=["responses", "chat"])
+def api(request):
+    return request.param
+
+
 @kg.agent
 async def says(frame, model):
     return await kg.chat_rows(frame, "Echo {title}", model=model)
@@ -107,6 +112,33 @@ def test_killed_in_the_middle(worker, fake_models):  # noqa: F811
     # Those that were on their way when it died, one for each of the limit.
     assert 500 <= len(fake.asked) <= 505
     assert before < 500
+
+
+@kg.agent
+async def batched(frame, model):
+    return await kg.chat_rows(frame, "{title}", model=model, output=Label, when="24h")
+
+
+def test_a_batch_costs_half(fake_models, api):
+    """It is handed in once, waited for by a timer, and what expired goes into the next."""
+    fake = fake_models(
+        "seen = []\n"
+        "def answer(request):\n"
+        "    seen.append(request.last)\n"
+        "    if request.last == 'wheel' and seen.count('wheel') == 1:\n"
+        "        return {'fault': {'drop': True}}\n"
+        "    if request.last == 'bomb':\n"
+        "        return {'fault': {'status': 400, 'message': 'not that'}}\n"
+        "    return {'json': {'topic': 'cars', 'sure': 1}, 'usage': {'input': 1, 'output': 0}}"
+    )
+    run = batched.start(ROWS, fake.model(api=api, price={"input": 1_000_000}))
+    table = run.result(60)
+    assert table["status"].tolist() == ["done", "done", "done", "failed"]
+    assert table["cost_usd"].tolist()[:3] == [0.5, 0.5, 0.5]
+    assert table.loc["z", "error"] == "not that"
+    asked = [request["last"] for request in fake.asked]
+    assert sorted(asked) == ["bomb", "fog", "moon", "wheel", "wheel"]
+    assert run.steps()["step"].value_counts()["kg.batch.submit"] == 2
 
 
 @pytest.mark.parametrize(("template", "said"), [("{nothing}", "The table has: title, text"), ("all", "no column")])
