@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.clock import uuid4 as uuid4
     from kaigents_nb.authoring.gate import Decision as Decision
     from kaigents_nb.authoring.gate import approve as approve
+    from kaigents_nb.authoring.mapping import map as map
     from kaigents_nb.authoring.options import Retry as Retry
     from kaigents_nb.authoring.progress import idempotency_key as idempotency_key
     from kaigents_nb.authoring.progress import progress as progress
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.resource import resource as resource
     from kaigents_nb.authoring.step import Step as Step
     from kaigents_nb.authoring.step import step as step
+    from kaigents_nb.authoring.this_run import publish as publish
+    from kaigents_nb.authoring.this_run import this_run as this_run
     from kaigents_nb.control.diff import diff as diff
     from kaigents_nb.control.run import Run as Run
     from kaigents_nb.control.run import run as run
@@ -90,18 +93,21 @@ _HOMES = {
     "disconnect": "runtime.connecting",
     "idempotency_key": "authoring.progress",
     "inbox": "display.inbox",
+    "map": "authoring.mapping",
     "mcp": "models.mcp",
     "model": "models.model",
     "now": "authoring.clock",
     "openai_client": "models.any_client",
     "pending": "people.pending",
     "progress": "authoring.progress",
+    "publish": "authoring.this_run",
     "random": "authoring.clock",
     "resource": "authoring.resource",
     "run": "control.run",
     "runs": "history.runs_table",
     "sleep": "authoring.clock",
     "step": "authoring.step",
+    "this_run": "authoring.this_run",
     "track": "authoring.progress",
     "uuid4": "authoring.clock",
 }

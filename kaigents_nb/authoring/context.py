@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.awaited import Begin, NotAwaited
     from kaigents_nb.authoring.gate import Decision
     from kaigents_nb.authoring.step import Step
+    from kaigents_nb.authoring.this_run import ThisRun
     from kaigents_nb.gates.question import Question
 
 
@@ -60,6 +61,19 @@ class AgentContext(Protocol):
         """Wait durably."""
         ...
 
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Return a step or agent of the run's code."""
+        ...
+
+    @property
+    def this_run(self) -> ThisRun:
+        """What the run is."""
+        ...
+
+    def publish(self, values: Mapping[str, Any]) -> None:
+        """Show values to the outside."""
+        ...
+
     def now(self) -> datetime:
         """Return the run's time, UTC."""
         ...
@@ -84,6 +98,11 @@ class StepContext(Protocol):
     @property
     def tracked(self) -> int:
         """How many items an earlier attempt has finished."""
+        ...
+
+    @property
+    def this_run(self) -> ThisRun:
+        """What the run is, and which attempt this."""
         ...
 
     @property

@@ -17,6 +17,7 @@ from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.gates.answer import REJECT
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def dry_run(
 
     async def execute() -> Any:
         interpreter = DryRun(iter(decisions))
+        interpreter.agent = agent.name
         token = agent_context.set(interpreter)
         with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
             try:
@@ -77,6 +79,8 @@ class DryRun:
 
     def __init__(self, decisions: Iterator[Any]) -> None:
         self._decisions = decisions
+        self._started = self.now()
+        self.agent = ""
         self.unawaited: dict[int, NotAwaited[Any]] = {}
 
     @contextmanager
@@ -98,6 +102,19 @@ class DryRun:
     def place(self, filename: str, line: int) -> str:
         """Return the line; which cell it is in, the traceback says."""
         return f"line {line}"
+
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Not asked for here: what is mapped is called in one go."""
+        raise LookupError(name)
+
+    @property
+    def this_run(self) -> ThisRun:
+        """A run that is none."""
+        return ThisRun("dry-run", self.agent, self._started)
+
+    def publish(self, values: Mapping[str, Any]) -> None:
+        """Print them."""
+        print("published:", ", ".join(f"{name}={value!r}" for name, value in values.items()))
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Call the step's function."""

@@ -363,6 +363,19 @@ class Run(LookingBack):
         )
         return Run(self._connection, fork_id)
 
+    @property
+    def published(self) -> dict[str, Any]:
+        """What the agent shows to the outside with ``kg.publish()``, by name; ``{}`` for nothing.
+
+        Source: the server's history, read now.
+        """
+
+        async def read() -> dict[str, Any]:
+            observer = await self._caught_up()
+            return {name: await observer.decoder.value(item) for name, item in observer.fold.published.items()}
+
+        return self._connection.run(read)
+
     # Looking back.
 
     def steps(self, *, full: bool = False) -> pd.DataFrame:

@@ -27,6 +27,8 @@ MEMO_STATE = "kaigents"
 """Memo key: ``{"gates": [...], "parked": [...]}``, what an inbox needs without a worker."""
 MEMO_GATE = "kaigents_gate_{gate}"
 """Memo key: the details of one open gate."""
+MEMO_PUBLISHED = "kaigents_published_{name}"
+"""Memo key: a value that the agent shows to the outside."""
 MEMO_ORIGIN = "kaigents_origin"
 """Memo key, set at start: where the run comes from (notebook, fork)."""
 

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, check_admitted, held
@@ -59,6 +60,8 @@ class Attempt:
     number: int
     idempotency_key: str
     execution: str = ""
+    agent: str = ""
+    started: datetime | None = None
     tracked: int = 0
     renewed: bool = False
     store: FileStore | None = None
@@ -76,6 +79,11 @@ class Attempt:
         """Return a class that the run's code has, or that it imports."""
         assert self.code is not None
         return self.code.resolve(module, qualname)
+
+    @property
+    def this_run(self) -> ThisRun:
+        """What the run is, and which attempt this."""
+        return ThisRun(self.run_id, self.agent, self.started or datetime.now(UTC), self.number)
 
     @property
     def journal(self) -> Path:
@@ -219,6 +227,8 @@ class StepRunner:
             number=info.attempt,
             idempotency_key=f"{info.workflow_id}/{call.call}",
             execution=info.workflow_run_id or "",
+            agent=info.workflow_type or "",
+            started=info.started_time,
             tracked=_tracked(info.heartbeat_details),
             renewed=info.activity_id != call.call,
             store=store_of(self._client.data_converter),
