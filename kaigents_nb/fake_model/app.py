@@ -72,7 +72,9 @@ class Scripted:
             return JSONResponse(whole, headers=_LABEL)
 
         async def events() -> AsyncIterator[str]:
-            for event in wire.stream(api, whole):
+            for place, event in enumerate(wire.stream(api, whole)):
+                if place == rule.get("breaks_after"):
+                    raise ConnectionResetError("as the script says")
                 yield event
                 await asyncio.sleep(float(rule.get("delay_s", 0)) / 10)
 

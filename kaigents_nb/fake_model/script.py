@@ -12,7 +12,9 @@ A YAML file is a list of rules; the first one that fits answers. A rule without 
     - say: "It ends in the mid"
       finish: length                # or content_filter
     - fault: {status: 429, headers: {retry-after: "3"}, message: "slow down"}
-    - fault: {drop: true}           # breaks the connection; with after_bytes: in the middle of an answer
+    - fault: {drop: true}           # breaks the connection
+    - say: "A long answer"
+      breaks_after: 2               # breaks it after so many events of a stream
     - fault: {garbage: true}        # an answer that is no JSON
       delay_s: 2                    # of any rule
 
@@ -32,7 +34,7 @@ from typing import Any, TypeAlias
 
 Rule: TypeAlias = dict[str, Any]
 _ANSWERS = ("say", "call", "json", "refuse", "fault")
-_KNOWN = frozenset({"when", "after", "times", "finish", "delay_s", "usage", "reasoning", *_ANSWERS})
+_KNOWN = frozenset({"when", "after", "times", "finish", "delay_s", "usage", "reasoning", "breaks_after", *_ANSWERS})
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from kaigents_nb.runtime.payloads import metadata, plain, raw
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
+    DIFFERS_SIGNAL,
     MEMO_GATE,
     MEMO_STATE,
     MEND_SIGNAL,
@@ -73,6 +74,8 @@ class RunFold:
         self.parted: dict[str, str] = {}
         self.published: dict[str, Payload] = {}
         """What the agent shows to the outside, by name."""
+        self.differs: list[str] = []
+        """What a worker that replayed the run found to be otherwise than recorded."""
         self.other_arguments: list[str] = []
         """Calls of a fork that took over a result which was computed from other arguments."""
         self.sleeps: dict[int, SleepView] = {}
@@ -390,6 +393,9 @@ class RunFold:
         if data.signal_name == MEND_SIGNAL and len(data.input.payloads) == 3:
             with suppress(ValueError, TypeError):  # not from us
                 self.mends.append((tuple(plain(data.input.payloads[0])), data.input.payloads[2]))
+        if data.signal_name == DIFFERS_SIGNAL:
+            with suppress(ValueError):  # not from us
+                self.differs += [str(plain(payload)) for payload in data.input.payloads]
         if data.signal_name == DECIDE_SIGNAL:
             self._decided(data.input.payloads, event, "signal")
 
@@ -430,7 +436,7 @@ class RunFold:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Warnings that steps left, each once, and where a fork left its origin."""
+        """Warnings that steps left, each once, where a fork left its origin, and what replays came to otherwise."""
         texts = [metadata(call.result, META_NOTICE) for call in self.calls.values() if call.result is not None]
         if self.parted:
             texts.append(
@@ -443,4 +449,4 @@ class RunFold:
                 f"Taken over from the first run although this one calls with other arguments: {named}. To make such a "
                 "call again, fork before it."
             )
-        return tuple(dict.fromkeys(text for text in texts if text))
+        return tuple(dict.fromkeys(text for text in (*texts, *self.differs) if text))

@@ -13,11 +13,11 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.errors import AnswerNotAccepted, Fatal
+from kaigents_nb.errors import AnswerNotAccepted, Fatal, ModelUnreachable
 from kaigents_nb.models import completions, responses, tools, transcript
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models.answer import Answer, Usage
-from kaigents_nb.models.client import post
+from kaigents_nb.models.client import post, stream
 from kaigents_nb.models.items import Item
 from kaigents_nb.models.limits import paced
 from kaigents_nb.models.model import Model
@@ -28,6 +28,8 @@ tools_at_hand: ContextVar[Mapping[str, Tool] | None] = ContextVar("kaigents_tool
 """The tools themselves, where no run carries them: in a dry run, or outside."""
 
 _MANY = 1_000
+_SHOWN = 160
+"""So many characters of an answer are shown while it grows."""
 _APIS: dict[str, Any] = {"responses": responses, "chat": completions}
 
 
@@ -113,9 +115,24 @@ async def request_once(request: Request, items: list[Item]) -> Asked:
 
 async def _sent(model: Model, api: str, body: dict[str, Any]) -> Asked:
     async with paced(model, body) as used:
-        asked = answered(model, await post(model, _APIS[api].PATH, body))
+        asked = answered(model, await _data(model, _APIS[api], body))
         used(asked.usage.total)
     return asked
+
+
+async def _data(model: Model, api: Any, body: dict[str, Any]) -> Any:
+    """Return what the server answers; where it comes in parts, its text is shown while it grows."""
+    step = step_context.get()
+    if not body.pop("stream", api.STREAMS and step is not None):
+        return await post(model, api.PATH, body)
+    growing = api.Growing()
+    async for event in stream(model, api.PATH, {**api.STREAM_OPTIONS, **body}):
+        growing.add(event)
+        if step is not None and growing.text:
+            step.report(len(growing.text), None, f"characters: …{growing.text[-_SHOWN:]}")
+    if growing.whole is None:
+        raise ModelUnreachable(f"The answer of {model.address} broke off.")
+    return growing.whole
 
 
 def answered(model: Model, data: Any, *, batch: bool = False) -> Asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +49,25 @@ async def post(model: Model, path: str, body: Mapping[str, Any]) -> Any:
             return await _client(openai, model.address, key).post(path, cast_to=object, body=dict(body))
         except ValueError:
             return None
+
+
+async def stream(model: Model, path: str, body: Mapping[str, Any]) -> AsyncIterator[Any]:
+    """Send a request and yield the events of its answer, as JSON gives them; raises as :func:`post` does."""
+    openai = _openai()
+    key = model.key()
+    with _failures(openai, model, key):
+        events = await _client(openai, model.address, key).post(
+            path, cast_to=object, body={**body, "stream": True}, stream=True, stream_cls=openai.AsyncStream[object]
+        )
+        try:
+            async for event in events:
+                yield event
+        except openai.APIError:
+            raise
+        except ValueError as error:
+            raise openai.APIConnectionError(message=f"garbled: {error}", request=events.response.request) from None
+        except Exception as error:
+            raise openai.APIConnectionError(request=events.response.request) from error
 
 
 async def get(model: Model, path: str) -> Any:
@@ -115,7 +134,7 @@ def _failures(openai: Any, model: Model, key: str) -> Iterator[None]:
         failure.status_code = error.status_code
         # Retry-After and its kin, as everywhere.
         failure.response = SimpleNamespace(headers=dict(error.response.headers))
-    except openai.APIConnectionError as error:
+    except (openai.APIConnectionError, openai.APIError) as error:
         cause = error.__cause__ or error
         failure = ModelUnreachable(_without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key))
     raise failure from None

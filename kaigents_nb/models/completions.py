@@ -93,6 +93,53 @@ def _without(item: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key not in keys}
 
 
+STREAMS = False
+"""Whether an answer is read as it comes, unless the request says otherwise: not every server that speaks this can."""
+STREAM_OPTIONS: dict[str, Any] = {"stream_options": {"include_usage": True}}
+
+
+class Growing:
+    """An answer that comes in parts: its text so far, and in the end the whole."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.whole: Any = None
+        """What :func:`answer` reads; None until it is complete."""
+        self._message: dict[str, Any] = {}
+        self._calls: dict[int, dict[str, Any]] = {}
+
+    def add(self, event: Any) -> None:
+        """Take one chunk."""
+        if not isinstance(event, dict):
+            return
+        for choice in event.get("choices") or ():
+            self._add(choice.get("delta") or {})
+            if choice.get("finish_reason"):
+                message = {**self._message, "content": self.text or None}
+                if self._calls:
+                    message["tool_calls"] = [self._calls[place] for place in sorted(self._calls)]
+                self.whole = {
+                    "model": event.get("model"),
+                    "choices": [{"message": message, "finish_reason": choice["finish_reason"]}],
+                }
+        if self.whole is not None and event.get("usage"):
+            self.whole["usage"] = event["usage"]
+
+    def _add(self, delta: dict[str, Any]) -> None:
+        self.text += delta.get("content") or ""
+        for name, value in delta.items():
+            if name not in ("content", "tool_calls", "role") and value is not None:
+                before = self._message.get(name)
+                self._message[name] = before + value if isinstance(before, str) and isinstance(value, str) else value
+        for part in delta.get("tool_calls") or ():
+            call = self._calls.setdefault(part.get("index", len(self._calls)), {"function": {"arguments": ""}})
+            function = part.get("function") or {}
+            call["function"]["arguments"] += function.get("arguments") or ""
+            if function.get("name"):
+                call["function"]["name"] = function["name"]
+            call |= {key: value for key, value in part.items() if key not in ("index", "function") and value}
+
+
 def answer(data: Any) -> Answer:
     """Read an answer; one that makes no sense is ``malformed``, with a note."""
     try:

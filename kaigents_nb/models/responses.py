@@ -32,6 +32,28 @@ def body(
     return sent
 
 
+STREAMS = True
+"""Whether an answer is read as it comes, unless the request says otherwise."""
+STREAM_OPTIONS: dict[str, Any] = {}
+
+
+class Growing:
+    """An answer that comes in parts: its text so far, and in the end the whole."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.whole: Any = None
+        """What :func:`answer` reads; None until it is complete."""
+
+    def add(self, event: Any) -> None:
+        """Take one event."""
+        kind = event.get("type", "") if isinstance(event, dict) else ""
+        if kind == "response.output_text.delta":
+            self.text += str(event.get("delta") or "")
+        elif kind in ("response.completed", "response.incomplete", "response.failed"):
+            self.whole = event.get("response")
+
+
 def answer(data: Any) -> Answer:
     """Read an answer; one that makes no sense is ``malformed``, with a note."""
     if not isinstance(data, dict) or not isinstance(data.get("output"), list):

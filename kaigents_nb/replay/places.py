@@ -7,7 +7,7 @@ fork needs to know which branch made them: the recorded code says it, when its h
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from temporalio import workflow
+from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.client import WorkflowHistory
 from temporalio.common import RawValue
 
@@ -23,6 +24,7 @@ from kaigents_nb.authoring.awaited import Begin
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
+from kaigents_nb.replay.comparison import Comparison
 from kaigents_nb.replay.replay import headline, replay
 from kaigents_nb.replay.replayed import watching
 from kaigents_nb.runtime.connection import Connection
@@ -53,7 +55,8 @@ class Placed:
 class Places:
     """Watches a replay. ``placed`` is what it saw, by place."""
 
-    def __init__(self) -> None:
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
         self.placed: dict[str, Placed] = {}
         self.problem = ""
         self.turn = 1
@@ -64,6 +67,10 @@ class Places:
     def at(self, event_id: int, time: datetime) -> None:
         """See :class:`Watcher`."""
         self._event_id = event_id
+
+    def asks(self, commands: Iterable[WorkflowCommand]) -> None:
+        """See :class:`Watcher`."""
+        self.comparison.take(commands)
 
     def finish(self) -> None:
         """See :class:`Watcher`."""
@@ -169,7 +176,7 @@ class PlacedWorkflow(AgentWorkflow):
 
 async def places_of(connection: Connection, history: WorkflowHistory) -> Places:
     """Return what a replay of a history shows; ``problem`` says why it ended before the history does."""
-    places = Places()
+    places = Places(Comparison(history.events))
     failure = await in_thread(lambda: replay(connection, history, places, PlacedWorkflow), "kaigents replay")
     places.problem = headline(failure) if failure is not None else ""
     return places

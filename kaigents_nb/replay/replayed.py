@@ -7,13 +7,14 @@ a replay.
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import sys
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from temporalio import workflow
+from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
@@ -31,6 +32,10 @@ class Watcher(Protocol):
 
     def at(self, event_id: int, time: datetime) -> None:
         """Hear at which event what follows is executed, and when."""
+        ...
+
+    def asks(self, commands: Iterable[WorkflowCommand]) -> None:
+        """Hear what the run asks the server for."""
         ...
 
     def finish(self) -> None:

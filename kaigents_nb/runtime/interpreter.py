@@ -19,7 +19,6 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
-from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
@@ -30,11 +29,11 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.gates.question import Question
-from kaigents_nb.runtime import agent_asyncio
+from kaigents_nb.runtime import agent_asyncio, guard
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
-from kaigents_nb.runtime.forbidden import way_out
+from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
@@ -100,6 +99,8 @@ class AgentWorkflow:
         self._take_loop(asyncio.get_running_loop())
         agent_context.set(self)
         agent_asyncio.provide()
+        if header.version > 2:
+            guard.watch()
         try:
             own = agent_of_the_library(header.agent)
             loaded = self._loaded = load(code.snapshot, [] if own else [header.agent], for_agent=True, unwrap=unwrap)
@@ -128,8 +129,7 @@ class AgentWorkflow:
     def _failure(self, error: BaseException) -> ApplicationError:
         """The run's failure, with the analyst's traceback: cell lines, not ours."""
         assert self._code is not None
-        if isinstance(error, RestrictedWorkflowAccessError):
-            error = way_out(error)
+        error = in_words(error)
         return to_failure(error, analyst_traceback(error, self._code.snapshot), RAISE, limit=_RUN_TRACEBACK_LIMIT)
 
     def _take_over(self, payloads: Sequence[Any]) -> None:

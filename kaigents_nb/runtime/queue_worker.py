@@ -26,6 +26,7 @@ from kaigents_nb.models import any_client, chat, model, rows  # noqa: F401
 from kaigents_nb.runtime.attempts import Attempts
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import LoopThread
+from kaigents_nb.runtime.recheck import Rechecks
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.steps import StepRunner
 
@@ -65,12 +66,13 @@ class QueueWorker:
         self.queue = queue
         self.problem = ""
         runner = StepRunner(client, step_loop, attempts)
+        self._rechecks = Rechecks(client)
         self._worker = Worker(
             client,
             task_queue=queue,
             workflows=[AgentWorkflow],
             activities=[runner.run],
-            workflow_runner=sandbox(),
+            workflow_runner=sandbox(self._rechecks.report),
             identity=identity(),
             max_cached_workflows=MAX_CACHED_RUNS,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
@@ -100,4 +102,5 @@ class QueueWorker:
         """Finish what can be finished, hand the rest back to the server."""
         if self.alive:
             await self._worker.shutdown()
+        await self._rechecks.stop()
         await asyncio.gather(self._serving, return_exceptions=True)

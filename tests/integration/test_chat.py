@@ -277,6 +277,11 @@ def test_cut_off_is_asked_again(fake_models, api):
 
 
 @kg.agent
+async def streams(model):
+    return (await kg.chat("Search.", model=model, tools=[search], stream=True)).text
+
+
+@kg.agent
 async def thinks(model):
     reply = await kg.chat("Think.", model=model, tools=[search], when="background")
     return reply.text
@@ -294,3 +299,20 @@ def test_in_the_background(fake_models):
     eventually(lambda: run.status == "parked")
     assert "no background mode" in run.steps()["error"][0]
     run.terminate()
+
+
+def test_a_stream_that_breaks_off_is_asked_again(fake_models, api):
+    """Whole, or not at all; calls of tools come in parts too."""
+    rules = [
+        {"times": 1, "say": "It breaks off in the mid", "breaks_after": 2},
+        {"after": "search", "say": "panel 1", "usage": {"input": 10, "output": 3}},
+        {"call": [{"search": {"product": "panel"}}]},
+    ]
+    fake = fake_models(rules)
+    run = streams.start(fake.model(api=api))
+    assert run.result(30) == "panel 1"
+    assert all(asked["body"]["stream"] for asked in fake.asked)
+    assert len(fake.asked) == 3
+    calls = run.calls()
+    assert calls["attempts"].tolist() == [2, 1]
+    assert calls["tokens_in"].tolist()[1] == 10
