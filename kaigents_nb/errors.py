@@ -143,13 +143,11 @@ class ModelUnreachable(ModelError):
 
 
 class ModelRefused(ModelError):
-    """The model's server answered with an HTTP error.
-
-    ``status_code`` is that of HTTP; ``response.headers`` say when to ask again.
-    """
+    """The model's server answered with an HTTP error, of the status ``status_code``."""
 
     status_code: int
     response: Any
+    """With ``headers``, which may say when to ask again."""
 
 
 class ModelKeyMissing(ModelError):

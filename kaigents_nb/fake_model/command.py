@@ -13,7 +13,10 @@ from kaigents_nb.cli import printing
 
 def fake_model(
     script: Annotated[
-        Path | None, typer.Argument(help="YAML or Python; without, the model repeats what it is told.", exists=True)
+        Path | None,
+        typer.Argument(
+            metavar="[SCRIPT]", help="YAML or Python; without, the model repeats what it is told.", exists=True
+        ),
     ] = None,
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 0,
 ) -> None:

@@ -216,5 +216,7 @@ def test_an_import_in_a_function_is_a_door_or_a_heavy_one() -> None:
                     modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                     found |= {f"{module} -> {name}" for name in modules if name.startswith("kaigents_nb")}
     lazy = {"kaigents_nb.authoring.agent -> kaigents_nb.authoring.dry_run"}  # asyncio, for whom only writes an agent
-    faces = {edge for edge in found if edge.startswith(("kaigents_nb.cli.", "kaigents_nb.demo."))}
+    faces = {
+        edge for edge in found if edge.startswith(("kaigents_nb.cli.", "kaigents_nb.demo.", "kaigents_nb.fake_model."))
+    }
     assert found - faces - lazy == doors
