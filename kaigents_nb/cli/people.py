@@ -100,10 +100,10 @@ def _tell(run_id: str, decision: Answer) -> None:
     else:
         told = "Approved" if decision.choice == APPROVE else f"Approved: {visible(decision.choice)}"
     printing.say(f"{told}, by {visible(decision.by)}.")
-    from kaigents_nb.control.orphans import orphaned_queue
+    from kaigents_nb.control.orphans import adoptable_queue
 
     connection = kg.connect()
-    if queue := connection.run(lambda: orphaned_queue(connection, run_id)):
+    if queue := connection.run(lambda: adoptable_queue(connection, run_id)):
         printing.say(
             "The decision is saved. No worker serves the run now; it goes on when its notebook is opened, or with: "
             f"{printing.program()} worker --queue {queue}"

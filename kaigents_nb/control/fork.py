@@ -24,6 +24,8 @@ from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import raw
 from kaigents_nb.runtime.queue import home
 from kaigents_nb.runtime.seeds import Seed, pack_seeds
+from kaigents_nb.snapshot.load import load
+from kaigents_nb.values.encode import Check
 
 StepKey = str | tuple[str, int]
 """A step by its name (its last call), or ``(name, occurrence)``, the first being 1."""
@@ -76,7 +78,8 @@ def fork(
     chosen = carried if code == "same" else current_code(connection, Agent, fold.agent, run_id)
     values = values or {}
     point = find_point(fold, at if at is not None else _default_point(fold, values))
-    edited = _edited(fold, values)
+    readable = load(chosen.snapshot, [], for_agent=False).check_readable
+    edited = _edited(fold, values, readable)
     outcomes = {
         number: seed
         for number, call in fold.calls.items()
@@ -92,7 +95,7 @@ def fork(
         connection,
         fold.agent,
         chosen,
-        _arguments(fold, args),
+        _arguments(fold, args, readable),
         agent=chosen.snapshot.root if code == "current" else fold.launch.agent,
         chance=fold.launch.chance,
         more=[*([pack_seeds(seeds)] if seeds else []), *(RawValue(payload) for _, payload in mends)],
@@ -131,7 +134,7 @@ def find_point(fold: RunFold, at: Any) -> Point:
 
 def _failed_point(fold: RunFold) -> Point:
     """Before the calls that failed, or still fail; everything that succeeded is kept."""
-    failing = [call for call in fold.calls.values() if call.view.status in ("parked", "failed", "scheduled", "running")]
+    failing = [call for call in _in_order(fold) if call.view.status in ("parked", "failed", "scheduled", "running")]
     if fold.failure is not None and failing:
         # A step's error that the agent handled is part of what went well; the last one is what ended the run.
         failing = failing[-1:]
@@ -151,7 +154,7 @@ def find_call(fold: RunFold, key: StepKey, also: tuple[str, ...] = ()) -> Call:
     """
     name, occurrence = key if isinstance(key, tuple) else (key, None)
     name = name.name if isinstance(name, Step) else name
-    same = [call for call in fold.calls.values() if call.view.name == name]
+    same = [call for call in _in_order(fold) if call.view.name == name]
     if not same:
         near = difflib.get_close_matches(str(name), {*(call.view.name for call in fold.calls.values()), *also}, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -164,6 +167,11 @@ def find_call(fold: RunFold, key: StepKey, also: tuple[str, ...] = ()) -> Call:
     return same[occurrence - 1]
 
 
+def _in_order(fold: RunFold) -> list[Call]:
+    """Return the calls by their numbers; those that a fork took over are known before all others."""
+    return sorted(fold.calls.values(), key=lambda call: int(call.view.call))
+
+
 def _known(fold: RunFold) -> str:
     return ", ".join(dict.fromkeys(call.view.name for call in fold.calls.values())) or "no step"
 
@@ -172,11 +180,11 @@ def _title(call: Call) -> str:
     return f"{call.view.name} (call {call.view.call})"
 
 
-def _edited(fold: RunFold, values: Mapping[StepKey, Any]) -> dict[str, Seed]:
+def _edited(fold: RunFold, values: Mapping[StepKey, Any], readable: Check) -> dict[str, Seed]:
     seeds = {}
     for key, value in values.items():
         view = find_call(fold, key).view
-        saved = raw(value, f"value for step {view.name}")
+        saved = raw(value, f"value for step {view.name}", check=readable)
         seeds[view.call] = Seed(view.call, view.name, saved.payload, edited=True)
     return seeds
 
@@ -198,13 +206,14 @@ def _recorded(call: Call) -> Seed | None:
     return Seed(call.view.call, call.view.name, failure=recorded)
 
 
-def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None) -> Arguments:
+def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None, readable: Check) -> Arguments:
     if args is None:
         payloads = tuple(RawValue(payload) for payload in fold.arguments)
         return Arguments(payloads, fold.launch.positional, fold.launch.keywords)
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args= is a list of positional arguments or a dict of named ones: [{args!r}].")
-    return Arguments.of(fold.agent, (), args) if isinstance(args, Mapping) else Arguments.of(fold.agent, args, {})
+    positional, named = ((), args) if isinstance(args, Mapping) else (args, {})
+    return Arguments.of(fold.agent, positional, named, readable)
 
 
 def _kept_decisions(fold: RunFold, cut: Cut) -> dict[str, Mapping[str, Any]]:

@@ -35,6 +35,8 @@ class Cut:
         async def look() -> tuple[list[HistoryEvent], Places, str]:
             handle = connection.client.get_workflow_handle(fold.run_id)
             events = [event async for event in handle.fetch_history_events(page_size=1000)]
+            if not fold.worked:
+                return events, NOTHING.places, ""
             places = await places_of(connection, WorkflowHistory(fold.run_id, events))
             differs = await told(places.comparison.found, Decoder(connection, fold), lambda _: (-1, ""))
             return events, places, notice(fold.run_id, differs)

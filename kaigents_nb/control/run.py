@@ -18,7 +18,7 @@ from kaigents_nb.control.approval import submit, take
 from kaigents_nb.control.fork import StepKey, fork
 from kaigents_nb.control.lookback import LookingBack
 from kaigents_nb.control.mend import mend, retry_now
-from kaigents_nb.control.orphans import orphaned_queue
+from kaigents_nb.control.orphans import adoptable_queue
 from kaigents_nb.control.outcome import outcome
 from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
@@ -27,6 +27,7 @@ from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.shown import shown
 from kaigents_nb.history import frames, model_calls
 from kaigents_nb.history.assemble import view_of
+from kaigents_nb.history.attending import attended
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.history.observers import look_at_called, observed, observed_with_called
@@ -37,6 +38,7 @@ from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
 
 _POLL_S = 0.2
+_STATUS_S = 1.0
 _KEPT = (
     "The server keeps the decision. Whether it counts is known when the worker that has the run in hand answers: "
     "waiting for that. An interrupt ends the waiting, not the decision."
@@ -87,27 +89,27 @@ class Run(LookingBack):
         RunNotFound
             When the server does not know the run (any more).
         """
-
-        async def look() -> RunView:
-            observer = await self._caught_up()
-            await look_at_called(observer)
-            return await view_of(observer)
-
-        view = self._connection.run(look)
+        view = self._connection.run(self._look)
         shown.add(self.id, [gate.asked for gate in view.open_gates])
         return view
 
-    def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+    async def _look(self) -> RunView:
+        observer = await self._caught_up()
+        await look_at_called(observer)
+        return await view_of(observer)
+
+    def watch(self, callback: Callable[[RunView], None], *, adopt: bool = True) -> Callable[[], None]:
         """Call back with the view now and on every change, at most four times a second, until the run has ended.
 
-        The callback runs on a background thread. Returns a function that stops it.
+        The callback runs on a background thread. Returns a function that stops it. A run that is left without a
+        worker meanwhile is adopted by this process, unless ``adopt`` is false.
         """
 
         def show(view: RunView) -> None:
             shown.add(self.id, [gate.asked for gate in view.open_gates])
             callback(view)
 
-        return subscribe(self._connection, self.id, show)
+        return subscribe(self._connection, self.id, show, adopt=adopt)
 
     # Its result.
 
@@ -148,8 +150,7 @@ class Run(LookingBack):
                         raise
                 if time.monotonic() >= end:
                     raise RunTimeout(
-                        f"Run {self.id!r} goes on after {limit_s:g} s: it is {self.status!r}. Call result() again at "
-                        "any time.",
+                        f"Run {self.id!r} goes on after {limit_s:g} s{self._state()}. Call result() again at any time.",
                         run_id=self.id,
                     )
                 prompter.tick()
@@ -183,6 +184,16 @@ class Run(LookingBack):
             # The cards show the end first: what executes a notebook saves what arrived before the cell ended.
             await settle(self._connection, self.id)
 
+    def _state(self) -> str:
+        """What the run does, for somebody who has waited for long enough: it must come in time."""
+        outage = self._connection.supervisor.outage
+        if outage is not None:
+            return f". {outage.told}"
+        try:
+            return f": it is {self._connection.run(self._look, _STATUS_S).status!r}"
+        except (TimeoutError, KaigentsError):
+            return ": its server does not say what it does"
+
     # Deciding.
 
     def wait_for_gate(self, timeout: Duration | None = None) -> Question:
@@ -197,15 +208,19 @@ class Run(LookingBack):
         """
         limit_s = None if timeout is None else seconds(timeout)
 
+        async def look() -> list[Question]:
+            observer = await observed_with_called(self._connection, self.id)
+            async with Following(observer) as following:
+                while not (gates := observer.open_gates()):
+                    if observer.ended:
+                        ended = f"Run {self.id!r} ended ({observer.fold.closed})"
+                        raise NoOpenGate(f"{ended} without waiting at a gate.")
+                    await following.change()
+            return gates
+
         async def wait() -> Question:
-            async with asyncio.timeout(limit_s):
-                observer = await observed_with_called(self._connection, self.id)
-                async with Following(observer) as following:
-                    while not (gates := observer.open_gates()):
-                        if observer.ended:
-                            ended = f"Run {self.id!r} ended ({observer.fold.closed})"
-                            raise NoOpenGate(f"{ended} without waiting at a gate.")
-                        await following.change()
+            async with asyncio.timeout(limit_s), attended(self._connection, self.id):
+                gates = await self._connection.supervisor.patiently(look)
             shown.see(self.id, gates)
             return gates[0]
 
@@ -213,7 +228,7 @@ class Run(LookingBack):
             return self._connection.run(wait)
         except TimeoutError:
             raise RunTimeout(
-                f"Run {self.id!r} is at no gate after {limit_s:g} s: it is {self.status!r}.", run_id=self.id
+                f"Run {self.id!r} is at no gate after {limit_s:g} s{self._state()}.", run_id=self.id
             ) from None
 
     def pending(self) -> pd.DataFrame:
@@ -288,7 +303,7 @@ class Run(LookingBack):
         Raises
         ------
         RunError
-            When no step is parked or retrying, or the notebook does not define the step.
+            When no step is parked or retrying, or the notebook does not define the step, or its cell is unchanged.
         CannotFreeze
             When the new code can't travel.
         """
@@ -329,7 +344,9 @@ class Run(LookingBack):
         """Start a new run that takes over what was recorded before a point, and goes on live from there.
 
         No step before the point runs again: results are taken over by reference, so big values are not copied. This
-        run is not changed.
+        run is not changed. A call is known by its place, the branch of the agent and the order in it, and outcomes come
+        in the order in which they came: with the same code the fork goes the same way up to the point, whatever ran at
+        once. For this the history is replayed here.
 
         Parameters
         ----------
@@ -343,9 +360,12 @@ class Run(LookingBack):
             Other arguments for the agent: a list of positional or a dict of named ones.
         code
             ``"same"``: the code this run carries. ``"current"``: that of this notebook now. Where new code no longer
-            asks for a recorded step, the two part: the fork goes on live from there and says so on its card.
+            asks for a recorded step, the two part: that branch goes on live from there, and so does what calls with
+            other arguments than were recorded; the card says where. As long as nothing parts, a call of the same
+            step is taken over also with other arguments, and the card names it.
         decisions
-            ``"ask"``: gates before the point are asked again. ``"keep"``: their decisions are taken over.
+            ``"ask"``: gates before the point are asked again; what came after a decision waits for it. ``"keep"``:
+            their decisions are taken over.
         id
             An id for the fork.
 
@@ -353,6 +373,8 @@ class Run(LookingBack):
         ------
         NoSuchMoment
             When the point is unknown; the message lists the known ones.
+        ReplayDiverged
+            When the recorded code no longer makes a call that is to be taken over.
 
         Examples
         --------
@@ -379,11 +401,14 @@ class Run(LookingBack):
     # Looking back.
 
     def steps(self, *, full: bool = False) -> pd.DataFrame:
-        """Return the calls of steps and agents, one row per call: (n_calls, 14), in the order of the calls.
+        """Return the calls of steps and agents, one row per call: (n_calls, 15), in the order of the calls.
 
         Columns: ``step`` (str), ``call`` (int), ``status`` (str), ``attempts`` (int), ``scheduled, started, ended``
-        (datetime64, UTC), ``duration_s`` (float, from the first schedule to the end), ``inputs`` (dict), ``result``
-        (object), ``error`` (str), ``output`` (str, what it printed), ``worker`` (str), ``child_run`` (str).
+        (datetime64, UTC), ``duration_s`` (float, how long the last attempt worked: from ``started`` to ``ended``),
+        ``waited_s`` (float, what went before, from ``scheduled`` to ``started``: queueing, parking, earlier attempts
+        and the waits between them), ``inputs`` (dict), ``result`` (object), ``error`` (str), ``output`` (str, what it
+        printed), ``worker`` (str), ``child_run`` (str). Where a run of its own
+        was started, ``step`` is ``other.start``.
 
         Source: the server's history, and for steps that still run its description. Empty case: the same columns,
         zero rows. ``df.attrs["run_id"]`` is the run.
@@ -478,8 +503,8 @@ class Run(LookingBack):
 
         It shows steps with their attempts, waits at gates and who decided, sleeps, called agents, and workers that
         died. Long waits are folded, so that seconds of work beside days of waiting can be seen. ``.frame`` is its
-        table, one row per bar: (n_bars, 10), columns ``kind, name, call, attempt, start, end, duration_s, status,
-        worker, detail``; times are UTC.
+        table, one row per bar: (n_bars, 11), columns ``kind, name, call, attempt, start, end, duration_s, waited_s,
+        status, worker, detail``; times are UTC.
 
         Source: the server's history, and for an open run its description, asked now. Empty case: the same columns,
         zero rows. Runs of any length are drawn; from 400 bars on close neighbours are drawn as one, and the picture
@@ -540,7 +565,7 @@ class Run(LookingBack):
             code = await (await self._caught_up()).decoder.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
-            return code.snapshot.source
+            return code.snapshot.text
 
         return self._connection.run(read)
 
@@ -564,7 +589,8 @@ class Run(LookingBack):
 def run(id: str) -> Run:
     """Return the handle of a run, started here or anywhere.
 
-    A run that no worker serves any more is adopted: from now on this process executes it.
+    A run that no worker serves any more is adopted: from now on this process executes it. So is a run of this
+    notebook, whoever else serves it.
 
     Raises
     ------
@@ -576,7 +602,7 @@ def run(id: str) -> Run:
     ``kg.run("sourcing_agent-1f3a9c2e")``
     """
     connection = current()
-    queue = connection.run(lambda: orphaned_queue(connection, id))
+    queue = connection.run(lambda: adoptable_queue(connection, id))
     if queue:
         connection.serve(queue)
     return Run(connection, id)

@@ -23,6 +23,7 @@ VARIABLES: Final = 30
 _VALUE_CHARS: Final = 400
 _TABLE_ROWS, _TABLE_COLUMNS = 6, 7
 _CODE_CHARS: Final = 160
+_UNLIKE_CHARS: Final = 900
 
 
 def moment_html(moment: Moment) -> str:
@@ -64,6 +65,8 @@ def head_blocks(moment: Moment) -> b.Blocks:
     ]
     called = (f"calls {words.line(moment.step)}",) if moment.step else ()
     parts: list[b.Block] = [b.Heading(f"{moment.function}()", called), b.line(" · ".join(about), quiet=True)]
+    if moment.trace.unlike:
+        parts.append(b.callout(words.line(moment.trace.unlike, _UNLIKE_CHARS), "warning"))
     if moment.raised is not None:
         raised = moment.raised
         text = raised if isinstance(raised, str) else f"{type(raised).__name__}: {raised}"

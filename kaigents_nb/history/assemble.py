@@ -10,20 +10,25 @@ from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskSta
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from kaigents_nb.errors import ConversionError, KaigentsError
-from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, utc
+from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, lacks_module, utc
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import CALLED_ASKED
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.payloads import content_digest, plain, shown
-from kaigents_nb.runtime.served import queue_is_served
+from kaigents_nb.runtime.protocol import MEMO_TOLD
+from kaigents_nb.runtime.served import Service, service_of
 
 _NO_WORKER_AFTER_S = 3.0
+_SERVICE_KNOWN_S = 1.5
 
 
 async def view_of(observer: Observer) -> RunView:
     """Return the state of a run, as of the observer's last look and of what it has read since."""
-    problem = "" if observer.fold.closed else await _problem(observer)
+    service, problem = Service(), ""
+    if not observer.fold.closed:
+        service = await service_of(observer.connection, observer.fold.queue, known_s=_SERVICE_KNOWN_S)
+        problem = _problem(observer, service)
     await _read_details(observer)
     # From here on nothing is awaited: the fold would go on meanwhile, and the parts would not fit each other.
     fold = observer.fold
@@ -41,8 +46,9 @@ async def view_of(observer: Observer) -> RunView:
         losses=tuple(fold.losses),
         result=shown(fold.result) if fold.result is not None else "",
         error=failure_text(fold.failure) if fold.failure is not None else "",
+        executor="" if fold.closed else _executor(observer, service),
         problem="" if fold.closed else problem,
-        notices=fold.notices + _unasked(fold),
+        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold), *_lingering(observer)),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         published={name: shown(payload) for name, payload in fold.published.items()},
@@ -142,6 +148,16 @@ async def _read_details(observer: Observer) -> None:
         await _read_details(called)
 
 
+def _lingering(observer: Observer) -> tuple[str, ...]:
+    """What this process still executes of a run that has ended."""
+    if not observer.fold.closed:
+        return ()
+    attempts = observer.connection.attempts.of_run(observer.run_id)
+    notes = {call: str(attempt.heartbeat().get("note", "")).partition(";")[0] for call, attempt in attempts.items()}
+    names = {call.view.call: call.view.name for call in observer.fold.calls.values()}
+    return tuple(f"Step {names.get(call, call)}: {note}." for call, note in notes.items() if note)
+
+
 def _unasked(fold: RunFold) -> tuple[str, ...]:
     running = len(fold.running_called)
     if running <= CALLED_ASKED:
@@ -149,14 +165,28 @@ def _unasked(fold: RunFold) -> tuple[str, ...]:
     return (f"{running} called agents are running; the gates of {CALLED_ASKED} are shown here, kg.inbox() has all.",)
 
 
-async def _problem(observer: Observer) -> str:
+def _executor(observer: Observer, service: Service) -> str:
+    if observer.fold.queue in observer.connection.queues:
+        return f"this process, {', '.join(service.workers)}"
+    return ", ".join(service.workers) or f"nobody{_since(service)}"
+
+
+def _since(service: Service) -> str:
+    return f" since {service.heard:%Y-%m-%d %H:%M:%S} UTC" if service.heard else ""
+
+
+def _problem(observer: Observer, service: Service) -> str:
     """What keeps the run from going on, and what to do."""
     fold, connection = observer.fold, observer.connection
+    if fold.task_lacks:
+        return fold.task_failure
     if fold.task_failure:
         return f"No worker could execute the agent: {fold.task_failure}. It is tried again by itself; nothing is lost."
     mine = connection.worker_problem(fold.queue)
-    if mine and fold.queue not in connection.queues:
+    if mine:
         return mine
+    if (lacking := _lacking(observer)) is not None:
+        return lacking
     task = observer.description.pending_workflow_task
     waiting = (
         fold.task_pending
@@ -167,12 +197,21 @@ async def _problem(observer: Observer) -> str:
         pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED and _older(utc(pending.scheduled_time))
         for _, pending in _pending(observer)
     )
-    if waiting and not await queue_is_served(connection, fold.queue):
+    if waiting and not service.workers:
         return (
-            f"No worker serves the queue of this run, {fold.queue!r}. Open the run in a notebook with "
+            f"No worker serves the queue of this run, {fold.queue!r}{_since(service)}. Open the run in a notebook with "
             f"kg.run({observer.run_id!r}), or start `kaigents-nb worker --queue {fold.queue}`."
         )
     return ""
+
+
+def _lacking(observer: Observer) -> str | None:
+    """Return the module that everything waits for which could go on; None where something goes on."""
+    calls = observer.fold.calls.values()
+    unfinished = [call for call in calls if call.view.status not in ("completed", "failed", "cancelled")]
+    lacking = [p.last_failure.message for _, p in _pending(observer) if p.attempt > 1 and lacks_module(p.last_failure)]
+    lacking += [call.view.error for call in unfinished if call.is_left_to_others]
+    return lacking[0] if lacking and len(lacking) == len(unfinished) else None
 
 
 def _arguments(fold: RunFold) -> str:
@@ -195,4 +234,5 @@ def _beating(view: StepView, beat: Any) -> StepView:
         status="running",
         output=beat.get("output", view.output),
         progress=Progress(**progress) if progress else view.progress,
+        note=str(beat.get("note", "")),
     )

@@ -22,6 +22,7 @@ from kaigents_nb.history.observe import Observer, describe
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
+from kaigents_nb.values.in_json import from_json
 
 UTC_TIME = "datetime64[us, UTC]"
 STEP_COLUMNS = {
@@ -33,6 +34,7 @@ STEP_COLUMNS = {
     "started": UTC_TIME,
     "ended": UTC_TIME,
     "duration_s": "float64",
+    "waited_s": "float64",
     "inputs": "object",
     "result": "object",
     "error": "str",
@@ -101,12 +103,12 @@ async def steps_frame(observer: Observer, *, full: bool) -> pd.DataFrame:
     rows = []
     for step in view.steps:
         call = calls[step.call]
-        ended, scheduled = step.ended, step.scheduled
         more = {
             "step": step.name,
             "call": int(step.call),
             "attempts": step.attempt,
-            "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
+            "duration_s": step.duration_s,
+            "waited_s": step.waited_s,
             "inputs": await _inputs(observer.decoder, call, full=full),
             "result": None if call.result is None else await read(observer.decoder, call.result, full=full),
         }
@@ -189,7 +191,10 @@ def _detail(data: Any) -> str:
 def decision_rows(fold: RunFold) -> list[dict[str, Any]]:
     """Return the rows of :meth:`Run.decisions`."""
     more = {"run_id": fold.run_id}
-    return [{**vars(it), **vars(it.answer), **more, "counted": it.counted} for it in fold.decisions]
+    return [
+        {**vars(it), **vars(it.answer), "values": from_json(dict(it.answer.values)), **more, "counted": it.counted}
+        for it in fold.decisions
+    ]
 
 
 def gates_frame(gates: Iterable[Question]) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from kaigents_nb.replay.replayed import watching
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import in_thread
-from kaigents_nb.runtime.recorded import arguments_digest
+from kaigents_nb.runtime.recorded import Asked, arguments_digest
 
 
 @dataclass
@@ -117,10 +117,10 @@ class PlacedWorkflow(AgentWorkflow):
         result: RawValue = await super().run(args)
         return result
 
-    def asked(self, kind: str, place: str, number: str, name: str, arguments: Sequence[RawValue] = ()) -> None:
+    def asked(self, kind: str, asked: Asked) -> None:
         """Note a call, gate or wait."""
-        self._place = place
-        self._places.made(Placed(place, kind, number, name, arguments_digest(arguments)))
+        self._place = asked.place
+        self._places.made(Placed(asked.place, kind, asked.number, asked.name, arguments_digest(asked.arguments)))
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""
@@ -146,11 +146,7 @@ class PlacedWorkflow(AgentWorkflow):
         return decision
 
     def timer(
-        self,
-        place: str,
-        start: Callable[..., asyncio.TimerHandle],
-        callback: Callable[[], Any],
-        context: Context | None,
+        self, start: Callable[..., asyncio.TimerHandle], callback: Callable[[], Any], context: Context | None
     ) -> asyncio.TimerHandle:
         """Begin a time-out or wait of asyncio's own."""
 
@@ -158,8 +154,9 @@ class PlacedWorkflow(AgentWorkflow):
             self._places.ended(place)
             callback()
 
-        self._places.made(Placed(place, "timer"))
-        return super().timer(place, start, fire, context)
+        handle = super().timer(start, fire, context)
+        place = self._place
+        return handle
 
     def _noted(self, begin: Begin[Any]) -> Begin[Any]:
         return partial(self._ended, self._place, begin)

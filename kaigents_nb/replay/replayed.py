@@ -25,6 +25,7 @@ from kaigents_nb.gates.question import Question
 from kaigents_nb.replay.recorder import Recorder, Tracer
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.protocol import STARTED
+from kaigents_nb.runtime.recorded import Asked
 
 
 class Watcher(Protocol):
@@ -67,10 +68,10 @@ class ReplayedWorkflow(AgentWorkflow):
         """Return the work of a task, watched."""
         return _Switched(work, self._recorder, watched=True)
 
-    def asked(self, kind: str, place: str, number: str, name: str, arguments: Sequence[RawValue] = ()) -> None:
+    def asked(self, kind: str, asked: Asked) -> None:
         """Note a call or gate with the line that made it."""
-        if number:
-            self._recorder.called(kind, name, number)
+        if asked.number:
+            self._recorder.called(kind, asked.name, asked.number)
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""

@@ -75,7 +75,8 @@ class Rechecks:
     async def _work(self) -> None:
         while True:
             replayed = await self._queue.get()
-            with suppress(RPCError):  # ended meanwhile, or the server is away
+            # It has ended meanwhile, the server is away, or another program has written what we can't read.
+            with suppress(RPCError, ValueError, TypeError, LookupError):
                 await self._compare(replayed)
 
     async def _compare(self, replayed: Replayed) -> None:

@@ -11,10 +11,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
 
+from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
+
 OWN_FILES = "<kaigents "
 """How the file names of code that we compile begin."""
 _IGNORED = ("ignore", None, Warning, re.compile(OWN_FILES), 0)
 """An entry of ``warnings.filters``: nothing is warned about in those files."""
+_AGAIN = (
+    "ignore",
+    re.compile("registration of accessor", re.IGNORECASE),
+    UserWarning,
+    re.compile(RUN_MODULE_PREFIX),
+    0,
+)
+"""Another: code that registers an accessor of pandas does it again where it is loaded."""
 
 PARSE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
@@ -138,6 +148,15 @@ class Cells:
         found = [s for s in self._touched.get(name, ()) if s.order > after.order]
         return found[-1] if found else None
 
+    def registered(self, name: str) -> list[str]:
+        """Return what was defined with a decorator that registers with something below a name."""
+        return [
+            statement.node.name
+            for statement in self._changes.get(name, ())
+            if isinstance(statement.node, DEFINITIONS)
+            and any("register" in part for d in statement.node.decorator_list for part in _decorator(d)[1:])
+        ]
+
     def node_of(self, code: CodeType) -> ast.AST | None:
         """Return the ``def`` or ``lambda``, wherever it stands in a cell, that a function's code was compiled from."""
         found = self._nodes_of(code)
@@ -200,6 +219,8 @@ def _hush() -> None:
     # stays, and is only about compiling under our own file names.
     if _IGNORED not in warnings.filters:
         warnings.filterwarnings("ignore", module=OWN_FILES)
+    if _AGAIN not in warnings.filters:
+        warnings.filterwarnings("ignore", "registration of accessor", UserWarning, RUN_MODULE_PREFIX)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -259,10 +280,7 @@ def _changed(node: ast.stmt) -> Iterator[str]:
         case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[ast.Name(id=name), *_])):
             yield name
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            for decorator in node.decorator_list:
-                called = decorator.func if isinstance(decorator, ast.Call) else decorator
-                if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-                    yield called.value.id
+            yield from (parts[0] for d in node.decorator_list if len(parts := _decorator(d)) > 1)
         case ast.Assign() | ast.Delete() | ast.AugAssign() | ast.AnnAssign():
             for target in node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]:
                 inner: ast.expr = target
@@ -270,6 +288,11 @@ def _changed(node: ast.stmt) -> Iterator[str]:
                     inner = inner.value
                 if isinstance(inner, ast.Name) and inner is not target:
                     yield inner.id
+
+
+def _decorator(node: ast.expr) -> list[str]:
+    """Return the parts of a decorator's name: ``["pd", "api", "extensions", "register_dataframe_accessor"]``."""
+    return dotted(node.func if isinstance(node, ast.Call) else node)
 
 
 def _touched(node: ast.stmt) -> Iterator[str]:

@@ -55,19 +55,25 @@ def settle(
     for draft, slot in plain:
         text = literal(slot.value) if not any(id(item) in shared for item in objects_in(slot.value)) else None
         if text is None:
-            text = kept.setdefault(id(slot.value), _KEPT.format(len(kept) + 1))
-            if text not in captured:
-                captured[text] = slot.value
-                drafts[text] = _keep((text,), encode(slot.value, name=slot.path), [slot.value], classes_of)
+            text = kept.get(id(slot.value)) or keep(drafts, slot.value, slot.path, classes_of)
+            kept[id(slot.value)] = text
+            captured[text] = slot.value
             draft.needs_later.add(text)
         texts.append((draft, slot, text))
     for draft, slot, text in texts:
         line = slot.form.replace(HOLE, text)
         if line not in draft.state and not any(part.text == line for part in draft.parts):
             draft.state.append(line)
-    for group in _groups(captured, shared):
+    for group in _groups(captured, shared) if shared else ():
         _write_group(group, captured, shared, drafts, classes_of)
     return _views(captured)
+
+
+def keep(drafts: dict[str, Draft], value: object, path: str, classes_of: ClassesOf) -> str:
+    """Add a value that stands in some object's state; return the global name under which it is kept."""
+    name = _KEPT.format(sum(name.startswith(_KEPT[:-2]) for name in drafts) + 1)
+    drafts[name] = _keep((name,), encode(value, name=path), [value], classes_of)
+    return name
 
 
 def _keep(names: tuple[str, ...], encoded: Encoded, values: list[object], classes_of: ClassesOf) -> Draft:

@@ -1,6 +1,7 @@
 """What an agent must not do and the sandbox does not notice, found in its source before the run starts.
 
-Looked at are the agents' bodies and the functions of the notebook that they use, but for steps.
+Looked at are the agents' bodies and the functions that they use, of the notebook and of modules beside it, but for
+steps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from kaigents_nb.snapshot.cells import dotted, imported_names, parse_once
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.problems import refuse
 from kaigents_nb.snapshot.reached import Function, reached
+from kaigents_nb.snapshot.reached_modules import reached_in_modules
 from kaigents_nb.snapshot.shared_state import changed
 
 _STEP = "Do it in a @kg.step and await that."
@@ -40,8 +42,9 @@ _FORBIDDEN = {
     "pyarrow.parquet": _STEP,
     "pyarrow.csv": _STEP,
     "pyarrow.dataset": _STEP,
-    "polars.read": _STEP,
-    "polars.scan": _STEP,
+    **dict.fromkeys(
+        [f"polars.{way}_{kind}" for way in ("read", "scan") for kind in ("csv", "parquet", "ndjson", "ipc")], _STEP
+    ),
     "duckdb": _STEP,
     "pandas.read_parquet": _STEP,
     "pandas.read_orc": _STEP,
@@ -97,12 +100,17 @@ def findings(snapshot: Snapshot) -> list[str]:
     steps = {entry["global"] for entry in snapshot.steps.values()}
     packages = {module.partition(".")[0] for module in snapshot.modules}
     found: list[str] = []
-    for use in reached(tree, agents, steps):
+    uses = list(reached(tree, agents, steps))
+    for use in uses:
         called = f", which {use.agent}() uses" if use.agent != use.name else ""
         for line, what in sorted(set(_Body(use.node, imported, agents | steps, packages).findings())):
             where = snapshot.where(line)
             place = f"{where[0]}, line {where[1]}" if where else f"line {line}"
             found.append(f"{use.name}(), {place}{called}: {what}")
+    for inside in reached_in_modules(snapshot.local, uses, imported):
+        use = inside.use
+        for line, what in sorted(set(_Body(use.node, dict(inside.imported), set(), packages).findings())):
+            found.append(f"{use.name}(), {inside.file}, line {line}, which {use.agent}() uses: {what}")
     return found
 
 
@@ -134,6 +142,12 @@ class _Body:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ORDER_FREE
             for argument in node.args
             if not any(isinstance(part, (ast.Await, ast.NamedExpr)) for part in ast.walk(argument))
+        }
+        self._order_free |= {
+            id(part)
+            for node in ast.walk(agent)
+            if isinstance(node, ast.Set) or (isinstance(node, (ast.List, ast.Tuple)) and id(node) in self._order_free)
+            for part in node.elts
         }
 
     def findings(self) -> Iterator[tuple[int, str]]:

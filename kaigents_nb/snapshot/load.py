@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 import threading
 import weakref
@@ -12,17 +13,26 @@ from types import ModuleType
 from typing import Any, cast
 
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.errors import SnapshotError
+from kaigents_nb.errors import ConversionError, SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.snapshot.needs import needs_of
+from kaigents_nb.snapshot.packages import comes_with
+from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
+from kaigents_nb.snapshot.run_module import RunModule
 from kaigents_nb.snapshot.shown import hide, show
+from kaigents_nb.values.class_names import MAIN, find_class, type_name
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
+_ALWAYS = frozenset(
+    {
+        "kaigents_nb", "numpy", "pandas", "pyarrow", "pydantic",
+        "collections", "concurrent", "decimal", "dis", "enum", "functools", "http", "inspect", "platform", "re",
+        "signal", "socket", "ssl", "tokenize", "urllib", "uuid",
+    }
+)  # fmt: skip
+"""What may be imported for a value, whatever the code imports: what every worker has loaded, or nearly so."""
 Unwrap = Callable[[object], object]
-
-_MODULES = sys.modules
-"""Those of the process. In a thread that executes a workflow, where garbage may be collected too, ``sys.modules`` are
-others."""
 
 
 def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: Unwrap | None = None) -> LoadedCode:
@@ -69,9 +79,12 @@ class LoadedCode:
         self._done: set[int] = set()
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
+        self._imports = PrivateImports(snapshot, self.module.__name__, unwrap, self.get, self._lock)
+        if self._imports.builtins is not None:
+            self.namespace["__builtins__"] = self._imports.builtins
         if unwrap is None:
             # What a sandbox has registered ends with it.
-            weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
+            weakref.finalize(self, unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
         show(snapshot, self)
         weakref.finalize(self, hide, snapshot.filename, id(self)).atexit = False
 
@@ -88,6 +101,23 @@ class LoadedCode:
                 found = found[ast.literal_eval(part.slice)]
         return found
 
+    def held(self, module: str, name: str) -> Any:
+        """Return what the run has under a name of the cells (``module`` is empty) or of a module that it carries.
+
+        Raises
+        ------
+        LookupError
+            When it has none.
+        """
+        if module:
+            if not self._imports.carries(module):
+                raise LookupError(f"the run does not carry {module!r}")
+            return vars(self._imports.module(module))[name]
+        if name not in self._definitions:
+            raise LookupError(f"the run's code has no name {name!r}")
+        self.ensure(name)
+        return self.namespace[name]
+
     def ensure(self, name: str) -> None:
         """Load a global name with all it needs, unless that was done before."""
         first = next(_path(name))
@@ -102,6 +132,18 @@ class LoadedCode:
                     self._execute(definition)
                     self._done.add(id(definition))
             self._complete_models(wanted)
+
+    def required(self, name: str) -> frozenset[str]:
+        """Return the modules (not those inside of packages) that a global name's code can't do without."""
+        first = next(_path(name))
+        assert isinstance(first, ast.Name)
+        wanted = self._closure(first.id)
+        parts = [(p, d) for d in self.snapshot.definitions if id(d) in wanted and d.value is None for p in d.parts]
+        return frozenset(
+            module.partition(".")[0]
+            for part, definition in parts
+            for module in needs_of(part.text, definition.flags).required
+        )
 
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of a saved value: from the run's code, or from a module that the code imports.
@@ -118,7 +160,8 @@ class LoadedCode:
             name = self.snapshot.types.get(qualname, first)
             if name not in self._definitions:
                 raise LookupError(f"the run's code has no class {qualname!r}")
-            self.ensure(name)
+            if name not in self.namespace:  # else it is there, or about to be: a class may keep its own instances
+                self.ensure(name)
             found, rest = self.namespace[name], [] if qualname in self.snapshot.types else rest
         else:
             found = self._real(self._module(module))
@@ -127,21 +170,66 @@ class LoadedCode:
             try:
                 found = self._real(getattr(found, part))
             except AttributeError:
-                raise LookupError(f"{module} has no {qualname!r}") from None
+                found = None if own else find_class(self._module(module), module, qualname)
+                if found is None:
+                    raise LookupError(f"{module} has no {qualname!r}") from None
+                break
         if not isinstance(found, type):
             raise LookupError(f"{module}:{qualname} is not a class")
         return found
 
-    def _module(self, name: str) -> object:
+    def _module(self, name: str) -> ModuleType:
+        if self._imports.carries(name):
+            try:
+                return self._imports.module(name)
+            except ImportError as error:
+                raise LookupError(f"module {name!r} can't be imported here: {error}") from error
         if name in sys.modules:
             return sys.modules[name]
-        if name.partition(".")[0] not in {module.partition(".")[0] for module in self.snapshot.modules}:
+        if not self._may_import(name):
             raise LookupError(f"the run's code does not import {name!r}")
         try:
             __import__(name)
         except ImportError as error:
             raise LookupError(f"module {name!r} can't be imported here: {error}") from error
         return sys.modules[name]
+
+    def _may_import(self, module: str) -> bool:
+        """Tell whether reading a value may import a module: what the code imports, or what comes with that."""
+        top = module.partition(".")[0]
+        return top in _ALWAYS or top in self._imported or comes_with(top, self._imported)
+
+    @functools.cached_property
+    def _imported(self) -> frozenset[str]:
+        """The packages that the code imports, also those that only some function does when it is called."""
+        found = set(self.snapshot.modules)
+        for node in ast.walk(ast.parse(self.snapshot.source)):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module)
+        return frozenset(name.partition(".")[0] for name in found)
+
+    def check_readable(self, cls: type) -> None:
+        """Refuse a class that a worker which has only the run's code could not find.
+
+        Raises
+        ------
+        ConversionError
+            Saying what to do.
+        """
+        module, qualname = type_name(cls)
+        if module in (MAIN, self.snapshot.module):
+            if self.snapshot.types.get(qualname, qualname.partition(".")[0]) not in self._definitions:
+                raise ConversionError(
+                    f"Class {qualname} is not part of the run's code. Name it in the agent or a step, so that it "
+                    "travels along."
+                )
+        elif not self._imports.carries(module) and not self._may_import(module):
+            raise ConversionError(
+                f"Its module {module} is not imported by the run's code, so another worker could not read it. "
+                f"Write import {module} in a cell or in the step."
+            )
 
     # --- which definitions ------------------------------------------------------------------------------------------
 
@@ -242,20 +330,13 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
         # Loaded more than once in this process: forward references must not find the other one's classes.
         number += 1
         name = f"{base}_{number}"
-    module = ModuleType(name, snapshot.title)
+    module = RunModule(name, snapshot.title)
     vars(module).pop("__spec__", None)
     module.__file__ = snapshot.filename
     module.__package__ = snapshot.package
     # Registered, so that dataclasses, pydantic and typing find what annotations name.
     sys.modules[name] = module
     return module
-
-
-def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
-    """Take a module out of the process; its classes still work where somebody has kept one."""
-    # Another one may have that name by now.
-    if name in _MODULES and _MODULES[name] is module():
-        del _MODULES[name]
 
 
 def _path(name: str) -> Iterator[ast.expr]:

@@ -10,18 +10,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.control.run import Run
 from kaigents_nb.errors import CannotFreeze, RunFailed
 from kaigents_nb.runtime import protocol
 from tests.integration.constructs import AGENT, AT_START, COMPARED, CONSTRUCTS, HEAD, IN_README, REFUSED, SAME, SILENT
 from tests.support import ROOT
+from tests.unit.snapshot_cells import notebook
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -74,36 +77,50 @@ def write_files(folder: Path, said: str) -> None:
     pd.DataFrame({"said": [said]}).to_parquet(folder / "clock.parquet")
 
 
+@dataclass(frozen=True)
+class Agents:
+    """An agent for each construct, in a module of its own: of a big one, freezing takes longer."""
+
+    folder: Path
+    page: str
+
+    def __getitem__(self, name: str) -> Agent[..., Any, Any]:
+        """Return the agent that does a construct."""
+        module = f"does_{name}"
+        if module not in sys.modules:
+            port = self.page.rstrip("/").rpartition(":")[2]
+            here = f"HERE, URL, PORT = {str(self.folder)!r}, {self.page!r}, {port}\n"
+            path = self.folder / f"{module}.py"
+            path.write_text(HEAD + here + AGENT.format(name=module, body=f"    {CONSTRUCTS[name][1]}"))
+            spec = importlib.util.spec_from_file_location(module, path)
+            assert spec is not None and spec.loader is not None
+            loaded = sys.modules[module] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(loaded)
+        found: Agent[..., Any, Any] = getattr(sys.modules[module], module)
+        return found
+
+
 @pytest.fixture(scope="module")
-def agents(tmp_path_factory: pytest.TempPathFactory, page: str) -> ModuleType:
-    """A module with an agent for each construct."""
+def agents(tmp_path_factory: pytest.TempPathFactory, page: str) -> Iterator[Agents]:
     folder = tmp_path_factory.mktemp("constructs")
     write_files(folder, "before")
     for name in ("a.txt", "a.csv", "a.gz", "a.db"):
         (folder / name).write_text("before\n")
     np.save(folder / "a.npy", [1])
-    text = HEAD + f"\nHERE = {str(folder)!r}\nURL = {page!r}\nPORT = {page.rstrip('/').rpartition(':')[2]}\n"
-    for name, (_, body) in CONSTRUCTS.items():
-        text += AGENT.format(name=f"does_{name}", body=f"    {body}")
-    path = folder / "constructs_module.py"
-    path.write_text(text)
-    spec = importlib.util.spec_from_file_location("constructs_module", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["constructs_module"] = module
-    spec.loader.exec_module(module)
-    return module
+    yield Agents(folder, page)
+    for name in CONSTRUCTS:
+        sys.modules.pop(f"does_{name}", None)
 
 
 @pytest.fixture(scope="module")
-def outcomes(server: object, agents: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+def outcomes(server: object, agents: Agents, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """What became of each construct, and in which words."""
     found: Outcomes = {}
     runs: dict[str, Run] = {}
     os.environ["CONSTRUCT"] = "before"
     for name in CONSTRUCTS:
         try:
-            runs[name] = getattr(agents, f"does_{name}").start()
+            runs[name] = agents[name].start()
         except CannotFreeze as error:
             found[name] = AT_START, str(error)
     for name, run in runs.items():
@@ -111,7 +128,7 @@ def outcomes(server: object, agents: ModuleType, tmp_path_factory: pytest.TempPa
             run.result(30)
         except RunFailed as error:
             found[name] = REFUSED, str(error)
-    write_files(Path(str(agents.__file__)).parent, "after")
+    write_files(agents.folder, "after")
     changed = {"PYTHONHASHSEED": "3", "CONSTRUCT": "after", "PYTHONPATH": str(ROOT), "KAIGENTS_WORKER": "off"}
     looked = subprocess.run(
         [sys.executable, "-c", LOOKS_BACK, "another argument"],
@@ -137,7 +154,7 @@ def test_a_construct_is_the_same_at_a_look_back_or_it_is_said(name: str, outcome
     wanted = SAME if expected == SILENT else expected
     assert (became, said if became != wanted else "") == (wanted, "")
     if became in (AT_START, REFUSED):
-        assert "constructs_module" in said and ", line " in said
+        assert f"does_{name}.py, line " in said
         assert "ForbiddenInAgent" in said or became == AT_START
         assert "@kg.step" in said or "Use " in said or "Keep " in said or "Give it " in said or "Set " in said
     if became == COMPARED:
@@ -157,25 +174,34 @@ def test_what_nobody_notices_is_in_the_readme() -> None:
     assert all(words in limit for words in IN_README.values())
 
 
-def test_state_of_the_own_code_is_a_runs_own(agents: ModuleType, outcomes: Outcomes) -> None:
+def test_state_of_the_own_code_is_a_runs_own(agents: Agents, outcomes: Outcomes) -> None:
     """A second run of the same worker begins with its globals as the cells have them."""
     for name in ("own_global", "own_list", "own_class_attribute", "decimal_context_kept"):
-        agent = getattr(agents, f"does_{name}")
+        agent = agents[name]
         assert agent.start().result(30) == agent.start().result(30), name
 
 
-def test_state_of_a_module_is_told_where_a_call_depends_on_it(agents: ModuleType, outcomes: Outcomes) -> None:
+def test_state_of_a_file_beside_the_notebook_is_a_runs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one run has counted in it, the next one does not find."""
+    (tmp_path / "counts_beside.py").write_text("SEEN = []\n\ndef count():\n    SEEN.append(1)\n    return len(SEEN)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with notebook() as nb:
+        nb.cell("import counts_beside\n\n@kg.agent\nasync def counts():\n    return counts_beside.count()")
+        assert [nb["counts"].start().result(30) for _ in range(2)] == [1, 1]
+
+
+def test_state_of_a_module_is_told_where_a_call_depends_on_it(agents: Agents, outcomes: Outcomes) -> None:
     """What a run has left behind in an installed module, the look back at the next one finds."""
-    run = agents.does_module_by_its_function.start()
+    run = agents["module_by_its_function"].start()
     run.result(30)
     with pytest.warns(UserWarning, match=r"call 1, keep\(\) \(does_module_by_its_function\(\), .* and is \d+ now"):
         run.trace()
 
 
-def test_a_run_that_began_before_goes_on_by_its_old_rules(agents: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_began_before_goes_on_by_its_old_rules(agents: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its agent may reach for the world, as it could when it began; looking back at it does not, and says so."""
     monkeypatch.setattr(protocol, "INTERPRETER_VERSION", 1)
-    run = agents.does_io_open.start()
+    run = agents["io_open"].start()
     assert run.result(30) == "before\n"
     with pytest.warns(UserWarning, match=r"its error was nothing, and is ForbiddenInAgent: open '.*a\.txt' can't"):
         assert "io.open" in run.trace().source.iloc[-1]
