@@ -18,7 +18,7 @@ from temporalio.workflow import ParentClosePolicy
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, Launch, launch, to_wire
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, TASK_TIMEOUT, Launch, launch, to_wire
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class AgentCalls:
                 args=arguments,
                 id=f"{workflow.info().workflow_id}/{called.agent.name}-{called.call}",
                 result_type=RawValue,
+                task_timeout=TASK_TIMEOUT,
                 parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             )
             self._budget.leave(size, calls=0)
@@ -83,6 +84,7 @@ class AgentCalls:
                 called.agent.name,
                 args=arguments,
                 id=started,
+                task_timeout=TASK_TIMEOUT,
                 memo={MEMO_ORIGIN: {"home": str(workflow.memo().get(MEMO_ORIGIN, {}).get("home", ""))}},
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 parent_close_policy=ParentClosePolicy.ABANDON,
