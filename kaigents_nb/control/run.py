@@ -407,8 +407,7 @@ class Run(LookingBack):
         (datetime64, UTC), ``duration_s`` (float, how long the last attempt worked: from ``started`` to ``ended``),
         ``waited_s`` (float, what went before, from ``scheduled`` to ``started``: queueing, parking, earlier attempts
         and the waits between them), ``inputs`` (dict), ``result`` (object), ``error`` (str), ``output`` (str, what it
-        printed), ``worker`` (str), ``child_run`` (str). Where a run of its own
-        was started, ``step`` is ``other.start``.
+        printed), ``worker`` (str), ``child_run`` (str). ``step`` is ``other.start`` where a run of its own began.
 
         Source: the server's history, and for steps that still run its description. Empty case: the same columns,
         zero rows. ``df.attrs["run_id"]`` is the run.
