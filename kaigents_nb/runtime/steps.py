@@ -11,7 +11,6 @@ import time
 import weakref
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
@@ -25,6 +24,7 @@ from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
+from kaigents_nb.runtime.late import HAND_OVER, check_wanted
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
@@ -41,7 +41,6 @@ _MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _KEPT_RESULTS = 32
 _KEPT_RESULTS_BYTES = 256 * 2**20
 _KEPT_RESULTS_S = 300.0
-_HAND_OVER = timedelta(milliseconds=100)
 
 
 @dataclass
@@ -146,7 +145,7 @@ class StepRunner:
             raise ApplicationError(
                 "The worker was stopped.",
                 type="WorkerStopped",
-                next_retry_delay=_HAND_OVER,
+                next_retry_delay=HAND_OVER,
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
         finally:
@@ -200,6 +199,7 @@ class StepRunner:
         except Exception as error:  # noqa: BLE001
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
+        await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],

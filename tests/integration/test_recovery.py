@@ -91,6 +91,20 @@ async def hogs(ledger):
     return await holds_the_lock(ledger)
 
 
+@kg.step(retry=kg.Retry(first_wait=0.7, backoff=1))
+def fails_until(ledger, flag):
+    with open(ledger, "a") as file:
+        file.write("began\n")
+    if not os.path.exists(flag):
+        raise ConnectionError("Not yet.")
+    return "went on"
+
+
+@kg.agent
+async def tries(ledger, flag):
+    return await fails_until(ledger, flag)
+
+
 @pytest.fixture
 def workers(monkeypatch) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Worker processes of this test; this process itself executes nothing."""
@@ -160,6 +174,26 @@ def test_a_tracked_loop_skips_what_was_finished(workers, tmp_path):
     start_worker(workers)
     assert run.result(60) == [3, 4, 5]
     assert ledger.read_text().split() == [str(n) for n in range(6)]
+
+
+def test_an_attempt_handed_to_a_frozen_worker_does_not_begin_when_another_has_done_the_step(workers, tmp_path):
+    """A worker that was frozen asks, before it begins, whether what it was given meanwhile is still to be done."""
+    ledger, flag = tmp_path / "ledger", tmp_path / "flag"
+    frozen = start_worker(workers)
+    run = tries.start(str(ledger), str(flag))
+    eventually(lambda: run.view().status == "retrying", timeout_s=30)
+    frozen.send_signal(signal.SIGSTOP)
+    before = ledger.read_text().count("began")
+    flag.touch()
+    # The next attempt is given to the frozen worker, for it still asks for work as far as the server knows.
+    eventually(lambda: run.view().steps[0].status == "running")
+    other = start_worker(workers)
+    eventually(lambda: run.view().steps[0].status == "completed", timeout_s=60)
+    kill(other)
+    frozen.send_signal(signal.SIGCONT)
+    assert tries.start(str(tmp_path / "another"), str(flag)).result(60) == "went on"  # by the one that was frozen
+    assert run.result(60) == "went on"
+    assert ledger.read_text().count("began") == before + 1
 
 
 def test_no_worker_shows_as_a_problem(workers):
