@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context
+from kaigents_nb.loading import one_at_a_time
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +66,8 @@ class Agent(Generic[P, R, Handle]):
         ``run = sourcing_agent.start("solar panel")``
         """
         inspect.signature(self.fn).bind(*args, **kwargs)
-        from kaigents_nb.control.start import start
+        with one_at_a_time:
+            from kaigents_nb.control.start import start
 
         run: Any = start(self, args, kwargs, id=id)
         return run  # type: ignore[no-any-return]

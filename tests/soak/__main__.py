@@ -60,7 +60,7 @@ def report(seed: int, done: Soak) -> None:
     print(
         f"seed {seed}: lost {len(found.lost)}, begun again after it was recorded {len(found.begun_again)}, done again "
         f"with the result at hand {len(found.done_again)}, falsely won {len(found.falsely_won)}, stuck "
-        f"{len(found.stuck)}, server left dead {done.left_dead}\n"
+        f"{len(found.stuck)}, server left dead {done.left_dead}, processes that fell over {done.fell.total()}\n"
         f"  {done.runs} runs, {done.steps} steps ({found.ended_twice} ended twice), {done.decisions} decisions; "
         f"{faults}{away}{trouble}",
         flush=True,

@@ -43,6 +43,8 @@ class Soak:
     """How often each thing was done to each kind of process: ``kill server``."""
     away_s: list[float] = field(default_factory=list)
     """After each kill of the server, how long it did not answer."""
+    fell: Counter[str] = field(default_factory=Counter)
+    """How often a process ended that nobody had killed."""
     left_dead: int = 0
     """So many times nobody started it again, but this process at last."""
     trouble: Counter[str] = field(default_factory=Counter)
@@ -53,7 +55,7 @@ class Soak:
     @property
     def clean(self) -> bool:
         """Whether every promise was kept."""
-        return self.findings.clean and not self.left_dead
+        return self.findings.clean and not self.left_dead and not self.fell
 
 
 def soak(seed: int, length_s: float, place: Path, *, patience_s: float, sabotaged: bool = False) -> Soak:
@@ -137,7 +139,8 @@ def _found(server: Server, processes: dict[str, Supervised], done: Counter[str])
     findings = judge(runs, read(STEPS), read(TOLD), unknown)
     trouble = Counter(line["error"].split(":")[0] for line in read(TOLD) if line["what"] == "trouble")
     states = [evidence.state_of(run_id) for run_id in findings.stuck[:5]]
-    if states:
+    fell = Counter({name: len(process.fell) for name, process in processes.items() if process.fell})
+    if states or fell:
         states += [f"{name} said:\n{process.said}" for name, process in processes.items()]
         states.append(f"the server said:\n{log_tail(kg.connect().data_dir)}")
     return Soak(
@@ -147,6 +150,7 @@ def _found(server: Server, processes: dict[str, Supervised], done: Counter[str])
         decisions=sum(len(run.counted) for run in runs),
         done=done,
         away_s=server.away_s,
+        fell=fell,
         left_dead=server.left_dead,
         trouble=trouble,
         states=states,

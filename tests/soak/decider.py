@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 import kaigents_nb as kg
 from tests.soak.agents import NEVER
 from tests.soak.ledger import TOLD, Ledger
+from tests.soak.processes import end_with_whoever_started_this
 
 _PEOPLE = 3
 _LONGEST_MOMENT_S = 0.4
@@ -34,7 +36,7 @@ def main(name: str, *, lies: bool) -> None:
         people = [
             threading.Thread(
                 target=_decide,
-                args=(f"{name}.{number}.{person}", gate["run_id"], gate["gate"], gate["options"]),
+                args=(f"{name}.{os.getpid()}.{number}.{person}", gate["run_id"], gate["gate"], gate["options"]),
                 kwargs={"after_s": chance.uniform(0, _LONGEST_MOMENT_S), "lies": lies, "ledger": ledger},
             )
             for person in range(_PEOPLE)
@@ -66,6 +68,5 @@ def _decide(by: str, run_id: str, gate: str, options: list[str], *, after_s: flo
 
 
 if __name__ == "__main__":
-    options = {"lies": "--lies" in sys.argv}
-    threading.Thread(target=main, args=[sys.argv[1]], kwargs=options, daemon=True).start()
-    sys.stdin.read()  # it ends with whoever started it
+    end_with_whoever_started_this()
+    main(sys.argv[1], lies="--lies" in sys.argv)

@@ -89,7 +89,7 @@ def _judge_told(run: RunFacts, line: Line, found: Findings) -> None:
     what, counted = line["what"], run.counted.get(line.get("gate", ""), "")
     if what == "won" and counted != line["by"]:
         found.falsely_won.append(f"{line['by']} at gate {line['gate']} of {run.run_id}: history has {counted!r}")
-    elif what == "lost" and counted != line["winner"]:
+    elif what == "lost" and (counted != line["winner"] or counted == line["by"]):
         found.falsely_won.append(
             f"{line['by']} lost gate {line['gate']} of {run.run_id} to {line['winner']}: history has {counted!r}"
         )

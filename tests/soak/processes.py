@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,16 @@ _LEFT_DEAD_S = 45.0
 """After so long nobody will start the server again by themselves."""
 
 
+def end_with_whoever_started_this() -> None:
+    """Let this process end when its standard input does, whatever it is doing."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 class Supervised:
     """A process that is started again when it dies, as a supervisor or a person would."""
 
@@ -26,6 +37,8 @@ class Supervised:
         self._command = [sys.executable, "-m", *command]
         self._environment = environment
         self._log = log
+        self.fell: list[int] = []
+        """How it ended when nobody had killed it."""
         self._died: float | None = None
         self._continue_at: float | None = None
         self._process = self._start()
@@ -68,6 +81,8 @@ class Supervised:
             self._died = None
         elif self._died is None:
             self._died = now
+            if self._process.returncode != -signal.SIGKILL:
+                self.fell.append(self._process.returncode)
         elif now - self._died > _RESTART_AFTER_S:
             self._died, self._continue_at = None, None
             assert self._process.stdin is not None

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import kaigents_nb as kg
+from kaigents_nb.errors import RunNotFound
 from tests.soak import agents
 from tests.soak.ledger import TOLD, Ledger, digest, read
+from tests.soak.processes import end_with_whoever_started_this
 
 ENOUGH = "enough"
 """This file in the soak's folder: no more runs."""
@@ -58,7 +60,7 @@ def _wait(run_id: str, ledger: Ledger) -> None:
             result = kg.run(run_id).result()
             ledger.write("result", run=run_id, digest=digest(result["work"]), decided=result["decided"])
             return
-        except (kg.RunFailed, kg.RunCancelled, kg.RunNotFound) as error:
+        except (kg.RunFailed, kg.RunCancelled, RunNotFound) as error:
             ledger.write("failed", run=run_id, error=str(error)[:1000])
             return
         except Exception as error:
@@ -67,5 +69,5 @@ def _wait(run_id: str, ledger: Ledger) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=main, args=[Path(sys.argv[1])], daemon=True).start()
-    sys.stdin.read()  # it ends with whoever started it
+    end_with_whoever_started_this()
+    main(Path(sys.argv[1]))
