@@ -22,7 +22,7 @@ async def outcome(connection: Connection, run_id: str) -> Any:
     """Wait for a run's end and return its result, or raise what it failed with."""
     handle = connection.client.get_workflow_handle(run_id, result_type=RawValue)
     try:
-        result = await handle.result()
+        result = await connection.supervisor.patiently(handle.result)
     except WorkflowFailureError as error:
         observer = await observed(connection, run_id)
         await observer.decoder.code()

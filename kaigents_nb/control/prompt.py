@@ -8,9 +8,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError, Future
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from kaigents_nb.errors import GateError
+from temporalio.service import RPCError
+
+from kaigents_nb.errors import GateError, KaigentsError
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.following import Following
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 _FIRST_LOOK_S = 1.0
 _LOOK_EVERY_S = 0.4
 """Less than half of it: what one look has read is told at the next."""
+_PATIENCE_S = 1.0
+_SHORT_OUTAGE = timedelta(seconds=2)
+"""A server that comes back at once is not worth a line."""
 _CLICKS_WHILE_AWAITING = (7, 4)
 """From this ipykernel on, a click arrives while a cell awaits."""
 
@@ -35,6 +42,9 @@ class Prompter:
         self._next_look = time.monotonic() + _FIRST_LOOK_S
         self._told: set[tuple[str, str]] = set()
         self._following: Following | None = None
+        self._looking: Future[list[Question]] | None = None
+        self._outage: datetime | None = None
+        """Since when the server was away that was told of."""
 
     def tick(self, *, force: bool = False) -> None:
         """Look, if it is time; tell once per gate; ask where an answer can be given."""
@@ -43,10 +53,28 @@ class Prompter:
         self._next_look = time.monotonic() + _LOOK_EVERY_S
         if self._awaiting and not _in_old_kernel():
             return
-        for gate in self._run._connection.run(self._open_gates):
+        for gate in self._look():
             if (gate.run_id, gate.gate) not in self._told:
                 self._told.add((gate.run_id, gate.gate))
                 self._tell(gate)
+
+    def _look(self) -> list[Question]:
+        """Return the open gates if the server says so soon; whoever waits for the result is not held up."""
+        connection = self._run._connection
+        outage = connection.supervisor.outage
+        if outage is not None:
+            if outage.since != self._outage and datetime.now(UTC) - outage.since > _SHORT_OUTAGE:
+                self._outage = outage.since
+                print(f"{outage.told}\nWaiting for it; an interrupt ends the waiting, not the run.", flush=True)
+            return []
+        looking = self._looking = self._looking or connection.post(self._open_gates())
+        try:
+            gates = looking.result(_PATIENCE_S)
+        except (RPCError, KaigentsError, TimeoutError, CancelledError):
+            gates = []  # whoever waits for the result is told, or goes on waiting
+        if looking.done():
+            self._looking = None
+        return gates
 
     async def _open_gates(self) -> list[Question]:
         """The first time ask the server, from then on the run itself says what happens."""

@@ -137,7 +137,7 @@ class Run(LookingBack):
                 limit_s = None if limit_s is None else limit_s - step_s
                 if limit_s is not None and limit_s <= 0:
                     raise RunTimeout(
-                        f"Run {self.id!r} goes on after {seconds(timeout or 0):g} s: it is {self.status!r}. Call "
+                        f"Run {self.id!r} goes on after {seconds(timeout or 0):g} s{self._state()}. Call "
                         "result() again at any time.",
                         run_id=self.id,
                     )
@@ -158,6 +158,11 @@ class Run(LookingBack):
             # The cards show the end first: what executes a notebook saves what arrived before the cell ended.
             await settle(self._connection, self.id)
 
+    def _state(self) -> str:
+        """What the run does, for somebody who has waited for long enough."""
+        outage = self._connection.supervisor.outage
+        return f". {outage.told}" if outage else f": it is {self.status!r}"
+
     # Deciding.
 
     def wait_for_gate(self, timeout: Duration | None = None) -> Question:
@@ -172,23 +177,26 @@ class Run(LookingBack):
         """
         limit_s = None if timeout is None else seconds(timeout)
 
+        async def look() -> list[Question]:
+            observer = await observed_with_called(self._connection, self.id)
+            async with Following(observer) as following:
+                while not (gates := observer.open_gates()):
+                    if observer.ended:
+                        ended = f"Run {self.id!r} ended ({observer.fold.closed})"
+                        raise NoOpenGate(f"{ended} without waiting at a gate.")
+                    await following.change()
+            return gates
+
         async def wait() -> Question:
             async with asyncio.timeout(limit_s):
-                observer = await observed_with_called(self._connection, self.id)
-                async with Following(observer) as following:
-                    while not (gates := observer.open_gates()):
-                        if observer.ended:
-                            ended = f"Run {self.id!r} ended ({observer.fold.closed})"
-                            raise NoOpenGate(f"{ended} without waiting at a gate.")
-                        await following.change()
-            self._seen = gates
-            return gates[0]
+                self._seen = await self._connection.supervisor.patiently(look)
+            return self._seen[0]
 
         try:
             return self._connection.run(wait)
         except TimeoutError:
             raise RunTimeout(
-                f"Run {self.id!r} is at no gate after {limit_s:g} s: it is {self.status!r}.", run_id=self.id
+                f"Run {self.id!r} is at no gate after {limit_s:g} s{self._state()}.", run_id=self.id
             ) from None
 
     def pending(self) -> pd.DataFrame:

@@ -76,32 +76,41 @@ async def _serve(connection: Connection, run_id: str, callback: Callable[[RunVie
 async def _views(connection: Connection, run_id: str) -> AsyncGenerator[RunView]:
     """Give the view now and on every change until the run has ended, also that the server went away."""
     last: RunView | None = None
+    supervisor = connection.supervisor
     while True:
         try:
-            observer = await observed_with_called(connection, run_id)
+            observer = await supervisor.while_there(observed_with_called(connection, run_id))
             async with Following(observer) as following:
                 while True:
-                    if observer.fold.at_work:
-                        await observer.catch_up()
-                    if (view := await view_of(observer)) != last:
+                    if (view := await supervisor.while_there(_look(observer))) != last:
                         yield (last := view)
                     if view.closed:
                         return
                     await asyncio.sleep(_SHORTEST_S)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(following.change(), _patience(observer))
+                        async with asyncio.timeout(_patience(observer)):
+                            await supervisor.while_there(following.change())
         except RunNotFound:
             return
-        except (RPCError, KaigentsError) as error:
-            text = f"The server at {connection.address} went away ({error}). Trying again; nothing is lost."
-        if last is not None and last.problem != text:
-            yield (last := replace(last, problem=text, status="stuck"))
-        if connection.embedded:
-            try:
-                await in_thread(connection.revive, "kaigents revive")
-            except KaigentsError:
+        except RPCError as error:
+            if not supervisor.noticed(error):
                 await asyncio.sleep(_LOST_S)
-        await asyncio.sleep(_LOST_S)
+        except KaigentsError as error:
+            if supervisor.outage is None:
+                text = f"The run can't be read: {error} Trying again; nothing is lost."
+                if last is not None and last.problem != text:
+                    yield (last := replace(last, problem=text, status="stuck"))
+                await asyncio.sleep(_LOST_S)
+        while (outage := supervisor.outage) is not None:
+            if last is not None and last.problem != outage.told:
+                yield (last := replace(last, problem=outage.told, status="stuck"))
+            await supervisor.change()
+
+
+async def _look(observer: Observer) -> RunView:
+    if observer.fold.at_work:
+        await observer.catch_up()
+    return await view_of(observer)
 
 
 def _patience(observer: Observer) -> float:

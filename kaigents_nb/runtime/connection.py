@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.converter import StorageDriverClaim, StorageDriverRetrieveContext
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
 from kaigents_nb.errors import ServerNotReady
 from kaigents_nb.runtime.attempts import Attempts
@@ -28,9 +29,10 @@ from kaigents_nb.runtime.output import restore_output, route_output
 from kaigents_nb.runtime.payloads import reference
 from kaigents_nb.runtime.queue_worker import QueueWorker, identity
 from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.runtime.supervisor import MovedAway, Supervisor
 from kaigents_nb.server import embedded as server
+from kaigents_nb.server import process as server_process
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
-from kaigents_nb.server.process import was_ended
 from kaigents_nb.snapshot.signing import signing_key
 from kaigents_nb.values.preload import preload
 
@@ -38,6 +40,9 @@ T = TypeVar("T")
 
 WORKER_ENV = "KAIGENTS_WORKER"
 """Set to ``off``, this process starts runs but executes none."""
+
+# Ten seconds, as the SDK does by itself, but asked every second in the end: who is back is noticed.
+_RETRIES = RetryConfig(max_interval_millis=1_000, max_elapsed_time_millis=10_000, max_retries=30)
 
 
 class Connection:
@@ -59,7 +64,13 @@ class Connection:
         self.address = client_config["target_host"]
         try:
             self.client = self._loop.run(
-                Client.connect(**client_config, data_converter=converter, identity=identity(), runtime=sdk_core()),
+                Client.connect(
+                    **client_config,
+                    data_converter=converter,
+                    identity=identity(),
+                    runtime=sdk_core(),
+                    retry_config=_RETRIES,
+                ),
                 timeout_s=20,
             )
             self.attribute = self._loop.run(self._has_state_attribute(), timeout_s=20)
@@ -73,6 +84,9 @@ class Connection:
                 ) from error
             raise
         self.namespace = self.client.namespace
+        lives = partial(server_process.is_alive, data_dir) if self.embedded else None
+        self.supervisor = Supervisor(self.address, lives, self._bring_back)
+        self._loop.post(self.supervisor.watch())
 
     def __repr__(self) -> str:
         kind = "embedded server" if self.embedded else "server"
@@ -90,6 +104,8 @@ class Connection:
             When the server does not answer.
         """
         self._check_open()
+        if self.embedded and self.supervisor.outage is not None:
+            self.revive()  # one that was stopped says so at once, not after all the attempts of the SDK
         try:
             return self._loop.run(work(), timeout_s)
         except RPCError as error:
@@ -115,17 +131,21 @@ class Connection:
             When it was stopped on purpose, or another program has taken its port meanwhile, so that this
             connection's address is of no use.
         """
-        if was_ended(self.data_dir):
-            raise ServerNotReady(
-                f"The server of {self.data_dir} was stopped. `kaigents-nb server start` or kg.connect() starts it "
-                "again; runs are safe."
-            )
-        address = server.ensure(self.data_dir).address
+        address = server.revive(self.data_dir).address
         if address != self.address:
-            raise ServerNotReady(
+            raise MovedAway(
                 f"The server is back, but at {address}: its old port {self.address} is taken. Call kg.disconnect() and "
                 "go on; runs are safe."
             )
+
+    async def _bring_back(self) -> None:
+        if self.embedded:
+            await in_thread(self.revive, "kaigents revive")
+            return
+        try:
+            await self.client.service_client.check_health(timeout=timedelta(seconds=5))
+        except RPCError as error:
+            raise ServerNotReady(f"It does not answer ({error.message}); waiting for it, nothing is lost.") from error
 
     def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the library's loop; returns at once."""

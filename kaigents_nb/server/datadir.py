@@ -6,6 +6,7 @@
 ``signing.key``      signs the code that runs carry
 ``server.log``       what the server says; the one before it is ``server.log.1``
 ``server.leaving``   there while the server is being ended
+``server.stopped``   there since somebody asked for a stop, until the next start: nobody revives such a server
 ``server.lock``      held by the server for as long as it lives; says its process, address and other facts (JSON)
 ``start.lock``       held while somebody starts or stops the server
 ``ports.json``       the ports chosen once and used again
@@ -31,6 +32,7 @@ BLOBS = "blobs"
 SIGNING_KEY = "signing.key"
 LOG = "server.log"
 LEAVING = "server.leaving"
+STOPPED = "server.stopped"
 SERVER_LOCK = "server.lock"
 START_LOCK = "start.lock"
 PORTS = "ports.json"

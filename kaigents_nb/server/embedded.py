@@ -18,9 +18,9 @@ from kaigents_nb.server import process as server_process
 from kaigents_nb.server.backup import backup
 from kaigents_nb.server.binary import Binary, download_binary, find_binary, named_binary
 from kaigents_nb.server.diagnosis import Check, doctor
-from kaigents_nb.server.process import find_server
+from kaigents_nb.server.process import ServerLives, find_server
 from kaigents_nb.server.starting import join, make_database, start
-from kaigents_nb.server.state import ServerInfo, wanted_durability
+from kaigents_nb.server.state import Durability, ServerInfo, wanted_durability
 
 __all__ = [
     "Binary",
@@ -31,12 +31,14 @@ __all__ = [
     "ensure",
     "find_binary",
     "find_server",
+    "revive",
     "status",
     "stop",
 ]
 
 STOP_GRACE_S = 10.0
 _LOCK_TIMEOUT_S = 90.0
+_ATTEMPTS = 3
 
 
 def ensure(data_dir: Path) -> ServerInfo:
@@ -61,22 +63,72 @@ def ensure(data_dir: Path) -> ServerInfo:
         return info
     durability = wanted_durability()
     with _start_lock(data_dir):
+        return _joined_or_started(data_dir, durability)
+
+
+def revive(data_dir: Path) -> ServerInfo:
+    """Return the server of a data directory, started again if it has died: for whoever serves its runs or waits.
+
+    Unlike `ensure` it makes no new database, and leaves down what somebody has stopped.
+
+    Raises
+    ------
+    ServerNotReady
+        It was stopped on purpose, or its database is gone. Otherwise as `ensure`.
+    """
+    _check_wanted(data_dir)
+    if info := find_server(data_dir):
+        return info
+    durability = server_process.last_durability(data_dir) or wanted_durability()
+    with _start_lock(data_dir):
+        _check_wanted(data_dir)  # again: who held the lock may have stopped it
+        return _joined_or_started(data_dir, durability)
+
+
+def _check_wanted(data_dir: Path) -> None:
+    if server_process.stop_was_asked(data_dir):
+        raise ServerNotReady(
+            f"The server of {data_dir} was stopped on purpose. `kaigents-nb server start` or kg.connect() starts it "
+            "again; runs are safe, and who waits for them goes on by itself then."
+        )
+    if not (data_dir / datadir.DATABASE).exists():
+        raise ServerNotReady(
+            f"The server's database {data_dir / datadir.DATABASE} is gone. Put it back, or the newest "
+            "`kaigents-nb server backup`; kg.connect() begins with an empty one."
+        )
+
+
+def _joined_or_started(data_dir: Path, durability: Durability) -> ServerInfo:
+    """Under the start lock: the server that lives, or a new one."""
+    for _ in range(_ATTEMPTS):
         # Somebody else has started it meanwhile, or was killed while starting it.
         if server_process.is_alive(data_dir) and (info := join(data_dir)):
             return info
-        try:
-            binary = find_binary(data_dir / datadir.DOWNLOADS)
-        except ServerNotFound:
-            if named_binary():
-                raise
-            binary = download_binary(data_dir / datadir.DOWNLOADS)
-        if not server_database.prepare(data_dir, after_crash=not server_process.was_ended(data_dir)):
-            make_database(data_dir, binary)
-        return start(data_dir, binary, durability)
+        # One that was killed may leave a launcher, which takes the server's lock after we have looked.
+        with contextlib.suppress(ServerLives):
+            return _started(data_dir, durability)
+    raise ServerNotReady(
+        f"Somebody starts servers for {data_dir} without holding {data_dir / datadir.START_LOCK}. "
+        "`kaigents-nb doctor` says what runs."
+    )
+
+
+def _started(data_dir: Path, durability: Durability) -> ServerInfo:
+    try:
+        binary = find_binary(data_dir / datadir.DOWNLOADS)
+    except ServerNotFound:
+        if named_binary():
+            raise
+        binary = download_binary(data_dir / datadir.DOWNLOADS)
+    if not server_database.prepare(data_dir, after_crash=not server_process.was_ended(data_dir)):
+        make_database(data_dir, binary)
+    return start(data_dir, binary, durability)
 
 
 def stop(data_dir: Path) -> bool:
     """End the running server of a data directory; False if none runs. Runs go on when it is started again.
+
+    It is written down that a stop was asked for: who serves or waits does not revive the server, and says so.
 
     Raises
     ------
@@ -84,9 +136,13 @@ def stop(data_dir: Path) -> bool:
         It can't be ended from here.
     """
     data_dir = data_dir.expanduser().resolve()
+    if not (data_dir / datadir.SERVER_LOCK).exists():
+        return False
+    server_process.ask_to_stop(data_dir)  # also where it has just died: nobody shall revive it
     if not server_process.is_alive(data_dir):
         return False
     with _start_lock(data_dir):
+        server_process.ask_to_stop(data_dir)  # whoever held the lock may have started it
         if server_process.end(data_dir, grace_s=STOP_GRACE_S):
             return True
         if server_process.is_alive(data_dir):

@@ -19,18 +19,23 @@ import psutil
 from kaigents_nb.errors import ServerNotReady
 from kaigents_nb.server import datadir, private_files
 from kaigents_nb.server.http import server_version
-from kaigents_nb.server.state import Facts, ServerInfo
+from kaigents_nb.server.state import SYNCHRONOUS, Durability, Facts, ServerInfo
 
 if sys.platform != "win32":
     import fcntl
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _TITLE = "kaigents-nb-server"  # begins the command line that `ps` shows; the data directory follows
+_LOCK_IS_HELD = 75  # as the launcher says, which is never imported
 _POLL_S = 0.005
 
 # The server outlives the notebook by months: it gets what a process needs to run, not the notebook's secrets,
 # and no TEMPORAL_* setting that is meant for clients.
 _ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "GOMAXPROCS", "GOMEMLIMIT")
+
+
+class ServerLives(Exception):
+    """There is a server already, launched by somebody who was killed meanwhile: join it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,24 @@ def was_ended(data_dir: Path) -> bool:
     """Whether no server of this data directory lives or has crashed: there was none, or `end` has ended it."""
     lock = data_dir / datadir.SERVER_LOCK
     return not lock.exists() or lock.stat().st_size == 0
+
+
+def stop_was_asked(data_dir: Path) -> bool:
+    """Whether the server of this data directory is to stay down: somebody stopped it, and nobody has started it."""
+    return (data_dir / datadir.STOPPED).exists()
+
+
+def ask_to_stop(data_dir: Path) -> None:
+    """Say to all who would revive the server that it is to stay down, until the next `launch`."""
+    (data_dir / datadir.STOPPED).touch(private_files.FILE)
+
+
+def last_durability(data_dir: Path) -> Durability | None:
+    """Return the durability of the server that died last, as its lock file still says; None if it does not."""
+    with contextlib.suppress(OSError):
+        if process := _parsed((data_dir / datadir.SERVER_LOCK).read_bytes()):
+            return process.facts.durability if process.facts and process.facts.durability in SYNCHRONOUS else None
+    return None
 
 
 def find_server(data_dir: Path) -> ServerInfo | None:
@@ -95,8 +118,10 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str], facts: Facts 
 
     Raises
     ------
+    ServerLives
+        Another server of this data directory lives.
     ServerNotReady
-        Another server of this data directory lives, or the launcher itself failed.
+        The launcher itself failed.
     """
     said = json.dumps(facts and asdict(facts), default=datetime.isoformat)
     command: list[str | Path] = [
@@ -104,7 +129,8 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str], facts: Facts 
         *(data_dir / datadir.SERVER_LOCK, said, binary, f"{_TITLE} {data_dir}"),
         *arguments,
     ]
-    (data_dir / datadir.LEAVING).unlink(missing_ok=True)
+    for sign in (datadir.LEAVING, datadir.STOPPED):
+        (data_dir / sign).unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     with os.fdopen(os.open(data_dir / datadir.LOG, flags, private_files.FILE), "ab") as log:
         launcher = subprocess.run(
@@ -118,6 +144,8 @@ def launch(data_dir: Path, binary: Path, arguments: Sequence[str], facts: Facts 
             timeout=30,
             check=False,
         )
+    if launcher.returncode == _LOCK_IS_HELD:
+        raise ServerLives(f"A server of {data_dir} lives already.")
     if launcher.returncode != 0:
         raise ServerNotReady(
             f"The server of {data_dir} could not be launched (exit code {launcher.returncode}). "

@@ -1,0 +1,201 @@
+"""The server dies or is stopped while somebody serves or waits: who revives it, and what goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kaigents_nb as kg
+from kaigents_nb.errors import ServerNotReady
+from kaigents_nb.server import embedded
+from kaigents_nb.server import process as server_process
+from kaigents_nb.server import starting as server_start
+from tests.support import eventually
+
+
+@kg.step
+def note(ledger, text):
+    with open(ledger, "a") as file:
+        file.write(text + "\n")
+    return text
+
+
+@kg.agent
+async def asks(ledger):
+    await note(ledger, "before")
+    decision = await kg.approve("Go on?")
+    await note(ledger, "after")
+    return decision.by
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory of this file's own, whose server may be killed."""
+    place = tmp_path_factory.mktemp("revived")
+    yield place
+    embedded.stop(place)
+
+
+@pytest.fixture
+def place(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """That data directory, its server running and this process connected to it."""
+    monkeypatch.setenv("KAIGENTS_DATA_DIR", str(shared))
+    kg.disconnect()
+    kg.connect()
+    yield shared
+    kg.disconnect()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Path]:
+    """A data directory of the test's own, to which nobody is connected."""
+    place = tmp_path / "data"
+    yield place
+    server_process.end(place, grace_s=0)  # ended at once: nothing in it is wanted
+
+
+def kill_server(place: Path) -> int:
+    """Kill the server; return its pid."""
+    pid = server_process.living(place).pid
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def revived(place: Path, killed: int) -> float:
+    """Wait until another server answers; return how long that took."""
+    began = time.monotonic()
+    eventually(lambda: (info := embedded.find_server(place)) and info.pid != killed)
+    return time.monotonic() - began
+
+
+def test_a_worker_alone_revives_the_server(place, tmp_path):
+    """Killed while nothing but a worker process is left, the server is back within two seconds, and the run goes on."""
+    kg.disconnect()
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "kaigents_nb", "worker"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert "Serving" in worker.stdout.readline()
+        assert revived(place, kill_server(place)) < 2
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
+def test_waits_go_on_by_themselves(place, tmp_path):
+    """result(), await run, wait_for_gate() and a card outlive three kills of the server, and nobody raises."""
+    run = asks.start(str(tmp_path / "ledger"))
+    run.wait_for_gate(30)
+    views, results = [], []
+
+    async def awaits() -> None:
+        results.append(await run)
+
+    stop = run.watch(views.append)
+    waiting = [
+        threading.Thread(target=lambda: results.append(run.result())),
+        threading.Thread(target=lambda: asyncio.run(awaits())),
+    ]
+    for thread in waiting:
+        thread.start()
+    for _ in range(3):
+        eventually(lambda: views and views[-1].status == "waiting", 10)
+        views.clear()
+        assert revived(place, kill_server(place)) < 2
+        eventually(lambda: [view for view in views if view.problem.startswith("The server at")], 5)
+    began = time.monotonic()
+    assert run.approve(by="ann").by == "ann"
+    for thread in waiting:
+        thread.join(20)
+    assert results == ["ann", "ann"]
+    assert time.monotonic() - began < 5
+    eventually(lambda: views[-1].status == "completed", 5)
+    stop()
+    assert (tmp_path / "ledger").read_text().split() == ["before", "after"]
+
+
+def test_a_server_that_was_stopped_stays_down(place, tmp_path, capsys):
+    """Who serves and waits leaves it down, says so with what to do, and goes on when somebody starts it."""
+    run = asks.start(str(tmp_path / "ledger"))
+    run.wait_for_gate(30)
+    views, results = [], []
+    stop = run.watch(views.append)
+    thread = threading.Thread(target=lambda: results.append(run.result()))
+    thread.start()
+    assert embedded.stop(place)
+    view = eventually(lambda: "stopped on purpose" in views[-1].problem and views[-1], 5)
+    assert view.status == "stuck"
+    assert "kaigents-nb server start" in view.problem
+    eventually(lambda: "stopped on purpose" in capsys.readouterr().out, 10)
+    with pytest.raises(ServerNotReady, match="stopped on purpose"):
+        run.pending()
+    assert embedded.find_server(place) is None
+    assert not server_process.is_alive(place)
+    embedded.ensure(place)
+    eventually(lambda: views[-1].status == "waiting", 10)
+    run.approve(by="ann")
+    thread.join(20)
+    stop()
+    assert results == ["ann"]
+
+
+def test_a_stop_after_a_crash_counts(alone):
+    """Asked for when the server has just died, a stop keeps everybody from reviving it."""
+    os.kill(embedded.ensure(alone).pid, signal.SIGKILL)
+    eventually(lambda: not server_process.is_alive(alone))
+    assert embedded.stop(alone) is False
+    with pytest.raises(ServerNotReady, match="stopped on purpose"):
+        embedded.revive(alone)
+    assert embedded.ensure(alone) == embedded.revive(alone)
+
+
+def test_what_died_is_revived_as_it_was(alone, monkeypatch):
+    """Who revives it need not have the environment of who started it; nobody makes an empty database."""
+    monkeypatch.setenv("KAIGENTS_DURABILITY", "process")
+    os.kill(embedded.ensure(alone).pid, signal.SIGKILL)
+    monkeypatch.delenv("KAIGENTS_DURABILITY")
+    eventually(lambda: not server_process.is_alive(alone))
+    info = embedded.revive(alone)
+    assert info.durability == "process"
+    os.kill(info.pid, signal.SIGKILL)
+    eventually(lambda: not server_process.is_alive(alone))
+    (alone / "temporal.db").unlink()
+    with pytest.raises(ServerNotReady, match=r"temporal\.db is gone"):
+        embedded.revive(alone)
+    assert not (alone / "temporal.db").exists()
+
+
+@pytest.mark.parametrize("first_start", [True, False])
+def test_a_launcher_left_by_a_killed_starter_is_joined(alone, monkeypatch, first_start):
+    """A server that takes the lock after we have looked, launched by a starter that is gone, is no error."""
+    if not first_start:
+        embedded.ensure(alone)
+        server_process.end(alone, grace_s=0)
+    find = embedded.find_binary
+    launched = []
+
+    def find_late(downloads: Path) -> embedded.Binary:
+        binary = find(downloads)
+        if not launched:
+            ports = server_start.choose(alone)
+            (alone / "first-start").mkdir(exist_ok=True)
+            database = Path("first-start/temporal.db" if first_start else "temporal.db")
+            durability = None if first_start else "power"
+            facts = server_start._facts(ports, "power") if durability else None
+            server_process.launch(alone, binary.path, server_start._arguments(database, ports, durability), facts)
+            launched.append(eventually(lambda: server_process.living(alone)).pid)
+        return binary
+
+    monkeypatch.setattr(embedded, "find_binary", find_late)
+    info = embedded.ensure(alone)
+    assert (info.pid == launched[0]) is not first_start
+    assert embedded.find_server(alone) == info
