@@ -84,6 +84,7 @@ def _end_after(seconds: float) -> None:
 
     signal.signal(signal.SIGALRM, give_up)
     signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.alarm(round(seconds))
 
 

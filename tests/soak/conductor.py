@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -76,6 +77,8 @@ def soak(seed: int, length_s: float, place: Path, *, patience_s: float, sabotage
             _peace(everyone, patience_s)
             return _found(server, processes, done)
         finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)  # a second one must not keep anything alive
             for process in processes.values():
                 process.kill()
             server.heal()
