@@ -28,7 +28,7 @@ from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.history.observers import look_at_called, observed, observed_with_called
 from kaigents_nb.history.view import RunView
 from kaigents_nb.history.watch import settle, subscribe
-from kaigents_nb.people.decide import decide, find_question
+from kaigents_nb.people.decide import decide, find_question, identified
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
@@ -254,7 +254,8 @@ class Run(LookingBack):
 
         ``kept`` is called where it is not known at once whether the decision counts.
         """
-        return self._connection.run(lambda: decide(self._connection, question, answer, kept))
+        sent = identified(answer)  # here: where the server dies over it, it is sent again
+        return self._connection.run(lambda: decide(self._connection, question, sent, kept))
 
     # Mending and ending.
 

@@ -72,6 +72,13 @@ async def find_question(
     )
 
 
+def identified(answer: Answer) -> Answer:
+    """Return an answer as it is sent: with who and when, and an id by which it is one, however often it is sent."""
+    return replace(
+        answer, id=answer.id or uuid.uuid4().hex, by=answer.by or default_by(), at=answer.at or datetime.now(UTC)
+    )
+
+
 async def decide(
     connection: Connection, question: Question, answer: Answer, kept: Callable[[], None] = lambda: None
 ) -> Answer:
@@ -90,7 +97,7 @@ async def decide(
     ValueError
         When it is too big to be sent.
     """
-    answer = replace(answer, id=uuid.uuid4().hex, by=answer.by or default_by(), at=datetime.now(UTC))
+    answer = identified(answer)
     _check_size(answer)
     if await queue_is_served(connection, question.queue) and await _updated(connection, question, answer):
         return answer
