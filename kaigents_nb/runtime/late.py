@@ -19,6 +19,14 @@ HAND_OVER = timedelta(milliseconds=100)
 """After so long the server gives out again what this process has given back."""
 _IN_TIME_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _ASK_AGAIN_S = 0.5
+_NO_ANSWER = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.UNKNOWN,
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+)
 
 
 async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
@@ -42,13 +50,14 @@ async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
         except AsyncActivityCancelledError:
             pass  # still wanted; the worker's own heartbeats bring the cancellation
         except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
+            if error.status in _NO_ANSWER:
                 await asyncio.sleep(_ASK_AGAIN_S)
                 continue
-            raise ApplicationError(
-                "The attempt came too late to this worker.",
-                type="AttemptOver",
-                next_retry_delay=HAND_OVER,
-                category=ApplicationErrorCategory.BENIGN,
-            ) from None
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise ApplicationError(
+                    "The attempt came too late to this worker.",
+                    type="AttemptOver",
+                    next_retry_delay=HAND_OVER,
+                    category=ApplicationErrorCategory.BENIGN,
+                ) from None
         return
