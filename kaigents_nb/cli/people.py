@@ -47,10 +47,10 @@ def _tell(run_id: str, decision: kg.Decision) -> None:
     else:
         told = "Approved" if decision.choice == "approve" else f"Approved: {decision.choice}"
     printing.say(f"{told}, by {decision.by}.")
-    from kaigents_nb.control.orphans import orphaned_queue
+    from kaigents_nb.control.orphans import adoptable_queue
 
     connection = kg.connect()
-    if queue := connection.run(lambda: orphaned_queue(connection, run_id)):
+    if queue := connection.run(lambda: adoptable_queue(connection, run_id)):
         printing.say(
             "The decision is saved. No worker serves the run now; it goes on when its notebook is opened, or with: "
             f"{printing.program()} worker --queue {queue}"

@@ -48,6 +48,7 @@ def worker(
         _serve(connection, name)
     if everything:
         printing.say("Adopting queues that nobody serves.")
+    told: dict[str, str] = {}
     while not leave.is_set():
         if everything:
             for name in _orphans(connection):
@@ -55,9 +56,9 @@ def worker(
                 _serve(connection, name)
         leave.wait(_LOOK_EVERY_S)
         for name in queues:
-            if problem := connection.worker_problem(name):
-                printing.say(problem, stderr=True)
-                _serve(connection, name)
+            if (problem := connection.worker_problem(name)) != told.get(name, ""):
+                told[name] = problem
+                printing.say(problem or f"Serving {name} again.", stderr=True)
     printing.say("Leaving; what was under way goes to the next worker.")
 
 

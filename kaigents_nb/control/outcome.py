@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.errors import ConversionError, RunCancelled, RunFailed
+from kaigents_nb.history.attending import attended
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.history.observers import observed
 from kaigents_nb.runtime.connection import Connection
@@ -22,7 +23,8 @@ async def outcome(connection: Connection, run_id: str) -> Any:
     """Wait for a run's end and return its result, or raise what it failed with."""
     handle = connection.client.get_workflow_handle(run_id, result_type=RawValue)
     try:
-        result = await connection.supervisor.patiently(handle.result)
+        async with attended(connection, run_id):
+            result = await connection.supervisor.patiently(handle.result)
     except WorkflowFailureError as error:
         observer = await observed(connection, run_id)
         await observer.decoder.code()

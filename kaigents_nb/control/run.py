@@ -15,7 +15,7 @@ from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.control.fork import StepKey, fork
 from kaigents_nb.control.lookback import LookingBack
 from kaigents_nb.control.mend import mend, retry_now
-from kaigents_nb.control.orphans import orphaned_queue
+from kaigents_nb.control.orphans import adoptable_queue
 from kaigents_nb.control.outcome import outcome
 from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
@@ -23,6 +23,7 @@ from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import frames
 from kaigents_nb.history.assemble import view_of
+from kaigents_nb.history.attending import attended
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.history.observers import look_at_called, observed, observed_with_called
@@ -94,12 +95,13 @@ class Run(LookingBack):
 
         return self._connection.run(look)
 
-    def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+    def watch(self, callback: Callable[[RunView], None], *, adopt: bool = True) -> Callable[[], None]:
         """Call back with the view now and on every change, at most four times a second, until the run has ended.
 
-        The callback runs on a background thread. Returns a function that stops it.
+        The callback runs on a background thread. Returns a function that stops it. A run that is left without a
+        worker meanwhile is adopted by this process, unless ``adopt`` is false.
         """
-        return subscribe(self._connection, self.id, callback)
+        return subscribe(self._connection, self.id, callback, adopt=adopt)
 
     # Its result.
 
@@ -188,7 +190,7 @@ class Run(LookingBack):
             return gates
 
         async def wait() -> Question:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s), attended(self._connection, self.id):
                 self._seen = await self._connection.supervisor.patiently(look)
             return self._seen[0]
 
@@ -480,7 +482,8 @@ class Run(LookingBack):
 def run(id: str) -> Run:
     """Return the handle of a run, started here or anywhere.
 
-    A run that no worker serves any more is adopted: from now on this process executes it.
+    A run that no worker serves any more is adopted: from now on this process executes it. So is a run of this
+    notebook, whoever else serves it.
 
     Raises
     ------
@@ -492,7 +495,7 @@ def run(id: str) -> Run:
     ``kg.run("sourcing_agent-1f3a9c2e")``
     """
     connection = current()
-    queue = connection.run(lambda: orphaned_queue(connection, id))
+    queue = connection.run(lambda: adoptable_queue(connection, id))
     if queue:
         connection.serve(queue)
     return Run(connection, id)

@@ -111,7 +111,7 @@ class Inbox:
             runs = {run_id for run_id, _ in shown}
             self._unwatch(set(self._watched) - runs)
             for run_id in runs - set(self._watched):
-                self._watched[run_id] = self._runs(run_id).watch(detached(self._update))
+                self._watched[run_id] = self._runs(run_id).watch(detached(self._update), adopt=False)
 
     def _form(self, question: Question) -> GateForm:
         gate, run = GateView(question), self._runs(question.run_id)

@@ -75,6 +75,7 @@ def head_blocks(view: RunView) -> b.Blocks:
     tone = b.tone_of(view.status)
     about = f" · started {words.clock(view.started, date=True)}" if view.started else ""
     about += f" · took {words.span(view.started, view.ended)}" if view.started and view.ended else ""
+    about += f" · executed by {view.executor}" if view.executor else ""
     parts: list[b.Block] = [
         b.Heading(view.agent, (b.State(words.state(view), tone),)),
         b.line("run ", b.Code(view.run_id), about, quiet=True),

@@ -16,14 +16,18 @@ from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import CALLED_ASKED
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.payloads import plain, shown
-from kaigents_nb.runtime.served import queue_is_served
+from kaigents_nb.runtime.served import Service, service_of
 
 _NO_WORKER_AFTER_S = 3.0
+_SERVICE_KNOWN_S = 1.5
 
 
 async def view_of(observer: Observer) -> RunView:
     """Return the state of a run, as of the observer's last look and of what it has read since."""
-    problem = "" if observer.fold.closed else await _problem(observer)
+    service, problem = Service(), ""
+    if not observer.fold.closed:
+        service = await service_of(observer.connection, observer.fold.queue, known_s=_SERVICE_KNOWN_S)
+        problem = _problem(observer, service)
     await _read_details(observer)
     # From here on nothing is awaited: the fold would go on meanwhile, and the parts would not fit each other.
     fold = observer.fold
@@ -41,6 +45,7 @@ async def view_of(observer: Observer) -> RunView:
         losses=tuple(fold.losses),
         result=shown(fold.result) if fold.result is not None else "",
         error=failure_text(fold.failure) if fold.failure is not None else "",
+        executor="" if fold.closed else _executor(observer, service),
         problem="" if fold.closed else problem,
         notices=fold.notices + _unasked(fold),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
@@ -137,13 +142,23 @@ def _unasked(fold: RunFold) -> tuple[str, ...]:
     return (f"{running} called agents are running; the gates of {CALLED_ASKED} are shown here, kg.inbox() has all.",)
 
 
-async def _problem(observer: Observer) -> str:
+def _executor(observer: Observer, service: Service) -> str:
+    if observer.fold.queue in observer.connection.queues:
+        return f"this process, {', '.join(service.workers)}"
+    return ", ".join(service.workers) or f"nobody{_since(service)}"
+
+
+def _since(service: Service) -> str:
+    return f" since {service.heard:%Y-%m-%d %H:%M:%S} UTC" if service.heard else ""
+
+
+def _problem(observer: Observer, service: Service) -> str:
     """What keeps the run from going on, and what to do."""
     fold, connection = observer.fold, observer.connection
     if fold.task_failure:
         return f"No worker could execute the agent: {fold.task_failure}. It is tried again by itself; nothing is lost."
     mine = connection.worker_problem(fold.queue)
-    if mine and fold.queue not in connection.queues:
+    if mine:
         return mine
     task = observer.description.pending_workflow_task
     waiting = (
@@ -155,9 +170,9 @@ async def _problem(observer: Observer) -> str:
         pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED and _older(utc(pending.scheduled_time))
         for _, pending in _pending(observer)
     )
-    if waiting and not await queue_is_served(connection, fold.queue):
+    if waiting and not service.workers:
         return (
-            f"No worker serves the queue of this run, {fold.queue!r}. Open the run in a notebook with "
+            f"No worker serves the queue of this run, {fold.queue!r}{_since(service)}. Open the run in a notebook with "
             f"kg.run({observer.run_id!r}), or start `kaigents-nb worker --queue {fold.queue}`."
         )
     return ""

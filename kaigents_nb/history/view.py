@@ -180,6 +180,8 @@ class RunView:
     """A short text of the result, when completed."""
     error: str = ""
     """Why it failed, with the analyst's traceback."""
+    executor: str = ""
+    """Who executes it: workers as in histories, or nobody and since when; empty once it has ended."""
     problem: str = ""
     """What keeps it from going on, and what to do: no worker, refused code, a server that went away."""
     notices: tuple[str, ...] = ()

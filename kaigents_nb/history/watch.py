@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.history.assemble import view_of
+from kaigents_nb.history.attending import attended
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import observed_with_called
@@ -27,7 +28,8 @@ _SHORTEST_S = 0.25
 _ACTIVE_S = 0.5
 """How often progress is looked at while this process executes a step of the run."""
 _AT_WORK_S = 2.0
-"""How often the server is asked while steps run elsewhere: attempts and heartbeats are not in the history."""
+"""How often the server is asked while steps run elsewhere: attempts and heartbeats are not in the history; neither is
+who serves a run, where this process does not."""
 _IDLE_S = 15.0
 """How often what only this process knows is looked at, whether its worker still lives; no question to the server."""
 _LOST_S = 2.0
@@ -38,9 +40,14 @@ class _Listeners(set[asyncio.Task[Any]]):
     """The tasks that serve a connection's listeners, named by their runs; touched on the library's loop only."""
 
 
-def subscribe(connection: Connection, run_id: str, callback: Callable[[RunView], None]) -> Callable[[], None]:
-    """Call back with the view now and on every change, from a background thread; returns the way out."""
-    served = connection.post(_serve(connection, run_id, callback))
+def subscribe(
+    connection: Connection, run_id: str, callback: Callable[[RunView], None], *, adopt: bool
+) -> Callable[[], None]:
+    """Call back with the view now and on every change, from a background thread; returns the way out.
+
+    With ``adopt`` this process executes the run if nobody else does.
+    """
+    served = connection.post(_serve(connection, run_id, callback, adopt=adopt))
 
     def unsubscribe() -> None:
         served.cancel()
@@ -54,14 +61,14 @@ async def settle(connection: Connection, run_id: str) -> None:
         await asyncio.wait(tasks, timeout=_SETTLE_S)
 
 
-async def _serve(connection: Connection, run_id: str, callback: Callable[[RunView], None]) -> None:
+async def _serve(connection: Connection, run_id: str, callback: Callable[[RunView], None], *, adopt: bool) -> None:
     """Show views to one listener at their own pace: whoever is slow gets the newest view next."""
     listeners, task = connection.instance(_Listeners), asyncio.current_task()
     assert task is not None
     task.set_name(run_id)
     listeners.add(task)
     try:
-        async with aclosing(_views(connection, run_id)) as views:
+        async with aclosing(_views(connection, run_id)) as views, attended(connection, run_id, adopt=adopt):
             async for view in views:
                 # In a thread of its own: a card that draws slowly must not hold up the worker.
                 await in_thread(partial(callback, view), "kaigents view")
@@ -116,4 +123,5 @@ async def _look(observer: Observer) -> RunView:
 def _patience(observer: Observer) -> float:
     if observer.connection.attempts.of_run(observer.run_id):
         return _ACTIVE_S
-    return _AT_WORK_S if observer.fold.at_work else _IDLE_S
+    served_here = observer.fold.queue in observer.connection.queues
+    return _IDLE_S if served_here and not observer.fold.at_work else _AT_WORK_S

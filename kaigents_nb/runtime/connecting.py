@@ -15,6 +15,7 @@ from kaigents_nb.errors import ServerError
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
 from kaigents_nb.runtime.leaving import at_exit
+from kaigents_nb.runtime.resuming import resume
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.datadir import data_dir as resolve_data_dir
 
@@ -31,6 +32,8 @@ def connect(
     data_dir: str | Path | None = None,
 ) -> Connection:
     """Connect this process; optional, for the first ``start()`` does it.
+
+    A notebook's kernel goes on with the open runs of its notebook from then on.
 
     Parameters
     ----------
@@ -73,6 +76,7 @@ def connect(
             disconnect()
         _current = Connection(config, folder, embedded)
         at_exit(disconnect, _forget)
+        resume(_current)
         return _current
 
 

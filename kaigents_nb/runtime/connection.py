@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -57,7 +56,7 @@ class Connection:
         self._loop = LoopThread("kaigents")
         self._step_loop: LoopThread | None = None
         self._workers: dict[str, QueueWorker] = {}
-        self._lock = threading.Lock()
+        self._adopting = asyncio.Lock()
         self._instances: dict[type, Any] = {}
         self._store = FileStore(data_dir / "blobs")
         converter = data_converter(self.key, self._store)
@@ -188,21 +187,25 @@ class Connection:
 
         ``KAIGENTS_WORKER=off`` keeps a process from it, unless it was told explicitly to be a worker.
         """
-        if not explicit and os.environ.get(WORKER_ENV, "").lower() == "off":
-            return
-        with self._lock:
-            worker = self._workers.get(queue)
-            if worker is not None and worker.alive:
+        if explicit or self.may_serve:
+            self._loop.run(self.adopt(queue))
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether this process executes runs without being told to."""
+        return os.environ.get(WORKER_ENV, "").lower() != "off"
+
+    async def adopt(self, queue: str) -> None:
+        """Have a worker for a task queue, on the library's loop."""
+        async with self._adopting:
+            if queue in self.queues:
                 return
+            # Imported inside a workflow, pandas or pydantic would look like a deadlock or hit the sandbox's guards.
+            await in_thread(preload, "kaigents preload")
             if self._step_loop is None:
                 self._step_loop = LoopThread("kaigents steps")
                 route_output()
-            self._workers[queue] = self._loop.run(self._start_worker(queue, self._step_loop))
-
-    async def _start_worker(self, queue: str, step_loop: LoopThread) -> QueueWorker:
-        # Imported inside a workflow, pandas or pydantic would look like a deadlock or hit the sandbox's guards.
-        await in_thread(preload, "kaigents preload")
-        return QueueWorker(self.client, queue, step_loop, self.attempts)
+            self._workers[queue] = QueueWorker(self.client, queue, self._step_loop, self.attempts, self.supervisor)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -210,7 +213,7 @@ class Connection:
         return tuple(queue for queue, worker in self._workers.items() if worker.alive)
 
     def worker_problem(self, queue: str) -> str:
-        """Why this process's worker of a queue stopped by itself, or ``""``."""
+        """Why this process's worker of a queue does not serve it at the moment, or ``""``."""
         worker = self._workers.get(queue)
         return worker.problem if worker else ""
 

@@ -8,9 +8,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
+WORKER_HEARTBEAT = timedelta(seconds=1)
+"""How often the server is told that this process's workers live: it keeps that in memory, which costs little."""
 _EXIT_PAUSE_S = 0.1
 
 _core: Runtime | None = None
@@ -24,7 +27,7 @@ def sdk_core() -> Runtime:
     global _core
     if _core is None:
         log = LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR"))
-        _core = Runtime(telemetry=TelemetryConfig(logging=log))
+        _core = Runtime(telemetry=TelemetryConfig(logging=log), worker_heartbeat_interval=WORKER_HEARTBEAT)
     return _core
 
 

@@ -23,6 +23,13 @@ def home() -> str:
     return str(Path.cwd())
 
 
+def in_kernel() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
 def _is_command_line(script: Path) -> bool:
     """Whether a script is ours: ``bin/kaigents-nb``, or this package executed with ``-m``."""
     return script.stem == "kaigents-nb" or script.resolve().parent == Path(__file__).parent.parent

@@ -1,12 +1,14 @@
-"""A worker: polls one task queue, replays agents, executes steps."""
+"""A worker: polls one task queue, replays agents, executes steps; whatever ends it, it comes back."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from datetime import timedelta
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -17,6 +19,7 @@ from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.steps import StepRunner
+from kaigents_nb.runtime.supervisor import Supervisor
 
 # After a worker died, the server keeps its workflow tasks for the dead one this long before it asks others.
 _STICKY_TIMEOUT = timedelta(seconds=1)
@@ -24,6 +27,9 @@ _HEARTBEAT_THROTTLE = timedelta(seconds=1)
 _DEADLOCK_S = 8
 """An agent that has not yielded by then hangs. Not the SDK's 2 s: a fork reads and decodes big results it takes over
 in one go, as fast as its agent asks for them. Less than the 10 s of the server, so that the card says what is wrong."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_SETTLED_S = 3.0
+"""A worker that runs for so long has begun well."""
 MAX_CACHED_RUNS = 1000
 """So many open runs a worker keeps in memory; any other is replayed from its start when something happens to it."""
 
@@ -33,32 +39,71 @@ def identity() -> str:
     return f"{os.getpid()}@{socket.gethostname()}"
 
 
-def identity_is_dead(name: str) -> bool:
-    """Whether a worker with that identity certainly no longer lives: a process of this machine that is gone."""
-    pid, _, host = name.partition("@")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
 class QueueWorker:
-    """The worker of one task queue in this process. ``problem`` says why it stopped by itself, if it did."""
+    """The worker of one task queue in this process; one that fails is started again.
 
-    def __init__(self, client: Client, queue: str, step_loop: LoopThread, attempts: Attempts) -> None:
+    ``problem`` says why it does not serve, as long as it does not.
+    """
+
+    def __init__(
+        self, client: Client, queue: str, step_loop: LoopThread, attempts: Attempts, supervisor: Supervisor
+    ) -> None:
         self.queue = queue
         self.problem = ""
-        runner = StepRunner(client, step_loop, attempts)
-        self._worker = Worker(
-            client,
-            task_queue=queue,
+        self._client = client
+        self._runner = StepRunner(client, step_loop, attempts)
+        self._supervisor = supervisor
+        self._worker: Worker | None = None
+        self._leaving = asyncio.Event()
+        self._serving = asyncio.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._leaving.is_set():
+            try:
+                # The SDK checks the namespace when a worker begins; one made while the server is away is of no use.
+                await self._supervisor.patiently(self._namespace)
+                worker = self._worker = self._made_or_kept()
+                settled = asyncio.get_running_loop().call_later(_SETTLED_S, self._settled)
+                try:
+                    await worker.run()
+                finally:
+                    settled.cancel()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - shown on the cards of its runs
+                self.problem = (
+                    f"The worker of queue {self.queue!r} stopped: {error}. It is started again by itself; nothing is "
+                    "lost."
+                )
+            if not self.problem:
+                pause_s = _FIRST_PAUSE_S
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
+
+    async def _namespace(self) -> None:
+        await self._client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=self._client.namespace)
+        )
+
+    def _settled(self) -> None:
+        self.problem = ""
+
+    def _made_or_kept(self) -> Worker:
+        try:
+            return self._made()
+        except RuntimeError:
+            if self._worker is None:
+                raise
+            return self._worker  # it could not begin, and may again: the SDK takes no other beside it
+
+    def _made(self) -> Worker:
+        worker = Worker(
+            self._client,
+            task_queue=self.queue,
             workflows=[AgentWorkflow],
-            activities=[runner.run],
+            activities=[self._runner.run],
             workflow_runner=sandbox(),
             identity=identity(),
             max_cached_workflows=MAX_CACHED_RUNS,
@@ -66,27 +111,22 @@ class QueueWorker:
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
         )
-        workflows = self._worker._workflow_worker  # the SDK has no option for it
+        workflows = worker._workflow_worker  # the SDK has no option for it
         assert workflows is not None
         if workflows._deadlock_timeout_seconds is not None:  # it is off under TEMPORAL_DEBUG
             workflows._deadlock_timeout_seconds = _DEADLOCK_S
-        self._serving = asyncio.create_task(self._serve())
-
-    async def _serve(self) -> None:
-        try:
-            await self._worker.run()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - shown on the cards of its runs
-            self.problem = f"The worker of queue {self.queue!r} stopped: {error}. kg.disconnect() and go on."
+        return worker
 
     @property
     def alive(self) -> bool:
-        """Whether it polls."""
+        """Whether it serves, or will as soon as it can."""
         return not self._serving.done()
 
     async def stop(self) -> None:
         """Finish what can be finished, hand the rest back to the server."""
-        if self.alive:
+        self._leaving.set()
+        if self._worker is not None and self._worker.is_running:
             await self._worker.shutdown()
+        else:
+            self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)

@@ -3,8 +3,8 @@
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
-import functools
 import inspect
+import math
 import sys
 import threading
 import time
@@ -23,24 +23,21 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.executions import Executions
 from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
 from kaigents_nb.runtime.late import HAND_OVER, check_wanted
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
-from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
-_MAY_BE_LATE_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
-# Results of long attempts, for the next attempt of a server that had given up on them: it comes within two minutes
-# (heartbeat time-out, longest wait by default).
-_KEPT_RESULTS = 32
-_KEPT_RESULTS_BYTES = 256 * 2**20
-_KEPT_RESULTS_S = 300.0
+_TIMEOUT_MARGIN_S = 1.0
+"""So exact are the server's time-outs and ours."""
 
 
 @dataclass
@@ -116,29 +113,26 @@ class StepRunner:
         self._loaded: weakref.WeakKeyDictionary[Code, LoadedCode] = weakref.WeakKeyDictionary()
         self._loading = threading.Lock()
         self._steps: weakref.WeakKeyDictionary[Code, dict[str, _Loaded]] = weakref.WeakKeyDictionary()
-        self._executing: dict[Key, asyncio.Task[RawValue]] = {}
+        self._executions = Executions(client)
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
-        """Execute one attempt.
-
-        A step that holds the interpreter lock for long lets no heartbeat out, and the server gives up on it. The next
-        attempt then joins the one that this process still executes, or takes its result, instead of doing the
-        work twice.
-        """
+        """Execute one attempt, or join the one that this process has begun for the same call."""
         info = activity.info()
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
-        task = self._executing.get(key)
-        if task is None:
-            task = asyncio.create_task(self._execute(args))
-            self._executing[key] = task
-            task.add_done_callback(functools.partial(self._settle, key, time.monotonic()))
+        began = time.monotonic()
+        task = self._executions.joined(key, lambda: self._execute(args))
         heartbeats = _Heartbeats(self._attempts, key)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.cancel()
             details = activity.cancellation_details()
+            longest_s = info.start_to_close_timeout.total_seconds() if info.start_to_close_timeout else math.inf
+            lost = details is not None and (details.not_found or details.timed_out) and not details.cancel_requested
+            if lost and time.monotonic() - began < longest_s - _TIMEOUT_MARGIN_S:
+                self._executions.give_up(key)
+            else:
+                task.cancel()
             if details is not None and details.cancel_requested:
                 raise
             # The worker stops, or the run has ended meanwhile. Another worker takes over at once if there is one.
@@ -150,26 +144,6 @@ class StepRunner:
             ) from None
         finally:
             heartbeats.stop()
-
-    def _settle(self, key: Key, began: float, task: asyncio.Task[RawValue]) -> None:
-        """Keep a result that may come too late for the server; a failed attempt is made again."""
-        succeeded = not task.cancelled() and task.exception() is None
-        if not succeeded or time.monotonic() - began < _MAY_BE_LATE_S:
-            self._executing.pop(key, None)
-            return
-        asyncio.get_running_loop().call_later(_KEPT_RESULTS_S, self._forget, key, weakref.ref(task))
-        late = [(known, other) for known, other in self._executing.items() if other.done()]
-        size = sum(other.result().payload.ByteSize() for _, other in late)
-        for number, (known, other) in enumerate(late[:-1]):
-            if len(late) - number <= _KEPT_RESULTS and size <= _KEPT_RESULTS_BYTES:
-                break
-            size -= other.result().payload.ByteSize()
-            del self._executing[known]
-
-    def _forget(self, key: Key, late: weakref.ref[asyncio.Task[RawValue]]) -> None:
-        task = self._executing.get(key)
-        if task is not None and task is late():
-            del self._executing[key]
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
         info = activity.info()

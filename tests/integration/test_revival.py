@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from temporalio.service import RetryConfig
 
 import kaigents_nb as kg
 from kaigents_nb.errors import ServerNotReady
+from kaigents_nb.runtime import connection
+from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT
 from kaigents_nb.server import embedded
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server import starting as server_start
@@ -35,6 +38,29 @@ async def asks(ledger):
     decision = await kg.approve("Go on?")
     await note(ledger, "after")
     return decision.by
+
+
+@kg.step
+def ends_meanwhile(ledger, flag):
+    with open(ledger, "a") as file:
+        file.write("ends meanwhile\n")
+    while not os.path.exists(flag):
+        time.sleep(0.05)
+    return "ended"
+
+
+@kg.step
+async def goes_on(ledger, flag):
+    with open(ledger, "a") as file:
+        file.write("goes on\n")
+    while not os.path.exists(flag):
+        await asyncio.sleep(0.05)
+    return "went on"
+
+
+@kg.agent
+async def does_two(ledger, first, second):
+    return await asyncio.gather(ends_meanwhile(ledger, first), goes_on(ledger, second))
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +172,26 @@ def test_a_server_that_was_stopped_stays_down(place, tmp_path, capsys):
     thread.join(20)
     stop()
     assert results == ["ann"]
+
+
+def test_no_step_is_done_twice_because_the_server_was_away(place, tmp_path, monkeypatch):
+    """A step that ended meanwhile is reported, and one under way is joined, when the server has given up on both."""
+    monkeypatch.setattr(connection, "_RETRIES", RetryConfig(max_elapsed_time_millis=500))
+    kg.disconnect()
+    ledger, first, second = (tmp_path / name for name in ("ledger", "first", "second"))
+    run = does_two.start(str(ledger), str(first), str(second))
+    eventually(lambda: ledger.exists() and len(ledger.read_text().splitlines()) == 2, 30)
+    server_process.ask_to_stop(place)
+    kill_server(place)
+    first.touch()
+    away_since = time.monotonic()
+    eventually(lambda: time.monotonic() - away_since > HEARTBEAT_TIMEOUT.total_seconds())
+    embedded.ensure(place)
+    eventually(lambda: [step.attempt for step in run.view().steps if step.name == "goes_on"] == [2], 20)
+    second.touch()
+    assert run.result(30) == ["ended", "went on"]
+    assert sorted(ledger.read_text().splitlines()) == ["ends meanwhile", "goes on"]
+    assert run.steps()["attempts"].tolist() == [2, 2]
 
 
 def test_a_stop_after_a_crash_counts(alone):

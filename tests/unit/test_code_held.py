@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from kaigents_nb.runtime import code, steps
+from kaigents_nb.runtime import code, executions
 from kaigents_nb.runtime.code import HeldCode
-from kaigents_nb.runtime.steps import StepRunner
+from kaigents_nb.runtime.executions import Executions
 from kaigents_nb.snapshot.module import Snapshot
 from tests.unit.snapshot_cells import notebook
 
@@ -72,31 +71,29 @@ def test_few_large_ones_stay(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
         assert [digest for digest in digests if held.get(digest)] == digests[-5:]
 
 
-async def late_results(sizes: list[int]) -> list[int]:
-    """Return the sizes of those late results that a worker still has when these have come in turn."""
-    runner = StepRunner(None, None, None)  # type: ignore[arg-type] # it executes nothing here
+async def kept_results(sizes: list[int]) -> list[int]:
+    """Return the sizes of those results that a worker still has when these have come in turn."""
+    kept = Executions(None)  # type: ignore[arg-type] # no server is asked here
 
     async def result(size: int) -> RawValue:
         return RawValue(Payload(data=b"x" * size))
 
     made = []
     for number, size in enumerate(sizes):
-        task = asyncio.create_task(result(size))
+        task = kept.joined(("run", "1", str(number)), partial(result, size))
         await task
-        runner._executing["run", "1", str(number)] = task
-        runner._settle(("run", "1", str(number)), time.monotonic() - 60, task)
         made.append(weakref.ref(task))
         del task
     gc.collect()
-    assert sum(task() is not None for task in made) == len(runner._executing)
-    return [len(task.result().payload.data) for task in runner._executing.values()]
+    assert kept._asking is not None
+    kept._asking.cancel()
+    assert sum(task() is not None for task in made) == len(kept._executions)
+    return [len(item.task.result().payload.data) for item in kept._executions.values()]
 
 
-async def test_late_results_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The results of long attempts wait for another attempt: so many, of such a size, the last one in any case."""
-    assert await late_results([1] * 100) == [1] * 32
-    monkeypatch.setattr(steps, "_KEPT_RESULTS_BYTES", 1000)
-    assert await late_results([400, 410, 420, 130]) == [410, 420, 130]
-    assert await late_results([400, 2000]) == [2000]
-    monkeypatch.setattr(steps, "_KEPT_RESULTS_S", 0.0)
-    assert await late_results([1, 2, 3]) == [3]
+async def test_kept_results_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that a server may not have yet wait for it: of such a size in all, the last one in any case."""
+    monkeypatch.setattr(executions, "_KEPT_BYTES", 1000)
+    assert await kept_results([1] * 100) == [1] * 100
+    assert await kept_results([400, 410, 420, 130]) == [410, 420, 130]
+    assert await kept_results([400, 2000]) == [2000]

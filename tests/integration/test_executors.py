@@ -1,0 +1,123 @@
+"""Who executes a run: found out by heartbeats, told, and replaced when it falls silent."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import kaigents_nb as kg
+from kaigents_nb.runtime.connecting import current
+from kaigents_nb.runtime.queue import task_queue
+from kaigents_nb.runtime.queue_worker import identity
+from tests.support import eventually
+
+pytestmark = pytest.mark.usefixtures("server")
+
+Worker = subprocess.Popen[str]
+
+
+@kg.step
+def note(ledger, text):
+    with open(ledger, "a") as file:
+        file.write(text + "\n")
+    return text
+
+
+@kg.agent
+async def asks(ledger):
+    await note(ledger, "before")
+    decision = await kg.approve("Go on?")
+    await note(ledger, "after")
+    return decision.by
+
+
+@pytest.fixture
+def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Worker]]:
+    """Be in a notebook of a name, with a worker process for it; this process itself executes nothing."""
+    kg.disconnect()
+    monkeypatch.setenv("KAIGENTS_WORKER", "off")
+    started: list[Worker] = []
+
+    def open_notebook(name: str) -> Worker:
+        monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / f"{name}.ipynb"))
+        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        stdout = started[-1].stdout
+        assert stdout is not None and "Serving" in stdout.readline()
+        return started[-1]
+
+    yield open_notebook
+    kg.disconnect()
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_whoever_looks_adopts_a_run_whose_worker_fell_silent(notebook, monkeypatch, tmp_path):
+    """A card, result() and wait_for_gate() each take over an orphan, though its worker's pid is still there."""
+    ledger = str(tmp_path / "ledger")
+    shown_by = notebook("card")
+    shown = asks.start(ledger)
+    waited_by = notebook("result")
+    waited = asks.start(ledger)
+    for run in (shown, waited):
+        run.wait_for_gate(30)
+    notebook("gate").kill()
+    asked = asks.start(ledger)
+    queue = task_queue()
+    for worker in (shown_by, waited_by):
+        worker.kill()  # and not waited for: a zombie, whose pid answers
+
+    monkeypatch.delenv("KAIGENTS_WORKER")
+    views, results = [], []
+    stop = shown.watch(views.append)
+    waiting = threading.Thread(target=lambda: results.append(waited.result(60)))
+    waiting.start()
+    assert asked.wait_for_gate(30).question == "Go on?"
+    eventually(lambda: len(set(current().queues)) == 3, 20)
+    assert queue in current().queues
+    for run in (shown, waited, asked):
+        run.approve(by="ann")
+        assert run.result(30) == "ann"
+    waiting.join(30)
+    assert results == ["ann"]
+    eventually(lambda: views[-1].status == "completed")
+    stop()
+    told = list(dict.fromkeys(view.executor for view in views))
+    assert told[0] == identity_of(shown_by)
+    assert told[1].startswith("nobody since 20")
+    assert told[2:] == [f"this process, {identity()}", ""]
+    assert Path(ledger).read_text().split().count("before") == 3
+
+
+def test_who_only_reads_adopts_nothing(notebook, monkeypatch, tmp_path):
+    """The inbox, and whoever asks for no adoption, leave an orphan alone; kg.run() takes it at once."""
+    worker = notebook("read")
+    run = asks.start(str(tmp_path / "ledger"))
+    run.wait_for_gate(30)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    monkeypatch.delenv("KAIGENTS_WORKER")
+    views = []
+    stop = run.watch(views.append, adopt=False)
+    eventually(lambda: views and views[-1].executor.startswith("nobody since"), 20)
+    inbox = kg.inbox()
+    assert current().queues == ()
+    inbox.close()
+    stop()
+    kg.run(run.id)
+    assert current().queues == (task_queue(),)
+    run.approve(by="ann")
+    assert run.result(30) == "ann"
+
+
+def identity_of(worker: Worker) -> str:
+    """The name of a worker process in histories."""
+    return f"{worker.pid}@{socket.gethostname()}"
