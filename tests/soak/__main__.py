@@ -56,15 +56,16 @@ def report(seed: int, done: Soak) -> None:
     found = done.findings
     faults = ", ".join(f"{what} {count}" for what, count in sorted(done.done.items()))
     away = f"; server away at most {max(done.away_s):.1f} s" if done.away_s else ""
-    trouble = "; told of trouble: " + ", ".join(f"{k} {n}" for k, n in done.trouble.items()) if done.trouble else ""
     print(
         f"seed {seed}: lost {len(found.lost)}, begun again after it was recorded {len(found.begun_again)}, done again "
         f"with the result at hand {len(found.done_again)}, falsely won {len(found.falsely_won)}, stuck "
         f"{len(found.stuck)}, server left dead {done.left_dead}, processes that fell over {done.fell.total()}\n"
         f"  {done.runs} runs, {done.steps} steps ({found.ended_twice} ended twice), {done.decisions} decisions; "
-        f"{faults}{away}{trouble}",
+        f"{faults}{away}",
         flush=True,
     )
+    for text, count in done.trouble.most_common(_SHOWN):
+        print(f"  told of trouble {count} times: {text}")
     for name, texts in vars(found).items():
         if isinstance(texts, list):
             for text in texts[:_SHOWN]:

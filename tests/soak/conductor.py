@@ -30,6 +30,7 @@ _COUNTS = {"worker": 2, "decider": 2, "starter": 1}
 _POLL_S = 0.05
 _LOOK_EVERY_S = 1.0
 _QUIET_S = 1.0
+_SHOWN_CHARS = 160
 
 
 @dataclass
@@ -140,7 +141,7 @@ def _promised() -> set[str]:
 def _found(server: Server, processes: dict[str, Supervised], done: Counter[str]) -> Soak:
     runs, unknown = evidence.read_runs(_promised())
     findings = judge(runs, read(STEPS), read(TOLD), unknown)
-    trouble = Counter(line["error"].split(":")[0] for line in read(TOLD) if line["what"] == "trouble")
+    trouble = Counter(line["error"][:_SHOWN_CHARS] for line in read(TOLD) if line["what"] == "trouble")
     states = [evidence.state_of(run_id) for run_id in findings.stuck[:5]]
     fell = Counter({name: len(process.fell) for name, process in processes.items() if process.fell})
     if states or fell:
