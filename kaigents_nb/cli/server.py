@@ -34,7 +34,7 @@ def start() -> None:
 
 @app.command()
 def stop() -> None:
-    """Stop the server. No run is lost: they go on when it is started again."""
+    """Stop the server, and have nobody revive it. No run is lost: they go on when it is started again."""
     place = datadir.chosen()
     if server.stop(place):
         printing.say("Stopped. Runs go on when it is started again.")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 from temporalio.converter import StorageDriverClaim, StorageDriverRetrieveContext
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
@@ -142,7 +143,7 @@ class Connection:
             await in_thread(self.revive, "kaigents revive")
             return
         try:
-            await self.client.service_client.check_health(timeout=timedelta(seconds=5))
+            await self.client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=timedelta(seconds=5))
         except RPCError as error:
             raise ServerNotReady(f"It does not answer ({error.message}); waiting for it, nothing is lost.") from error
 

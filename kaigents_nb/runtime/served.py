@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.worker.v1 import WorkerHeartbeat
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest, ListWorkersRequest
+from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.leaving import WORKER_HEARTBEAT
@@ -22,6 +23,7 @@ _MISSED = 3
 """So many heartbeats must be missing of a worker that sends them at longer intervals."""
 _POLLER_IS_OLD = timedelta(seconds=90)
 """Where the server keeps no heartbeats: a live worker asks for work at least once a minute."""
+_NO_RIGHTS = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.UNIMPLEMENTED)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Service:
     """Identities, as histories have them; none when nobody serves it."""
     heard: datetime | None = None
     """When anybody who serves it, or did, was heard of last, as far as the server knows."""
+
+
+_NOT_KNOWN = Service(("a worker that this user may not ask for",))
+"""Without rights to look, nobody's runs are adopted."""
 
 
 class _Known:
@@ -50,7 +56,12 @@ async def service_of(connection: Connection, queue: str, *, known_s: float = 0) 
     known = connection.instance(_Known)
     asked, service = known.services.get(queue, (-math.inf, Service()))
     if time.monotonic() - asked > known_s:
-        service = await _asked(connection, known, queue)
+        try:
+            service = await _asked(connection, known, queue)
+        except RPCError as error:
+            if error.status not in _NO_RIGHTS:
+                raise
+            service = _NOT_KNOWN
         known.services[queue] = time.monotonic(), service
     return service
 
@@ -93,6 +104,11 @@ async def _heartbeats(connection: Connection, queue: str) -> list[WorkerHeartbea
     """Return the last heartbeat of each worker of a queue, latest last."""
     quoted = queue.replace("\\", "\\\\").replace("'", "\\'")
     request = ListWorkersRequest(namespace=connection.namespace, page_size=1_000, query=f"TaskQueue='{quoted}'")
-    answer = await connection.client.workflow_service.list_workers(request)
+    try:
+        answer = await connection.client.workflow_service.list_workers(request)
+    except RPCError as error:
+        if error.status not in _NO_RIGHTS:
+            raise
+        return []
     beats = (info.worker_heartbeat for info in answer.workers_info)
     return sorted(beats, key=lambda beat: beat.heartbeat_time.ToNanoseconds())

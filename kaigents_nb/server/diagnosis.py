@@ -138,7 +138,10 @@ def _server(data_dir: Path) -> Iterator[Check]:
             detail = "a process of another machine or user holds the data directory"
             yield Check(name, False, detail, "Stop the server where it was started, or use another directory.")
         else:
-            yield Check(name, None, "not running", "The first run starts it; so does `kaigents-nb server start`.")
+            stopped = ": it was stopped, and nobody revives it" if server_process.stop_was_asked(data_dir) else ""
+            yield Check(
+                name, None, f"not running{stopped}", "The first run starts it; so does `kaigents-nb server start`."
+            )
         return
     yield Check(
         name,

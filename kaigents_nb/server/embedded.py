@@ -139,8 +139,6 @@ def stop(data_dir: Path) -> bool:
     if not (data_dir / datadir.SERVER_LOCK).exists():
         return False
     server_process.ask_to_stop(data_dir)  # also where it has just died: nobody shall revive it
-    if not server_process.is_alive(data_dir):
-        return False
     with _start_lock(data_dir):
         server_process.ask_to_stop(data_dir)  # whoever held the lock may have started it
         if server_process.end(data_dir, grace_s=STOP_GRACE_S):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
 
 import kaigents_nb as kg
 from kaigents_nb.runtime.connecting import current
@@ -121,3 +124,70 @@ def test_who_only_reads_adopts_nothing(notebook, monkeypatch, tmp_path):
 def identity_of(worker: Worker) -> str:
     """The name of a worker process in histories."""
     return f"{worker.pid}@{socket.gethostname()}"
+
+
+AGENT = """
+import kaigents_nb as kg
+
+@kg.agent
+async def asks_twice():
+    first = await kg.approve("Go on?")
+    second = await kg.approve("And now?")
+    return first.by, second.by
+
+run = asks_twice.start()
+print(run.wait_for_gate(30).question, run.id)
+"""
+
+
+class Kernel:
+    """A kernel that is opened for a notebook."""
+
+    def __init__(self, notebook: Path) -> None:
+        self.manager = KernelManager()
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self.manager._kernel_spec = KernelSpec(argv=argv, language="python", display_name="this")
+        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
+        self.manager.start_kernel(env={**environment, "JPY_SESSION_NAME": str(notebook)}, cwd=str(notebook.parent))
+        self._client = self.manager.blocking_client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=60)
+
+    def cell(self, code: str) -> str:
+        """Execute a cell and return what it printed."""
+        said: list[str] = []
+        reply = self._client.execute_interactive(
+            code, timeout=60, output_hook=lambda message: said.append(message["content"].get("text", ""))
+        )
+        assert reply["content"]["status"] == "ok", reply["content"]
+        return "".join(said)
+
+    def kill(self) -> None:
+        """End it with kill -9."""
+        self._client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.context.destroy()
+
+
+def test_an_opened_notebook_goes_on_with_its_runs(notebook, tmp_path):
+    """A kernel serves its notebook's queue once it connects, beside a zombie too; a shown inbox is enough for it."""
+    path = tmp_path / "mine.ipynb"
+    kernels = [Kernel(path)]
+    try:
+        question, run_id = kernels[0].cell(AGENT).rsplit(maxsplit=1)
+        assert question == "Go on?"
+        kernels.append(Kernel(path))  # the old one is still there, and serves
+        kernels[1].cell("import kaigents_nb as kg; connection = kg.connect()")
+        eventually(lambda: "mine" in kernels[1].cell("print(connection.queues)"))
+        kernels.pop(0).kill()
+        run = kg.run(run_id)
+        run.approve(by="ann")
+        eventually(lambda: [gate.question for gate in run.view().open_gates] == ["And now?"])
+        kernels.pop(0).kill()
+        kernels.append(Kernel(path))
+        kernels[0].cell("import kaigents_nb as kg; inbox = kg.inbox()")
+        run.approve(by="bob")
+        assert run.result(30) == ("ann", "bob")
+    finally:
+        for kernel in kernels:
+            kernel.kill()

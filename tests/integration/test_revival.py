@@ -192,6 +192,30 @@ def test_a_server_that_was_stopped_stays_down(place, tmp_path, capsys):
     assert results == ["ann"]
 
 
+def test_a_server_that_is_not_ours_is_waited_for(place, tmp_path, monkeypatch):
+    """One reached by its address is started by nobody; waits tell that it is away, and go on when it is back."""
+    monkeypatch.setattr(connection, "_RETRIES", RetryConfig(max_elapsed_time_millis=500))
+    address = embedded.ensure(place).address
+    kg.disconnect()
+    assert not kg.connect(address).embedded
+    run = asks.start(str(tmp_path / "ledger"))
+    run.wait_for_gate(30)
+    views, results = [], []
+    stop = run.watch(views.append)
+    thread = threading.Thread(target=lambda: results.append(run.result()))
+    thread.start()
+    eventually(lambda: views)
+    kill_server(place)
+    eventually(lambda: views[-1].problem.startswith(f"The server at {address} is away since"), 20)
+    assert not server_process.is_alive(place)
+    assert embedded.ensure(place).address == address
+    eventually(lambda: views[-1].status == "waiting")
+    run.approve(by="ann")
+    thread.join(20)
+    stop()
+    assert results == ["ann"]
+
+
 def test_no_step_is_done_twice_because_the_server_was_away(place, tmp_path, monkeypatch):
     """A step that ended meanwhile is reported, and one under way is joined, when the server has given up on both."""
     monkeypatch.setattr(connection, "_RETRIES", RetryConfig(max_elapsed_time_millis=500))
