@@ -38,6 +38,9 @@ from kaigents_nb.values.preload import preload
 
 T = TypeVar("T")
 
+_CUT_OFF = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED)
+"""What the SDK says of a server that dies before a question, or over it."""
+
 WORKER_ENV = "KAIGENTS_WORKER"
 """Set to ``off``, this process starts runs but executes none."""
 
@@ -96,7 +99,8 @@ class Connection:
     def run(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float | None = None) -> T:
         """Run a coroutine on the library's loop and wait.
 
-        An embedded server that went away is started again on the same file, once.
+        An embedded server that went away is started again on the same file, once: the work, which it may have done
+        before it could say so, must bear to be begun twice.
 
         Raises
         ------
@@ -107,16 +111,16 @@ class Connection:
         if self.embedded and self.supervisor.outage is not None:
             self.revive()  # one that was stopped says so at once, not after all the attempts of the SDK
         try:
+            try:
+                return self._loop.run(work(), timeout_s)
+            except RPCError as error:
+                if not self.embedded or error.status not in _CUT_OFF:
+                    raise
+            self.revive()
             return self._loop.run(work(), timeout_s)
         except RPCError as error:
             if error.status != RPCStatusCode.UNAVAILABLE:
                 raise
-            if self.embedded:
-                self.revive()
-                try:
-                    return self._loop.run(work(), timeout_s)
-                except RPCError as again:
-                    error = again
             raise ServerNotReady(
                 f"The server at {self.address} does not answer ({error.message}). Runs are safe in its database and "
                 "go on when it is back; `kaigents-nb doctor` says what is wrong."

@@ -24,12 +24,14 @@ from tests.soak.ledger import PLACE, STEPS, TOLD, read
 from tests.soak.plan import SERVER, Fault, faults
 from tests.soak.processes import Server, Supervised
 from tests.soak.starter import ENOUGH
-from tests.support import ROOT
+from tests.support import ROOT, eventually
 
 _COUNTS = {"worker": 2, "decider": 2, "starter": 1}
 _POLL_S = 0.05
 _LOOK_EVERY_S = 1.0
 _QUIET_S = 1.0
+_FIRST_STEP_S = 120.0
+"""When the first step has begun all are at work, and the chaos begins."""
 _SHOWN_CHARS = 160
 
 
@@ -69,6 +71,7 @@ def soak(seed: int, length_s: float, place: Path, *, patience_s: float, sabotage
             embedded.ensure(data_dir)
             processes = _started(seed, place, sabotaged)
             everyone: dict[str, Supervised | Server] = {SERVER: server, **processes}
+            eventually(lambda: any(read(STEPS)), _FIRST_STEP_S, "the first step")
             done = _chaos([] if sabotaged else list(faults(seed, length_s, _COUNTS)), length_s, everyone)
             if sabotaged:
                 sabotage.spoil()
