@@ -7,17 +7,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 from kaigents_nb.server import embedded
 from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT
 
 # So many examples of a property whose example is a run on the server or a whole notebook; of one that takes a
-# millisecond, a multiple: `tests.support.times`. `--hypothesis-profile=nightly` looks further.
+# millisecond, a multiple: `tests.support.times`. `-m nightly` runs what looks further then, and looks further.
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("nightly", max_examples=80, deadline=None)
 settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the nightly profile where the nightly tests are asked for: before the test modules read it."""
+    if config.option.markexpr == "nightly":
+        settings.load_profile("nightly")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every property as nightly."""
+    for item in items:
+        if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
+            item.add_marker("nightly")
 
 
 @pytest.fixture(scope="session", autouse=True)

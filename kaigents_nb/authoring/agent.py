@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from kaigents_nb.authoring.awaited import durable
+from kaigents_nb.authoring.awaited import Begin, durable
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.loading import one_at_a_time
 
@@ -15,6 +17,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Handle = TypeVar("Handle")
 """What ``start()`` gives: a room far above says which class that is."""
+
+
+@dataclass(frozen=True)
+class StartedRun:
+    """A run of its own that an agent has started: ``kg.run(started.id)`` follows it, in a cell."""
+
+    id: str
 
 
 class Agent(Generic[P, R, Handle]):
@@ -45,12 +54,16 @@ class Agent(Generic[P, R, Handle]):
 
         The code of the cells is frozen and travels with the run, so that any worker can go on with it.
 
+        In an agent, ``started = await other.start(…)`` starts a run of its own, with the code that this one carries:
+        it goes on when this one ends, and ``started.id`` is its id. To wait for its result, await ``other(…)`` instead.
+
         Parameters
         ----------
         *args, **kwargs
             The agent's arguments; checked against its signature here.
         id
-            An id of your own. Starting an id that is already running returns that run.
+            An id of your own. Starting an id that is already running returns that run; in an agent, which may have to
+            say it twice, also one that has ended.
 
         Raises
         ------
@@ -66,6 +79,11 @@ class Agent(Generic[P, R, Handle]):
         ``run = sourcing_agent.start("solar panel")``
         """
         inspect.signature(self.fn).bind(*args, **kwargs)
+        interpreter = agent_context.get()
+        if interpreter is not None:
+            begin = partial(_started, interpreter.start_agent(self, args, kwargs, id))
+            there: Any = durable(interpreter, f"{self.name}.start(…)", begin)
+            return there  # type: ignore[no-any-return]
         with one_at_a_time:
             from kaigents_nb.control.start import start
 
@@ -102,6 +120,10 @@ class Agent(Generic[P, R, Handle]):
 
     def __repr__(self) -> str:
         return f"<agent {self.name}>"
+
+
+async def _started(begin: Begin[str]) -> StartedRun:
+    return StartedRun(await begin())
 
 
 def agent(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Agent[P, R, Any]:

@@ -7,10 +7,11 @@ or an agent gives refuses to be anything but awaited, and a run does not end whi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, NoReturn, TypeVar
 
 from kaigents_nb.authoring.context import AgentContext
+from kaigents_nb.authoring.tasks import AgentTask
 from kaigents_nb.errors import ForbiddenInAgent
 
 R = TypeVar("R")
@@ -26,21 +27,36 @@ def durable(interpreter: AgentContext, what: str, begin: Begin[R], depth: int = 
     return made
 
 
-def refuse_unawaited(interpreter: AgentContext) -> None:
-    """Refuse the end of an agent that has made calls which nobody awaited.
+def refuse_unawaited(interpreter: AgentContext, running: Iterable[AgentTask] = ()) -> None:
+    """Refuse the end of an agent that has made calls which nobody awaited, or whose tasks are still ``running``.
 
     Raises
     ------
     ForbiddenInAgent
         Naming each, with its line.
     """
-    if not interpreter.unawaited:
-        return
-    calls = "; ".join(f"{made.what}, {made.place}" for made in interpreter.unawaited.values())
-    raise ForbiddenInAgent(
-        f"The agent ended and never awaited {calls}. It would never have run: write await before it, or give it to "
-        "asyncio.gather()."
-    )
+    tasks = list(running)
+    begun = {id(task.work) for task in tasks}
+    texts = []
+    if calls := [made for made in interpreter.unawaited.values() if id(made) not in begun]:
+        texts.append(
+            f"The agent ended and never awaited {'; '.join(f'{made.what}, {made.place}' for made in calls)}. It would "
+            "never have run: write await before it, or give it to asyncio.gather()."
+        )
+    if tasks:
+        named = "; ".join(f"{_name(task)}, {interpreter.place(*task.made_at)}" for task in tasks)
+        texts.append(
+            f"The agent ended while something that it had started still ran: {named}. It would be cut off: await it "
+            "before the end (asyncio.gather() goes on beside one that failed: with return_exceptions=True it waits for "
+            "all), or task.cancel() it. What shall go on by itself is a run of its own: await other_agent.start(…)."
+        )
+    if texts:
+        raise ForbiddenInAgent(" ".join(texts))
+
+
+def _name(task: AgentTask) -> str:
+    work: Any = task.work
+    return work.what if isinstance(work, NotAwaited) else f"{getattr(work, '__qualname__', task.get_name())}()"
 
 
 class NotAwaited(Coroutine[Any, Any, R]):

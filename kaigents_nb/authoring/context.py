@@ -42,7 +42,13 @@ class AgentContext(Protocol):
         ...
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
-        """Run another agent as a run of its own."""
+        """Run another agent and wait for its result."""
+        ...
+
+    def start_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str | None
+    ) -> Begin[str]:
+        """Start a run that goes on when this one ends; gives its id."""
         ...
 
     def open_gate(self, question: Question, details: Any) -> Begin[Decision]:

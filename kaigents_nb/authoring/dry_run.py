@@ -8,6 +8,7 @@ import inspect
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.authoring.tasks import AgentTasks
 from kaigents_nb.gates.answer import REJECT
 
 if TYPE_CHECKING:
@@ -31,12 +33,13 @@ def dry_run(
     async def execute() -> Any:
         interpreter = DryRun(iter(decisions))
         token = agent_context.set(interpreter)
-        try:
-            result = await agent.fn(*args, **kwargs)
-            refuse_unawaited(interpreter)
-            return result
-        finally:
-            agent_context.reset(token)
+        with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
+            try:
+                result = await agent.fn(*args, **kwargs)
+                refuse_unawaited(interpreter, tasks.still_running())
+                return result
+            finally:
+                agent_context.reset(token)
 
     return _block_on(execute())
 
@@ -76,6 +79,22 @@ class DryRun:
         self._decisions = decisions
         self.unawaited: dict[int, NotAwaited[Any]] = {}
 
+    @contextmanager
+    def tasks_of(self, loop: asyncio.AbstractEventLoop) -> Iterator[AgentTasks]:
+        """Note the tasks of the agent's own code; in a notebook the loop is the kernel's, with others."""
+        tasks, before = AgentTasks(), loop.get_task_factory()
+
+        def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
+            if agent_context.get() is self:
+                return tasks.start(work, work, options.get("context"), loop)
+            return before(loop, work, **options) if before else asyncio.Task(work, loop=loop, **options)
+
+        loop.set_task_factory(create)
+        try:
+            yield tasks
+        finally:
+            loop.set_task_factory(before)
+
     def place(self, filename: str, line: int) -> str:
         """Return the line; which cell it is in, the traceback says."""
         return f"line {line}"
@@ -88,6 +107,18 @@ class DryRun:
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Execute the other agent in the same way."""
         return partial(agent.fn, *args, **kwargs)
+
+    def start_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str | None
+    ) -> Begin[str]:
+        """Execute the other agent here, now: there is nobody else who would."""
+        return partial(self._start, agent, args, kwargs, run_id or f"{agent.name}-dry-run")
+
+    async def _start(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str
+    ) -> str:
+        await agent.fn(*args, **kwargs)
+        return run_id
 
     async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         # A step calls other steps as plain functions.

@@ -35,7 +35,11 @@ RunId = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Gate = Annotated[
     str | None,
-    typer.Option("--gate", metavar="GATE", help="Number or question of the gate; needed where several are open."),
+    typer.Option(
+        "--gate",
+        metavar="GATE",
+        help="Token, number or question of the gate, as in the inbox; without it you see the gate and are asked.",
+    ),
 ]
 Comment = Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Why; kept with the decision.")]
 By = Annotated[

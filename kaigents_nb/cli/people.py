@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,6 +12,10 @@ import typer
 import kaigents_nb as kg
 from kaigents_nb.cli import printing
 from kaigents_nb.cli.arguments import AsJson, By, Comment, Gate, RunId
+from kaigents_nb.errors import GateError
+from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
+from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.visible import visible
 
 
 def inbox(as_json: AsJson = False) -> None:
@@ -18,9 +25,11 @@ def inbox(as_json: AsJson = False) -> None:
         return printing.as_json(printing.records(gates))
     if gates.empty:
         return printing.say("No decision is waiting.")
-    rows = ((gate.run_id, gate.gate, gate.opened, gate.question, gate.options) for gate in gates.itertuples())
-    printing.table(rows, ("run_id", "gate", "opened", "question", "options"))
-    return printing.say(f"{printing.program()} show RUN has the details; approve RUN or reject RUN decides.")
+    columns = ["run_id", "gate", "token", "opened", "question", "options"]
+    printing.table(gates[columns].itertuples(index=False), columns)
+    return printing.say(
+        f"{printing.program()} show RUN has the details; approve RUN --gate TOKEN or reject RUN --gate TOKEN decides."
+    )
 
 
 def approve(
@@ -32,21 +41,65 @@ def approve(
     comment: Comment = "",
     by: By = None,
 ) -> None:
-    """Approve at the gate where a run waits; the run goes on."""
-    _tell(run_id, kg.run(run_id).approve(gate, choice=choice, comment=comment, by=by))
+    """Approve at the gate where a run waits; the run goes on.
+
+    Without --gate the question is shown with its options and details, and a person is asked whether to go ahead: the
+    decision is on what was shown, and on nothing that the run asks by then.
+    """
+    _decide(run_id, gate, lambda asked: asked.answer(True, choice=choice, comment=comment, by=by or ""))
 
 
 def reject(run_id: RunId, gate: Gate = None, comment: Comment = "", by: By = None) -> None:
-    """Reject at the gate where a run waits; the agent goes on as it was written for that."""
-    _tell(run_id, kg.run(run_id).reject(gate, comment=comment, by=by))
+    """Reject at the gate where a run waits; the agent goes on as it was written for that.
+
+    Without --gate it is shown first, as for approve.
+    """
+    _decide(run_id, gate, lambda asked: asked.answer(False, comment=comment, by=by or ""))
 
 
-def _tell(run_id: str, decision: kg.Decision) -> None:
+def _decide(run_id: str, gate: str | None, answer: Callable[[Question], Answer]) -> None:
+    from kaigents_nb.control.approval import look, submit, take, told
+
+    connection = kg.connect()
+    kept = partial(printing.say, "The server keeps the decision; whether it counts is known when a worker answers.")
+    gates = look(connection, run_id) if gate is None else ()
+    try:
+        if len(gates) != 1:
+            _tell(run_id, take(connection, run_id, gate, answer, kept))
+            return
+        asked = gates[0].asked
+        given = answer(asked)
+        printing.say(told(gates))
+        if not gates[0].complete:
+            raise printing.fail(f"\nNothing was decided: the details can't be seen here. Blindly: --gate {asked.token}")
+        _confirm(run_id, asked, given)
+        _tell(run_id, submit(connection, asked, given, kept))
+    except GateError as error:
+        # What is asked now is shown, so that nobody decides on it unseen the next time.
+        if open_now := look(connection, run_id):
+            printing.say(f"\nThe run asks now:\n{told(open_now)}\nToken: {open_now[0].asked.token}", stderr=True)
+        raise error from None
+
+
+def _confirm(run_id: str, asked: Question, given: Answer) -> None:
+    """Ask whether to decide on what was just shown; without a terminal say how to name it."""
+    verb = "reject" if not given.approved else "approve"
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()):
+        raise printing.fail(
+            "\nNothing was decided: this is no terminal, so nobody can be asked whether this is what is meant. Say so: "
+            f"{printing.program()} {verb} {run_id} --gate {asked.token}"
+        )
+    what = verb if given.choice in (APPROVE, REJECT) else f"{verb} with {visible(given.choice)}"
+    if input(f"{what[0].upper()}{what[1:]}? [y/N] ").strip().casefold() not in ("y", "yes"):
+        raise printing.fail("Nothing was decided.")
+
+
+def _tell(run_id: str, decision: Answer) -> None:
     if not decision.approved:
         told = "Rejected"
     else:
-        told = "Approved" if decision.choice == "approve" else f"Approved: {decision.choice}"
-    printing.say(f"{told}, by {decision.by}.")
+        told = "Approved" if decision.choice == APPROVE else f"Approved: {visible(decision.choice)}"
+    printing.say(f"{told}, by {visible(decision.by)}.")
     from kaigents_nb.control.orphans import adoptable_queue
 
     connection = kg.connect()

@@ -44,7 +44,9 @@ def show(run_id: RunId) -> None:
     view = kg.run(run_id).view()
     printing.say(blocks_text.text(run_blocks(view)))
     if view.open_gates:
-        printing.say(f"\nIn a terminal: {printing.program()} approve {run_id}, or reject")
+        for gate in view.open_gates:
+            asker = gate.run_id or run_id
+            printing.say(f"\nIn a terminal: {printing.program()} approve {asker} --gate {gate.asked.token}, or reject")
 
 
 def history(

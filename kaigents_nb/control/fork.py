@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any, Literal
 
 from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.control.fork_seeds import NOTHING, Cut, seeds_of
 from kaigents_nb.control.notebook_code import current_code
 from kaigents_nb.control.prepare import Arguments, prepare
 from kaigents_nb.control.submit import submit
@@ -77,14 +77,16 @@ def fork(
     values = values or {}
     point = find_point(fold, at if at is not None else _default_point(fold, values))
     edited = _edited(fold, values)
-    seeds = [
-        seed
+    outcomes = {
+        number: seed
         for number, call in fold.calls.items()
         if (seed := edited.get(number) or (_recorded(call) if point.keeps(call) else None))
-    ]
+    }
     edits = [_title(fold.calls[number]) for number in edited]
     edits += ["arguments"] * (args is not None) + ["code"] * (code == "current")
-    event_id = _event(fold, point)
+    cut = NOTHING if point.call == 0 and not outcomes else Cut.of(connection, fold, point.call, point.event_id)
+    kept = _kept_decisions(fold, cut) if decisions == "keep" else {}
+    seeds = seeds_of(cut, outcomes)
     mends = fold.mends if code == "same" else []
     prepared = prepare(
         connection,
@@ -96,8 +98,7 @@ def fork(
         more=[*([pack_seeds(seeds)] if seeds else []), *(RawValue(payload) for _, payload in mends)],
         seeded=bool(seeds),
         mended=tuple(names for names, _ in mends),
-        slept=_slept(fold, event_id),
-        decisions=_kept_decisions(fold, event_id) if decisions == "keep" else {},
+        decisions=kept,
     )
     origin = {"home": home(), "forked_from": run_id, "forked_at": point.text, "forked_edits": ", ".join(edits)}
     return submit(connection, prepared, id=id, origin=origin)
@@ -206,24 +207,9 @@ def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None) ->
     return Arguments.of(fold.agent, (), args) if isinstance(args, Mapping) else Arguments.of(fold.agent, args, {})
 
 
-def _event(fold: RunFold, point: Point) -> int:
-    """The event that divides before from after."""
-    if point.event_id is not None:
-        return point.event_id
-    call = fold.calls.get(str(point.call))
-    return call.scheduled_event if call is not None else 0
-
-
-def _slept(fold: RunFold, event_id: int) -> int:
-    """How many sleeps of the agent were over by then."""
-    over = takewhile(lambda sleep: 0 < sleep.fired <= event_id, fold.sleeps.values())
-    return fold.launch.slept + len(list(over))
-
-
-def _kept_decisions(fold: RunFold, event_id: int) -> dict[str, Mapping[str, Any]]:
-    taken = {d.answer.gate: d.event_id for d in fold.decisions if d.counted}
+def _kept_decisions(fold: RunFold, cut: Cut) -> dict[str, Mapping[str, Any]]:
     return {
         gate.gate: replace(gate.answer, question=gate.question).to_wire()
         for gate in fold.gates.values()
-        if gate.answer is not None and taken.get(gate.gate, 0) <= event_id
+        if gate.answer is not None and cut.decided(gate.gate)
     }

@@ -1,6 +1,8 @@
 """What ``run.result()`` does while the run waits for a person: say so, and ask here where that works.
 
-A cell that blocks keeps most kernels from hearing a click on the card, so waiting in silence would be a trap.
+A cell that blocks keeps its kernel from other cells and from clicks on the card, whatever it blocks with: waiting in
+silence would be a trap. So it asks; the question goes away when somebody decides elsewhere or the time is over, and in
+a notebook an empty answer ends the cell.
 """
 
 from __future__ import annotations
@@ -8,17 +10,22 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from temporalio.service import RPCError
 
-from kaigents_nb.errors import GateError, KaigentsError
+from kaigents_nb.control.approval import look, submit, told_details
+from kaigents_nb.control.asking import ask
+from kaigents_nb.errors import GateError, RunTimeout, ServerError
+from kaigents_nb.gates.answer import REJECT
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observers import observed_with_called
+from kaigents_nb.history.view import GateView
+from kaigents_nb.runtime.supervisor import Outage
 
 if TYPE_CHECKING:
     from kaigents_nb.control.run import Run
@@ -26,7 +33,8 @@ if TYPE_CHECKING:
 _FIRST_LOOK_S = 1.0
 _LOOK_EVERY_S = 0.4
 """Less than half of it: what one look has read is told at the next."""
-_PATIENCE_S = 1.0
+_ANSWER_S = 5.0
+"""So long may the server take to say what is open: the wait for the result goes on meanwhile, and may have an end."""
 _SHORT_OUTAGE = timedelta(seconds=2)
 """A server that comes back at once is not worth a line."""
 _CLICKS_WHILE_AWAITING = (7, 4)
@@ -34,15 +42,15 @@ _CLICKS_WHILE_AWAITING = (7, 4)
 
 
 class Prompter:
-    """Looks now and then for an open gate while somebody waits for the result."""
+    """Looks now and then for an open gate while somebody waits for the result; ``over`` says that nobody does."""
 
-    def __init__(self, run: Run, *, awaiting: bool = False) -> None:
+    def __init__(self, run: Run, *, over: Callable[[], bool] = lambda: False, awaiting: bool = False) -> None:
         self._run = run
+        self._over = over
         self._awaiting = awaiting
         self._next_look = time.monotonic() + _FIRST_LOOK_S
         self._told: set[tuple[str, str]] = set()
         self._following: Following | None = None
-        self._looking: Future[list[Question]] | None = None
         self._outage: datetime | None = None
         """Since when the server was away that was told of."""
 
@@ -53,28 +61,32 @@ class Prompter:
         self._next_look = time.monotonic() + _LOOK_EVERY_S
         if self._awaiting and not _in_old_kernel():
             return
-        for gate in self._look():
-            if (gate.run_id, gate.gate) not in self._told:
-                self._told.add((gate.run_id, gate.gate))
-                self._tell(gate)
+        if any((gate.run_id, gate.token) not in self._told for gate in self._open() or ()):
+            try:
+                gates = look(self._run._connection, self._run.id)
+            except (ServerError, RPCError):
+                return  # told when the server is back
+            for gate in gates:
+                key = (gate.asked.run_id, gate.asked.token)
+                if key not in self._told and not self._over():
+                    self._told.add(key)
+                    self._tell(gate)
 
-    def _look(self) -> list[Question]:
-        """Return the open gates if the server says so soon; whoever waits for the result is not held up."""
-        connection = self._run._connection
-        outage = connection.supervisor.outage
+    def _open(self) -> list[Question] | None:
+        """Return what is open; None where the server does not say."""
+        outage = self._run._connection.supervisor.outage
         if outage is not None:
-            if outage.since != self._outage and datetime.now(UTC) - outage.since > _SHORT_OUTAGE:
-                self._outage = outage.since
-                print(f"{outage.told}\nWaiting for it; an interrupt ends the waiting, not the run.", flush=True)
-            return []
-        looking = self._looking = self._looking or connection.post(self._open_gates())
+            self._tell_outage(outage)
+            return None
         try:
-            gates = looking.result(_PATIENCE_S)
-        except (RPCError, KaigentsError, TimeoutError, CancelledError):
-            gates = []  # whoever waits for the result is told, or goes on waiting
-        if looking.done():
-            self._looking = None
-        return gates
+            return self._run._connection.run(self._open_gates, _ANSWER_S)
+        except (TimeoutError, ServerError, RPCError):
+            return None
+
+    def _tell_outage(self, outage: Outage) -> None:
+        if outage.since != self._outage and datetime.now(UTC) - outage.since > _SHORT_OUTAGE:
+            self._outage = outage.since
+            print(f"{outage.told}\nWaiting for it; an interrupt ends the waiting, not the run.", flush=True)
 
     async def _open_gates(self) -> list[Question]:
         """The first time ask the server, from then on the run itself says what happens."""
@@ -94,36 +106,55 @@ class Prompter:
         if self._following is not None:
             self._run._connection.soon(self._following.stop)
 
-    def _tell(self, gate: Question) -> None:
-        choices = f" Options: {', '.join(map(visible, gate.options))}." if gate.options else ""
-        kernel = _kernel()
-        lines = [f"Run {gate.run_id} waits for a decision: {visible(gate.question)}{choices}"]
+    def _tell(self, gate: GateView) -> None:
+        kernel, asked = _kernel(), gate.asked
+        choices = f"Options: {', '.join(map(visible, gate.options))}." if gate.options else ""
+        lines = [f"Run {asked.run_id} waits for a decision: {gate.question}", told_details(gate), choices]
+        command = f"kaigents-nb approve {asked.run_id} --gate {asked.token}"
         if kernel is not None:
             lines.append(
-                "Buttons can't be heard while this cell waits: interrupt it (■; the run goes on), decide on the card, "
-                "and execute the cell again. Or decide from another notebook (kg.inbox()) or a terminal "
-                f"(kaigents-nb approve {gate.run_id})."
+                "Neither buttons nor other cells can be heard while this cell waits: interrupt it (■; the run goes "
+                "on), decide on the card, and execute the cell again. Or decide from another notebook (kg.inbox()) or "
+                f"a terminal: {command}"
             )
         else:
-            lines.append(f"Decide in a notebook (kg.inbox()) or a terminal: kaigents-nb approve {gate.run_id}")
-        print("\n".join(lines), flush=True)
-        if not self._awaiting and _can_ask(kernel):
-            self._ask(gate)
+            lines.append(f"Decide in a notebook (kg.inbox()) or a terminal: {command}")
+        print("\n".join(filter(None, lines)), flush=True)
+        if not self._awaiting and gate.complete and _can_ask(kernel):
+            self._ask(asked, in_kernel=kernel is not None)
 
-    def _ask(self, gate: Question) -> None:
-        allowed = [*gate.choices, "reject"]
-        answer = input(f"Decide here ({' / '.join(allowed)}), or press Enter to go on waiting: ").strip()
-        if not answer:
-            return
-        try:
-            if answer == "reject":
-                self._run.reject(gate.gate)
-            elif answer in allowed:
-                self._run.approve(gate.gate, choice=answer if gate.options else None)
-            else:
-                print(f"No option {answer!r}; the run goes on waiting.")
-        except GateError as error:
-            print(error)
+    def _ask(self, asked: Question, *, in_kernel: bool) -> None:
+        """Ask until there is an answer to the question as it was shown, or none is needed any more."""
+        known = [*map(visible, asked.choices), REJECT]
+        leave = "end this cell, so that others can run" if in_kernel else "go on waiting"
+        prompt = f"Decide here ({' / '.join(known)}), or press Enter to {leave}: "
+        said = ask(prompt, lambda: self._is_over(asked))
+        while said and said not in known:
+            print(f"{visible(said)!r} is none of: {', '.join(known)}.")
+            said = ask(prompt, lambda: self._is_over(asked))
+        if said:
+            choice = said if asked.options and said != REJECT else None
+            answer = asked.answer(said != REJECT, choice=choice)
+            try:
+                submit(self._run._connection, asked, answer, lambda: print("The server keeps the decision."))
+            except GateError as error:
+                print(error)
+        elif said == "" and in_kernel:
+            raise RunTimeout(
+                f"Run {self._run.id!r} goes on waiting for a decision: {visible(asked.question)} This cell has ended, "
+                "so that others can run. Decide with run.approve() or .reject(), or on the card; then call result() "
+                "again.",
+                run_id=self._run.id,
+            )
+        elif said is None and not self._over():
+            print("No answer is needed here any more: that was decided elsewhere.")
+
+    def _is_over(self, asked: Question) -> bool:
+        """Whether nobody needs the answer: somebody else has decided, or nobody waits any more."""
+        if self._over():
+            return True
+        gates = self._open()
+        return gates is not None and (asked.run_id, asked.token) not in {(gate.run_id, gate.token) for gate in gates}
 
 
 def _kernel() -> Any:

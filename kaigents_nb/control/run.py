@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.gate import Decision, to_decision
+from kaigents_nb.control.approval import submit, take
 from kaigents_nb.control.fork import StepKey, fork
 from kaigents_nb.control.lookback import LookingBack
 from kaigents_nb.control.mend import mend, retry_now
@@ -21,6 +24,7 @@ from kaigents_nb.control.prompt import Prompter
 from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.shown import shown
 from kaigents_nb.history import frames
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.attending import attended
@@ -29,7 +33,6 @@ from kaigents_nb.history.observe import Observer, not_found
 from kaigents_nb.history.observers import look_at_called, observed, observed_with_called
 from kaigents_nb.history.view import RunView
 from kaigents_nb.history.watch import settle, subscribe
-from kaigents_nb.people.decide import decide, find_question, identified
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
@@ -58,8 +61,6 @@ class Run(LookingBack):
         self._connection = connection
         self._observer: Observer | None = None
         """What was seen of the run, after the first look; of an ended one for good."""
-        self._seen: list[Question] = []
-        """Open gates that this handle has shown since the last decision."""
         self.id = run_id
 
     # What it is doing.
@@ -93,7 +94,9 @@ class Run(LookingBack):
             await look_at_called(observer)
             return await view_of(observer)
 
-        return self._connection.run(look)
+        view = self._connection.run(look)
+        shown.add(self.id, [gate.asked for gate in view.open_gates])
+        return view
 
     def watch(self, callback: Callable[[RunView], None], *, adopt: bool = True) -> Callable[[], None]:
         """Call back with the view now and on every change, at most four times a second, until the run has ended.
@@ -101,20 +104,29 @@ class Run(LookingBack):
         The callback runs on a background thread. Returns a function that stops it. A run that is left without a
         worker meanwhile is adopted by this process, unless ``adopt`` is false.
         """
-        return subscribe(self._connection, self.id, callback, adopt=adopt)
+
+        def show(view: RunView) -> None:
+            shown.add(self.id, [gate.asked for gate in view.open_gates])
+            callback(view)
+
+        return subscribe(self._connection, self.id, show, adopt=adopt)
 
     # Its result.
 
     def result(self, timeout: Duration | None = None) -> Any:
         """Wait for the run's end and return what the agent returned.
 
-        While a gate is open it says where to decide, and asks right here where a terminal or notebook can answer.
-        An interrupt (■) stops the waiting, not the run.
+        While a gate is open it shows it and says where to decide, and asks right here where a terminal or notebook
+        can answer: until there is an answer, somebody else has decided, or the time is over. An interrupt (■) stops
+        the waiting, not the run.
+
+        A cell that waits for this keeps its kernel: no other cell runs until it has ended. In a notebook an empty
+        answer ends it. ``await run`` lets clicks on the card through; a cell that only shows ``run`` lets all through.
 
         Parameters
         ----------
         timeout
-            Longest wait; ``None`` means no end.
+            Longest wait, at a gate too; ``None`` means no end.
 
         Raises
         ------
@@ -123,24 +135,22 @@ class Run(LookingBack):
         RunCancelled
             When it was cancelled or terminated.
         RunTimeout
-            When the wait is over; the run goes on.
+            When the wait is over, or was ended by an empty answer; the run goes on.
         """
-        limit_s = None if timeout is None else seconds(timeout)
-        prompter = Prompter(self)
+        limit_s = math.inf if timeout is None else seconds(timeout)
+        end = time.monotonic() + limit_s
         waited = self._connection.post(self._outcome())
+        prompter = Prompter(self, over=lambda: waited.done() or time.monotonic() >= end)
         try:
             while True:
-                step_s = _POLL_S if limit_s is None else min(_POLL_S, limit_s)
                 try:
-                    return waited.result(step_s)
+                    return waited.result(max(min(_POLL_S, end - time.monotonic()), 0))
                 except TimeoutError:
                     if waited.done():
                         raise
-                limit_s = None if limit_s is None else limit_s - step_s
-                if limit_s is not None and limit_s <= 0:
+                if time.monotonic() >= end:
                     raise RunTimeout(
-                        f"Run {self.id!r} goes on after {seconds(timeout or 0):g} s{self._state()}. Call "
-                        "result() again at any time.",
+                        f"Run {self.id!r} goes on after {limit_s:g} s{self._state()}. Call result() again at any time.",
                         run_id=self.id,
                     )
                 prompter.tick()
@@ -151,7 +161,21 @@ class Run(LookingBack):
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a cell or coroutine: ``value = await run``."""
         Prompter(self, awaiting=True).tick(force=True)
-        return asyncio.wrap_future(self._connection.post(self._outcome())).__await__()
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        waited = self._connection.post(self._outcome())
+        here = asyncio.wrap_future(waited)
+        # Whoever is interrupted does not ask what becomes of it: it must not be told in a later cell.
+        here.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            # A kernel's loop that sleeps does not see an interrupt (■) before the next message: it would hit the next
+            # cell that is executed.
+            while not here.done():
+                await asyncio.wait([here], timeout=_POLL_S)
+            return here.result()
+        finally:
+            waited.cancel()
 
     async def _outcome(self) -> Any:
         try:
@@ -191,8 +215,9 @@ class Run(LookingBack):
 
         async def wait() -> Question:
             async with asyncio.timeout(limit_s), attended(self._connection, self.id):
-                self._seen = await self._connection.supervisor.patiently(look)
-            return self._seen[0]
+                gates = await self._connection.supervisor.patiently(look)
+            shown.see(self.id, gates)
+            return gates[0]
 
         try:
             return self._connection.run(wait)
@@ -203,8 +228,9 @@ class Run(LookingBack):
 
     def pending(self) -> pd.DataFrame:
         """Return the open gates of this run and the agents it called; columns as in ``kg.pending()``."""
-        self._seen = self._connection.run(lambda: open_gates(self._connection, self.id))
-        return frames.gates_frame(self._seen)
+        gates = self._connection.run(lambda: open_gates(self._connection, self.id))
+        shown.see(self.id, gates)
+        return frames.gates_frame(gates)
 
     def approve(
         self,
@@ -217,10 +243,15 @@ class Run(LookingBack):
     ) -> Decision:
         """Approve at a gate; the run goes on.
 
+        It is a decision on what was shown here: by the run's card, ``wait_for_gate()``, ``pending()``, ``status`` or
+        ``kg.pending()``, in this process. If the run asks something else by now, or nothing was shown yet, nothing is
+        decided: the error shows what is asked, and calling again decides on that.
+
         Parameters
         ----------
         gate
-            Number or question of the gate; needed only where several are open.
+            Number, question or token of the gate, as ``pending()`` has them; needed only where several are open. A
+            gate that is named need not have been shown.
         choice
             One of the gate's options, where it has some.
         values
@@ -233,7 +264,9 @@ class Run(LookingBack):
         AlreadyDecided
             When somebody was first; the message and ``.decision`` say who and when.
         NoOpenGate
-            When nothing waits.
+            When nothing waits, or what was shown no longer does.
+        GateError
+            When nothing was shown yet, or the run asks something else by now.
         """
         return self._decide(
             gate, lambda asked: asked.answer(True, choice=choice, values=values, comment=comment, by=by or "")
@@ -244,10 +277,7 @@ class Run(LookingBack):
         return self._decide(gate, lambda asked: asked.answer(False, comment=comment, by=by or ""))
 
     def _decide(self, gate: str | None, answer: Callable[[Question], Answer]) -> Decision:
-        seen, self._seen = self._seen, []
-
-        question = self._connection.run(lambda: find_question(self._connection, self.id, gate, seen))
-        return to_decision(self.submit_answer(question, answer(question)))
+        return to_decision(take(self._connection, self.id, gate, answer, lambda: print(_KEPT)))
 
     def submit_answer(
         self, question: Question, answer: Answer, kept: Callable[[], None] = lambda: print(_KEPT)
@@ -256,8 +286,7 @@ class Run(LookingBack):
 
         ``kept`` is called where it is not known at once whether the decision counts.
         """
-        sent = identified(answer)  # here: where the server dies over it, it is sent again
-        return self._connection.run(lambda: decide(self._connection, question, sent, kept))
+        return submit(self._connection, question, answer, kept)
 
     # Mending and ending.
 

@@ -208,10 +208,11 @@ def _check_choice(choice: str, inputs: dict[str, Any]) -> None:
 
 def _come_back(run_id: str, gate: GateView | None = None) -> str:
     choice = f" --choice '{gate.options[0]}'" if gate is not None and gate.options else ""
+    named = f" --gate {gate.asked.token}" if gate is not None else ""
     program = printing.program()
     return (
         f"Run {run_id} goes on waiting, for as long as you like:\n"
         f"  {program} show {run_id}\n"
-        f"  {program} approve {run_id}{choice}    (or reject)\n"
+        f"  {program} approve {run_id}{choice}{named}    (or reject)\n"
         f"  {program} worker    (in this directory: executes what is left)"
     )

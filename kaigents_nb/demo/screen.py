@@ -10,6 +10,7 @@ from kaigents_nb.display import blocks_text, words
 from kaigents_nb.display.blocks import Table
 from kaigents_nb.display.details import as_table, details_blocks
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, RunView, StepView
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def show_gate(gate: GateView) -> None:
         printing.say(blocks_text.text(*details_blocks(gate.details)))
     if not numbered:
         for at, option in enumerate(gate.options, 1):
-            printing.say(f"  {at}  {words.line(option)}")
+            printing.say(f"  {at}  {words.line(visible(option))}")
 
 
 def _read(typed: str, options: tuple[str, ...]) -> str | None:
@@ -108,12 +109,12 @@ def _read(typed: str, options: tuple[str, ...]) -> str | None:
     exact = [option for option in meant if option.casefold() == said]
     if len(exact or meant) == 1:
         return (exact or meant)[0]
-    printing.say(f"{typed.strip()!r} is none of: {', '.join(words.line(option) for option in known)}, reject.")
+    printing.say(f"{typed.strip()!r} is none of: {', '.join(words.line(visible(option)) for option in known)}, reject.")
     return None
 
 
 def _option_column(table: Table, options: tuple[str, ...]) -> bool:
-    wanted = [words.line(option) for option in options]
+    wanted = [words.line(visible(option)) for option in options]
     return bool(wanted) and any([row[at] for row in table.rows] == wanted for at in range(len(table.columns)))
 
 

@@ -187,11 +187,12 @@ class Card:
         waiting = view.open_gates
         for gate in waiting:
             how = words.in_code(gate, several=len(waiting) > 1)
-            if gate.key in self._forms:
-                self._forms[gate.key].update(gate, how=how)
+            key = (gate.run_id, gate.asked.token)
+            if key in self._forms:
+                self._forms[key].update(gate, how=how)
             else:
-                self._forms[gate.key] = GateForm(gate, self._run.submit_answer, how=how, heading=words.asked_by(gate))
-        show_forms(self._gates, self._forms, [gate.key for gate in waiting])
+                self._forms[key] = GateForm(gate, self._run.submit_answer, how=how, heading=words.asked_by(gate))
+        show_forms(self._gates, self._forms, [(gate.run_id, gate.asked.token) for gate in waiting])
 
     def _apply_outputs(self, printed: Mapping[str, Blocks]) -> None:
         for call, folds in printed.items():

@@ -43,7 +43,7 @@ def cell(value: Any) -> str:
     if value is None or _missing(value):
         return ABSENT
     if isinstance(value, float):
-        return f"{value:.10g}"
+        return f"{value:.15g}"  # all the digits that a float has for sure
     return line(value)
 
 

@@ -16,11 +16,14 @@ from kaigents_nb.display.run_blocks import gate_blocks, message_blocks
 from kaigents_nb.errors import AlreadyDecided, NoOpenGate
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
-from kaigents_nb.gates.visible import label, visible
+from kaigents_nb.gates.visible import label, same_labels, visible
 from kaigents_nb.history.view import GateView
 
 MAX_BUTTONS: Final = 5
 """With more options than this, one is picked from a list."""
+
+_INCOMPLETE: Final = "Its details are not here yet: it can be decided when they are."
+_UNREADABLE: Final = "Without its details it can't be decided here. Decide where they can be read, or in code:"
 
 Submit = Callable[[Question, Answer, Callable[[], None]], object]
 """Takes an answer to the question as it was shown; see :meth:`Run.submit_answer`."""
@@ -37,8 +40,11 @@ def show_forms(box: widgets.VBox, forms: dict[tuple[str, str], GateForm], keys: 
 class GateForm:
     """A question with its details, a comment and buttons; a click sends the decision and never waits.
 
-    The buttons go grey with the first click. They come back, with the error, when the decision did not
-    arrive; they stay grey when somebody else was faster, and the form says who.
+    A form is of one question as it was asked; another question is another form, so that no click can hit it. While
+    the details are not here, whole, nothing can be clicked.
+
+    The buttons go grey with the first click. They come back, with the error, when the decision did not arrive; they
+    stay grey when somebody else was faster, and the form says who.
     """
 
     def __init__(self, gate: GateView, submit: Submit, *, how: str, heading: str = "") -> None:
@@ -63,15 +69,19 @@ class GateForm:
         self.widget = widgets.VBox(
             [self._question, self._comment, row, self._message], layout=widgets.Layout(padding="0 0 6px 0")
         )
+        if not gate.complete:
+            self._settle("open", "")
 
     def update(self, gate: GateView, *, how: str | None = None, over: bool = False) -> None:
         """Take a newer state of the gate: its details, or that it is no longer open; ``over``: the run has ended."""
         with self._lock:
-            self.gate = gate
+            came, self.gate = gate.complete and not self.gate.complete, gate
             self._how = self._how if how is None else how
             self._question.value = root(*gate_blocks(gate, how=self._how, heading=self._heading))
             if over or not gate.is_open:
                 self._settle("closed", f"{words.verdict(gate.answer)}.")
+            elif self._state == "open" and (came or not gate.complete):
+                self._settle("open", "")
 
     def close(self) -> None:
         """Take the form away."""
@@ -103,11 +113,13 @@ class GateForm:
             ]
         else:
             approve = [button("Approve", words.line(f"Approve: {asked}"), partial(self._click, True), "success")]
-        return [*approve, button("Reject", words.line(f"Reject: {asked}"), partial(self._click, False))]
+        # An option that reads like it must not be taken for it.
+        reject = "Reject" if same_labels((*self.gate.options, "Reject")) is None else "Reject, none of these"
+        return [*approve, button(reject, words.line(f"Reject: {asked}"), partial(self._click, False))]
 
     def _click(self, approved: bool, choice: str | None = None) -> None:
         with self._lock:
-            if self._state != "open":
+            if self._state != "open" or not self.gate.complete:
                 return
             if approved and self._choice is not None:
                 choice = self._choice.value
@@ -142,5 +154,7 @@ class GateForm:
         self._state = state
         for control in (*self._buttons, self._comment, self._choice):
             if control is not None:
-                control.disabled = state != "open"
+                control.disabled = state != "open" or not self.gate.complete
+        if state == "open" and not self.gate.complete:
+            message, bad = _INCOMPLETE if self.gate.details is None else f"{_UNREADABLE} {self._how}", True
         self._message.value = root(*message_blocks(message, bad=bad))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from kaigents_nb.display.kernel import (
 )
 from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.frames import gates_frame
 from kaigents_nb.history.view import GateView, RunView
 from kaigents_nb.people.pending import open_questions
@@ -102,7 +104,7 @@ class Inbox:
     def _show(self, questions: Sequence[Question]) -> None:
         with self._lock:
             self._questions = questions
-            shown = {(question.run_id, question.gate): question for question in questions[:MAX_SHOWN]}
+            shown = {(question.run_id, question.token): question for question in questions[:MAX_SHOWN]}
             for key, question in shown.items():
                 if key not in self._forms:
                     self._forms[key] = self._form(question)
@@ -114,9 +116,10 @@ class Inbox:
                 self._watched[run_id] = self._runs(run_id).watch(detached(self._update), adopt=False)
 
     def _form(self, question: Question) -> GateForm:
-        gate, run = GateView(question), self._runs(question.run_id)
+        # The details come with the first view of the run.
+        gate, run = GateView(question, complete=not question.details), self._runs(question.run_id)
         how = words.in_code(gate, run=f"kg.run({question.run_id!r})")
-        return GateForm(gate, run.submit_answer, how=how, heading=f"{question.agent} · {question.run_id}")
+        return GateForm(gate, run.submit_answer, how=how, heading=visible(f"{question.agent} · {question.run_id}"))
 
     def _update(self, view: RunView) -> None:
         """Take a newer state of a run: the details of its gates, and decisions taken elsewhere."""
@@ -124,10 +127,11 @@ class Inbox:
             if not is_open(self.widget):
                 self._unwatch(set(self._watched))
                 return
-            for gate in view.gates:
-                form = self._forms.get((gate.run_id or view.run_id, gate.gate))
-                if form is not None:
-                    form.update(gate, over=view.closed)
+            known = {(gate.run_id or view.run_id, gate.asked.token): gate for gate in view.gates}
+            for key, form in self._forms.items():
+                if key[0] == view.run_id:
+                    # What the run does not know was asked by an execution before this one.
+                    form.update(known.get(key) or replace(form.gate, withdrawn=True), over=view.closed)
 
     def _unwatch(self, runs: set[str]) -> None:
         for run_id in runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
@@ -16,16 +16,22 @@ _OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
 
 def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
     """Return the whole card of a run; ``failure`` is the moment at which it failed."""
-    several = len(view.open_gates) > 1
-    gates = (
-        gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
-        for gate in view.open_gates
-    )
+    gates = ((gate,) for gate in gates_blocks(view.open_gates))
     looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
     decided = ((gate,) for gate in decided_blocks(view))
     steps = steps_blocks(view, printed_blocks(view))
     parts = (head_blocks(view), *gates, end_blocks(view), looked, *decided, steps, foot_blocks(view))
     return b.Section(f"Run {view.run_id} of {view.agent}: {words.state(view)}", parts, b.tone_of(view.status))
+
+
+def gates_blocks(gates: Sequence[GateView]) -> b.Blocks:
+    """Return the open gates of a run, each with its options, where no buttons are."""
+    several = len(gates) > 1
+    found = (
+        gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
+        for gate in gates
+    )
+    return tuple(block for blocks in found for block in blocks)
 
 
 def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = False) -> b.Blocks:
@@ -48,7 +54,7 @@ def pending_blocks(questions: Iterable[Question]) -> b.Section:
     """Return the open gates of all runs."""
     cells = tuple(
         (
-            words.line(asked.agent),
+            words.line(visible(asked.agent)),
             words.line(visible(asked.question)),
             words.clock(asked.opened, date=True),
             b.Code(f"kg.run({asked.run_id!r}).approve() or .reject()"),
@@ -117,7 +123,7 @@ def _decided(gate: GateView) -> b.Aside:
     if answer is None:
         return b.Aside(tuple(parts), "muted")
     if answer.comment:
-        parts.append(b.line("“", answer.comment, "”"))
+        parts.append(b.line("“", visible(answer.comment), "”"))
     if answer.values:
         parts += details_blocks(dict(answer.values))
     return b.Aside(tuple(parts), "success" if answer.approved else "error")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kaigents_nb.gates.answer import APPROVE, Answer
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, Progress, RunView, StepView
 
 STEP_WORDS: Final[Mapping[str, str]] = {"scheduled": "queued", "completed": "done"}
@@ -181,15 +182,20 @@ def in_code(gate: GateView, *, run: str = "run", several: bool = False) -> str:
     if gate.run_id and several:
         run = f"kg.run({gate.run_id!r})"
     which = f"{gate.gate!r}" if several else ""
-    choice = f"choice={line(gate.options[0])!r}" if gate.options else ""
+    choice = f"choice='{_quoted(gate.options[0])}'" if gate.options else ""
     approve = ", ".join(part for part in (which, choice) if part)
     reject = ", ".join(part for part in (which, 'comment="…"') if part)
     return f"{run}.approve({approve}) or .reject({reject})"
 
 
+def _quoted(option: str) -> str:
+    """Return an option as it is written between quotes: as it is shown."""
+    return visible(option).replace("'", "\\'")
+
+
 def asked_by(gate: GateView) -> str:
     """Return which called agent asks, nothing for the run itself."""
-    return f"asked by the called agent {line(gate.run_id)}" if gate.run_id else ""
+    return f"asked by the called agent {line(visible(gate.run_id))}" if gate.run_id else ""
 
 
 def verdict(answer: Answer | None) -> str:
@@ -198,9 +204,9 @@ def verdict(answer: Answer | None) -> str:
         return "Not decided; the run no longer waits for it"
     told = "Approved" if answer.approved else "Rejected"
     if answer.approved and answer.choice not in ("", APPROVE):
-        told += f": {line(answer.choice)}"
+        told += f": {line(visible(answer.choice))}"
     if answer.by:
-        told += f" by {line(answer.by)}"
+        told += f" by {line(visible(answer.by))}"
     if answer.at:
         told += f" on {clock(answer.at, date=True)}"
     return told

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
-from kaigents_nb.gates.visible import LABEL_CHARS, same_labels
+from kaigents_nb.gates.visible import LABEL_CHARS, same_labels, visible
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,16 @@ class Question:
         asked = json.dumps([self.question, self.options, self.details], ensure_ascii=True)
         return hashlib.sha256(asked.encode()).hexdigest()[:32]
 
+    @cached_property
+    def token(self) -> str:
+        """What stands for this question in a command: as it was asked, at this gate, by this execution of its run."""
+        asked = json.dumps([self.execution, self.gate, self.digest])
+        return hashlib.sha256(asked.encode()).hexdigest()[:12]
+
+    def is_called(self, name: str) -> bool:
+        """Whether a person means this question: by its number, its text, or the token that was shown with it."""
+        return name in (self.gate, self.question, visible(self.question), self.token)
+
     @property
     def choices(self) -> tuple[str, ...]:
         """What may be chosen beside rejecting."""
@@ -58,7 +68,7 @@ class Question:
         Raises
         ------
         ValueError
-            When the choice is not among the options, or one must be named.
+            When the choice is not among the options, written as they are or as they are shown, or one must be named.
         """
         return Answer(
             gate=self.gate,
@@ -74,12 +84,13 @@ class Question:
     def _chosen(self, choice: str | None) -> str:
         if choice is None and len(self.choices) == 1:
             return self.choices[0]
-        if choice in self.choices:
-            return choice
+        for option in self.choices:
+            if choice in (option, visible(option)):
+                return option
         if not self.options:
             raise ValueError(f"The gate {self.question!r} has no options; leave choice={choice!r} out.")
         said = "Say which" if choice is None else f"No option {choice!r}"
-        raise ValueError(f"{said} for {self.question!r}. Options: {list(self.options)}.")
+        raise ValueError(f"{said} for {self.question!r}. Options: {[visible(option) for option in self.options]}.")
 
     def check(self) -> None:
         """Refuse what a person could not decide with open eyes.

@@ -9,13 +9,13 @@ from typing import Any
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
-from kaigents_nb.errors import KaigentsError
+from kaigents_nb.errors import ConversionError, KaigentsError
 from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, utc
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import CALLED_ASKED
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
-from kaigents_nb.runtime.payloads import plain, shown
+from kaigents_nb.runtime.payloads import content_digest, plain, shown
 from kaigents_nb.runtime.served import Service, service_of
 
 _NO_WORKER_AFTER_S = 3.0
@@ -117,7 +117,14 @@ def _attempted(call: Call, pending: PendingActivityInfo) -> StepView:
 
 def _gates(observer: Observer) -> tuple[GateView, ...]:
     """Return the gates of a run, and of called agents those that were open when it was looked at."""
-    gates = [replace(gate, details=observer.details.get(gate.gate)) for gate in observer.fold.gates.values()]
+    gates = [
+        replace(
+            gate,
+            details=observer.details.get(gate.gate),
+            complete=gate.gate not in observer.unread and (gate.gate in observer.details or not gate.asked.details),
+        )
+        for gate in observer.fold.gates.values()
+    ]
     for run_id, called in observer.called.items():
         gates += [replace(gate, run_id=gate.run_id or run_id) for gate in _gates(called)]
     return tuple(gates)
@@ -127,9 +134,13 @@ async def _read_details(observer: Observer) -> None:
     """Decode what the gates ask about, each once."""
     while missing := (observer.fold.gates.keys() & observer.fold.details) - observer.details.keys():
         gate = missing.pop()
+        payload, asked = observer.fold.details[gate], observer.fold.gates[gate].asked.details
         try:
-            observer.details[gate] = await observer.decoder.value(observer.fold.details[gate])
+            if asked and content_digest(payload) != asked:
+                raise ConversionError("they are not those that the run asked with.")
+            observer.details[gate] = await observer.decoder.value(payload)
         except KaigentsError as error:
+            observer.unread.add(gate)
             observer.details[gate] = f"The details can't be shown here: {error}"
     for called in list(observer.called.values()):
         await _read_details(called)

@@ -68,6 +68,8 @@ class Call:
     scheduled_event: int = 0
     closed_event: int = 0
     code: str = ""
+    detached: bool = False
+    """Whether it started a run of its own; a call of an agent waits for its result."""
     seed: Seed | None = None
 
 

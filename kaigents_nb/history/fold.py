@@ -8,6 +8,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 from temporalio.api.common.v1 import Payload
@@ -30,7 +31,7 @@ from kaigents_nb.history.view import (
     StepView,
     TakenDecision,
 )
-from kaigents_nb.runtime.payloads import metadata, plain
+from kaigents_nb.runtime.payloads import metadata, plain, raw
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
@@ -41,6 +42,7 @@ from kaigents_nb.runtime.protocol import (
     META_OUTPUT,
     META_QUESTION,
     SLEEP_SUMMARY,
+    STARTED,
     Launch,
     StepCall,
     from_wire,
@@ -69,6 +71,8 @@ class RunFold:
         self.mends: list[tuple[tuple[str, ...], Payload]] = []
         """Names of mended steps and their code, in order."""
         self.parted: dict[str, str] = {}
+        self.other_arguments: list[str] = []
+        """Calls of a fork that took over a result which was computed from other arguments."""
         self.sleeps: dict[int, SleepView] = {}
         """By the event that started them."""
         self.losses: list[LossView] = []
@@ -121,7 +125,7 @@ class RunFold:
 
     def take_seeds(self, seeds: Iterable[Seed]) -> None:
         """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
-        for seed in seeds:
+        for seed in filter(attrgetter("is_call"), seeds):
             status: StepStatus = "completed" if seed.result is not None else "failed"
             output = metadata(seed.result, META_OUTPUT) if seed.result is not None else ""
             view = StepView(
@@ -265,33 +269,51 @@ class RunFold:
     def _on_start_child_workflow_execution_initiated(self, event: HistoryEvent) -> None:
         data = event.start_child_workflow_execution_initiated_event_attributes
         launch = from_wire(Launch, plain(data.input.payloads[0]))
-        number = data.workflow_id.rpartition("-")[2]
+        number = launch.call or data.workflow_id.rpartition("-")[2]
+        name = data.workflow_type.name
         view = StepView(
             number,
-            data.workflow_type.name,
+            STARTED.format(agent=name) if launch.call else name,
             "scheduled",
             scheduled=utc(event.event_time),
             child_run=data.workflow_id,
         )
         count = launch.positional + len(launch.keywords)
         call = Call(view, launch.keywords, launch.positional, tuple(data.input.payloads[2 : 2 + count]))
-        call.code, call.scheduled_event = launch.code, event.event_id
+        call.code, call.scheduled_event, call.detached = launch.code, event.event_id, bool(launch.call)
         self.calls[number] = self._by_event[event.event_id] = call
 
     def _on_child_workflow_execution_started(self, event: HistoryEvent) -> None:
         data = event.child_workflow_execution_started_event_attributes
         call = self._by_event[data.initiated_event_id]
         call.view = replace(call.view, status="running", attempt=1, started=utc(event.event_time))
+        if call.detached:
+            self._detached(call, event)
+
+    def _on_start_child_workflow_execution_failed(self, event: HistoryEvent) -> None:
+        # A run of that id is there already.
+        call = self._by_event[event.start_child_workflow_execution_failed_event_attributes.initiated_event_id]
+        if call.detached:
+            self._detached(call, event)
+
+    def _detached(self, call: Call, event: HistoryEvent) -> None:
+        """A run of its own was started, and that was the call; what becomes of it, its own history says."""
+        call.result = raw(call.view.child_run, "id of a run").payload
+        self._end(call, event, "completed")
 
     def _on_child_workflow_execution_completed(self, event: HistoryEvent) -> None:
         data = event.child_workflow_execution_completed_event_attributes
         call = self._by_event[data.initiated_event_id]
+        if call.detached:
+            return
         call.result = data.result.payloads[0] if data.result.payloads else None
         self._end(call, event, "completed")
 
     def _on_child_workflow_execution_failed(self, event: HistoryEvent) -> None:
         data = event.child_workflow_execution_failed_event_attributes
         call = self._by_event[data.initiated_event_id]
+        if call.detached:
+            return
         call.failure = data.failure
         self._end(call, event, "failed", error=failure_text(data.failure))
 
@@ -305,14 +327,16 @@ class RunFold:
         self._stop_child(event.child_workflow_execution_timed_out_event_attributes.initiated_event_id, event)
 
     def _stop_child(self, initiated: int, event: HistoryEvent) -> None:
-        self._end(self._by_event[initiated], event, "cancelled")
+        if not self._by_event[initiated].detached:
+            self._end(self._by_event[initiated], event, "cancelled")
 
     # Gates.
 
     def _on_workflow_properties_modified(self, event: HistoryEvent) -> None:
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
         if MEMO_STATE in fields:
-            self.parted = memo.state(fields).get("parted", {})
+            state = memo.state(fields)
+            self.parted, self.other_arguments = state.get("parted", {}), state.get("other_arguments", [])
         listed = memo.questions(fields, self.run_id, self.agent, self.queue)
         for question in listed:  # a gate that an older version opened is told only here
             self._ask(question)
@@ -409,5 +433,11 @@ class RunFold:
             texts.append(
                 f"From call {self.parted['call']} on this fork goes its own way: the first run called "
                 f"{self.parted['recorded']!r} there, the new code calls {self.parted['asked']!r}."
+            )
+        if self.other_arguments:
+            named = ", ".join(f"{self.calls[n].view.name} (call {n})" for n in self.other_arguments if n in self.calls)
+            texts.append(
+                f"Taken over from the first run although this one calls with other arguments: {named}. To make such a "
+                "call again, fork before it."
             )
         return tuple(dict.fromkeys(text for text in texts if text))

@@ -13,6 +13,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from kaigents_nb.errors import KaigentsError
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.calls import Call, failure_text, utc
 from kaigents_nb.history.decoding import Decoder
@@ -69,6 +70,7 @@ GATE_COLUMNS = {
     "question": "str",
     "options": "object",
     "opened": UTC_TIME,
+    "token": "str",
 }
 
 _KEPT_HISTORIES = 8
@@ -192,4 +194,13 @@ def decision_rows(fold: RunFold) -> list[dict[str, Any]]:
 
 def gates_frame(gates: Iterable[Question]) -> pd.DataFrame:
     """See ``kg.pending()``."""
-    return frame(({**vars(gate), "options": list(gate.options)} for gate in gates), GATE_COLUMNS)
+    rows = (
+        {
+            **vars(gate),
+            "question": visible(gate.question),
+            "options": [visible(option) for option in gate.options],
+            "token": gate.token,
+        }
+        for gate in gates
+    )
+    return frame(rows, GATE_COLUMNS)

@@ -62,6 +62,8 @@ class Observer:
         """As it was at the last look."""
         self.details: dict[str, Any] = {}
         """What gates ask about, decoded."""
+        self.unread: set[str] = set()
+        """The gates whose details can't be read here."""
         self.called: dict[str, Observer] = {}
         """Called agents that are or were at a gate while this run was looked at."""
         self._token = b""

@@ -12,6 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.durations import Duration, seconds
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history import memo
 from kaigents_nb.history.frames import frame
 from kaigents_nb.runtime.connecting import current
@@ -130,7 +131,7 @@ def _row(execution: WorkflowExecution) -> dict[str, Any]:
     status = {"RUNNING": "running", "CANCELED": "cancelled", "TIMED_OUT": "timed out"}.get(name, name.lower())
     waits_for = memo.problem(fields)
     if status == "running" and (asked := memo.questions(fields, execution.id, execution.workflow_type)):
-        status, waits_for = "waiting", asked[0].question
+        status, waits_for = "waiting", visible(asked[0].question)
     elif status == "running" and (parked := memo.parked(fields)):
         status, waits_for = "parked", parked[0]
     ended, started = execution.close_time, execution.start_time

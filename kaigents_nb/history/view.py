@@ -108,6 +108,8 @@ class GateView:
     asked: Question
     details: Any = None
     answer: Answer | None = None
+    complete: bool = True
+    """Whether ``details`` are here, whole, as they were asked: who has not seen them can't decide."""
     withdrawn: bool = False
     """The run went on without a decision: cancelled, or the agent stopped waiting."""
     closed: datetime | None = None

@@ -19,6 +19,7 @@ from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.gates.policy import Standing
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observers import observed
 from kaigents_nb.people.open_gates import open_gates
@@ -37,39 +38,64 @@ def default_by() -> str:
 
 
 async def find_question(
-    connection: Connection, run_id: str, gate: str | None, seen: Sequence[Question] = ()
-) -> Question:
-    """Return the open gate that is meant; ``seen`` are gates that the caller knows of, another one is looked up.
+    connection: Connection, run_id: str, gate: str | None, shown: Sequence[Question] = ()
+) -> Question | None:
+    """Return the gate that is meant: of those ``shown`` to who decides, else the open one that is named.
 
-    A gate that the caller has seen is not looked up: whether it is still open, the run itself knows best.
+    None where none is named and none was shown, though something waits: that must be looked at first. One that was
+    shown is not looked up: whether it is still open, the run itself knows best.
 
     Raises
     ------
     NoOpenGate
-        When nothing waits under that name.
+        When nothing waits under that name, or what was shown no longer does.
     AlreadyDecided
         When it has been decided; says who and when.
     ValueError
         When several wait and none is named.
     """
-    gates, chosen = seen, _matching(seen, run_id, gate)
-    if len(chosen) != 1:
-        gates = await open_gates(connection, run_id)
-        chosen = _matching(gates, run_id, gate)
+    chosen = _matching(shown, run_id, gate)
+    if len(chosen) == 1:
+        return chosen[0]
+    gates = await open_gates(connection, run_id)
+    waiting = {(item.run_id, item.token) for item in gates}
+    if gone := [item for item in chosen if (item.run_id, item.token) not in waiting]:
+        raise await _gone(connection, gone[0])
+    if not chosen and gate is not None:
+        # A number that nobody was shown means the run's own gate: that of a called agent may be another by now.
+        found = _matching(gates, run_id, gate)
+        chosen = [item for item in found if item.run_id == run_id or gate != item.gate]
+        if found and not chosen:
+            raise NoOpenGate(
+                f"Run {run_id!r} has no open gate {gate!r} of its own. {_listed(found, run_id)}; look at them with "
+                "run.pending(), then decide."
+            )
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
-        listing = "; ".join(f"{_call(item, run_id)}: {item.question}" for item in chosen)
-        raise ValueError(f"Run {run_id!r} waits at {len(chosen)} gates. Name one: {listing}.")
+        raise ValueError(f"Run {run_id!r} waits at {len(chosen)} gates. Name one: {_listed(chosen, run_id)}.")
     observer = await observed(connection, run_id)
+    # The memo is the run's, and follows what the server has kept for it only when a worker executes it.
+    taken = {item.asked.token for item in observer.fold.gates.values() if not item.is_open}
+    if gate is None and not {item.token for item in gates} <= taken:
+        return None
     for item in reversed(observer.fold.gates.values()):
-        if item.answer is not None and (gate is None or gate in (item.gate, item.question)):
+        if item.answer is not None and (gate is None or item.asked.is_called(gate)):
             raise _already(item.answer)
     known = ", ".join(repr(item.gate) for item in gates)
     raise NoOpenGate(
         f"Run {run_id!r} has no open gate{f' {gate!r}' if gate else ''}. "
         + (f"Open: {known}." if known else "Nothing waits for a decision; run.status says what it does.")
     )
+
+
+async def _gone(connection: Connection, question: Question) -> GateError:
+    """Return why a question that was shown is no longer open."""
+    fold = (await observed(connection, question.run_id)).fold
+    gate = fold.gates.get(question.gate)
+    if gate is None or gate.asked.token != question.token:
+        return _asks_otherwise(question)
+    return _already(gate.answer) if gate.answer is not None else _no_longer_open(question)
 
 
 def identified(answer: Answer) -> Answer:
@@ -198,9 +224,13 @@ def _counts(fold: RunFold, question: Question, answer: Answer) -> bool:
 
 
 def _matching(gates: Sequence[Question], run_id: str, gate: str | None) -> list[Question]:
-    matching = [item for item in gates if gate is None or gate in (item.gate, item.question)]
+    matching = [item for item in gates if gate is None or item.is_called(gate)]
     # Gates are numbered in each run: a number means the run's own gate before one of an agent it called.
     return [item for item in matching if gate is not None and item.run_id == run_id] or matching
+
+
+def _listed(gates: Sequence[Question], run_id: str) -> str:
+    return "; ".join(f"{_call(item, run_id)}: {visible(item.question)}" for item in gates)
 
 
 def _call(gate: Question, run_id: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.shown import shown
 from kaigents_nb.history import memo
 from kaigents_nb.history.frames import DECISION_COLUMNS, decision_rows, frame, gates_frame
 from kaigents_nb.history.observers import observed
@@ -20,9 +21,11 @@ from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 
 
 def pending() -> pd.DataFrame:
-    """Return the open gates over all runs, one row per gate: (n_gates, 6), longest waiting first.
+    """Return the open gates over all runs, one row per gate: (n_gates, 7), longest waiting first.
 
-    Columns: ``run_id, agent, gate, question`` (str), ``options`` (list of str), ``opened`` (datetime64, UTC). Empty
+    Columns: ``run_id, agent, gate, question`` (str), ``options`` (list of str), ``opened`` (datetime64, UTC),
+    ``token`` (str: this question, with its options and details, and no other). What could not be seen in a question
+    or an option stands there as its escape. ``kg.run(run_id).approve(token)`` decides on exactly this row. Empty
     case: the same columns, zero rows. Source: the server's index, which follows the runs within about a second; runs
     need no worker for it.
 
@@ -30,7 +33,10 @@ def pending() -> pd.DataFrame:
     --------
     ``kg.pending()[["run_id", "question"]]``
     """
-    return gates_frame(open_questions())
+    questions = open_questions()
+    for run_id in {question.run_id for question in questions}:
+        shown.see(run_id, [question for question in questions if question.run_id == run_id])
+    return gates_frame(questions)
 
 
 def open_questions() -> list[Question]:

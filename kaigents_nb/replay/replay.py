@@ -1,4 +1,4 @@
-"""Replay a recorded history through the SDK's own replayer, with a recorder watching the agent's lines.
+"""Replay a recorded history through the SDK's own replayer, with somebody watching: the agent's lines, or its calls.
 
 No step runs, nothing is printed, and the server is only asked for the history.
 """
@@ -18,20 +18,25 @@ from typing import Any
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
 
-from kaigents_nb.replay.recorder import Recorder
-from kaigents_nb.replay.replayed import ReplayedWorkflow, watching
+from kaigents_nb.replay.replayed import ReplayedWorkflow, Watcher, watching
 from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.output import Output, route_output
 from kaigents_nb.runtime.sandbox import sandbox
 
 _SDK_LOGGERS = ("temporalio.worker._workflow", "temporalio.worker._workflow_instance", "temporalio.workflow")
 
 
-def replay(connection: Connection, history: WorkflowHistory, recorder: Recorder) -> Exception | None:
+def replay(
+    connection: Connection,
+    history: WorkflowHistory,
+    watcher: Watcher,
+    workflow: type[AgentWorkflow] = ReplayedWorkflow,
+) -> Exception | None:
     """Replay in this thread, which must not be the library's loop; return why it ended early, if it did."""
     replayer = Replayer(
-        workflows=[ReplayedWorkflow],
-        workflow_runner=_RecordingRunner(sandbox(), recorder),
+        workflows=[workflow],
+        workflow_runner=_WatchedRunner(sandbox(), watcher),
         namespace=connection.namespace,
         data_converter=connection.client.data_converter,
         # No deadlock detector: a long trace is not a deadlock. Activations then run in this very thread.
@@ -42,7 +47,7 @@ def replay(connection: Connection, history: WorkflowHistory, recorder: Recorder)
         try:
             return asyncio.run(replayer.replay_workflow(history, raise_on_replay_failure=False)).replay_failure
         finally:
-            recorder.finish()
+            watcher.finish()
 
 
 def headline(failure: Exception) -> str:
@@ -68,39 +73,39 @@ def _alone() -> Iterator[None]:
         yield
 
 
-class _RecordingRunner(WorkflowRunner):
-    """The worker's own runner, with every activation recorded."""
+class _WatchedRunner(WorkflowRunner):
+    """The worker's own runner, with every activation watched."""
 
-    def __init__(self, inner: WorkflowRunner, recorder: Recorder) -> None:
+    def __init__(self, inner: WorkflowRunner, watcher: Watcher) -> None:
         self._inner = inner
-        self._recorder = recorder
+        self._watcher = watcher
 
     def prepare_workflow(self, defn: Any) -> None:
         self._inner.prepare_workflow(defn)
 
     def create_instance(self, det: WorkflowInstanceDetails) -> Any:
-        return _RecordedInstance(self._inner.create_instance(det), self._recorder)
+        return _WatchedInstance(self._inner.create_instance(det), self._watcher)
 
     def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
         self._inner.set_worker_level_failure_exception_types(types)
 
 
-class _RecordedInstance:
+class _WatchedInstance:
     """One workflow; what is not about its activations is said by the inner one."""
 
-    def __init__(self, inner: WorkflowInstance, recorder: Recorder) -> None:
+    def __init__(self, inner: WorkflowInstance, watcher: Watcher) -> None:
         self._inner = inner
-        self._recorder = recorder
+        self._watcher = watcher
         self._printed = Output()
 
     def activate(self, act: Any) -> Any:
         if any(job.HasField("remove_from_cache") for job in act.jobs):
             # The end of the replay: the SDK cancels what still waits, which the run never did.
-            self._recorder.finish()
+            self._watcher.finish()
             return self._inner.activate(act)
         route_output()
-        self._recorder.at(act.history_length, act.timestamp.ToDatetime(UTC))
-        token = watching.set(self._recorder)
+        self._watcher.at(act.history_length, act.timestamp.ToDatetime(UTC))
+        token = watching.set(self._watcher)
         try:
             with self._printed:
                 return self._inner.activate(act)

@@ -6,12 +6,12 @@ a replay.
 
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
-import asyncio
 import sys
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -23,8 +23,22 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
 from kaigents_nb.replay.recorder import Recorder, Tracer
 from kaigents_nb.runtime.interpreter import AgentWorkflow
+from kaigents_nb.runtime.protocol import STARTED
 
-watching: ContextVar[Recorder] = ContextVar("kaigents_watching")
+
+class Watcher(Protocol):
+    """Who watches a replay."""
+
+    def at(self, event_id: int, time: datetime) -> None:
+        """Hear at which event what follows is executed, and when."""
+        ...
+
+    def finish(self) -> None:
+        """Hear that the replay is over; what still comes is its dismantling."""
+        ...
+
+
+watching: ContextVar[Watcher] = ContextVar("kaigents_watching")
 """Who watches the workflow that is replayed in this context."""
 
 
@@ -34,42 +48,46 @@ class ReplayedWorkflow(AgentWorkflow):
 
     def __init__(self) -> None:
         super().__init__()
-        self._recorder = watching.get()
+        recorder = watching.get()
+        assert isinstance(recorder, Recorder)
+        self._recorder = recorder
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute the agent, watched."""
-        loop: Any = asyncio.get_running_loop()
-        create_task = loop.create_task
-
-        def create_watched_task(work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
-            task: asyncio.Task[Any] = create_task(_Switched(work, self._recorder, watched=True), **options)
-            return task
-
-        loop.create_task = create_watched_task
-        result: RawValue = await _Switched(super().run(args), self._recorder, watched=True)
+        result: RawValue = await self.watched(super().run(args))
         return result
+
+    def watched(self, work: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """Return the work of a task, watched."""
+        return _Switched(work, self._recorder, watched=True)
+
+    def asked(self, kind: str, place: str, number: str, name: str, arguments: Sequence[RawValue] = ()) -> None:
+        """Note a call or gate with the line that made it."""
+        if number:
+            self._recorder.called(kind, name, number)
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""
         with _TracedBy(None):
-            made = super().call_step(step, args, kwargs)
-            self._recorder.called("step", step.name, str(self._calls))
-            return partial(self._waited, "step", step.name, made)
+            return partial(self._waited, "step", step.name, super().call_step(step, args, kwargs))
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent."""
         with _TracedBy(None):
-            made = super().call_agent(agent, args, kwargs)
-            self._recorder.called("agent", agent.name, str(self._calls))
-            return partial(self._waited, "agent", agent.name, made)
+            return partial(self._waited, "agent", agent.name, super().call_agent(agent, args, kwargs))
 
-    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
+    def start_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str | None
+    ) -> Begin[str]:
+        """Start a run of its own."""
+        with _TracedBy(None):
+            begin = super().start_agent(agent, args, kwargs, run_id)
+            return partial(self._waited, "agent", STARTED.format(agent=agent.name), begin)
+
+    async def decided(self, place: str, question: Question, details: Any) -> Decision:
         """Wait for a person."""
-        return partial(self._asked, question, super().open_gate(question, details))
-
-    async def _asked(self, question: Question, begin: Begin[Decision]) -> Decision:
-        self._recorder.called("gate", question.question, self._gates.next_number)
+        begin = partial(super().decided, place, question, details)
         decision: Decision = await self._waited("gate", question.question, begin)
         return decision
 

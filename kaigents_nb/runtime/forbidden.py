@@ -14,8 +14,6 @@ _INSTEAD = {
     "random": "Use kg.random(), for example kg.random().choice(...).",
     "secrets": "Use kg.random() or kg.uuid4().",
     "uuid": "Use kg.uuid4().",
-    "asyncio.as_completed": "Use asyncio.gather().",
-    "asyncio.wait": "Use asyncio.gather().",
     "__builtins__.input": "Use await kg.approve(question).",
     "__builtins__.print": "Print in a step.",
     "__builtins__.breakpoint": "Debug the function by calling it in a cell, outside the run.",

@@ -36,24 +36,34 @@ class GateDesk:
         self._gates = Gates(bound=launch.version > 0)
         self._kept = {gate: Answer.from_wire(decision) for gate, decision in launch.decisions.items()}
 
-    @property
+    def check_question(self, question: Question) -> None:
+        """Refuse a question that can't be asked."""
+        if self._gates.bound:
+            question.check()
+
     def next_number(self) -> str:
-        """The number of the gate that is opened next."""
-        return str(self._opened + 1)
+        """Return a number for a gate."""
+        self._opened += 1
+        return str(self._opened)
+
+    def is_open(self, number: str) -> bool:
+        """Whether a gate waits for its decision."""
+        return number in self._gates.open
+
+    def kept(self, number: str, question: Question) -> Answer | None:
+        """Return the decision that a fork keeps, if it was one on this question."""
+        kept = self._kept.get(number)
+        return kept if kept is not None and kept.question == question.question else None
 
     @property
     def is_waited_at(self) -> bool:
         """Whether a gate is open."""
         return bool(self._gates.open)
 
-    async def open(self, question: Question, details: Any) -> Answer:
+    async def open(self, number: str, question: Question, details: Any) -> Answer:
         """Wait until a person decides."""
-        if self._gates.bound:
-            question.check()
-        number = self.next_number
-        self._opened += 1
-        kept = self._kept.get(number)
-        if kept is not None and kept.question == question.question:
+        kept = self.kept(number, question)
+        if kept is not None:
             self._gates.keep(kept)
             return kept
         payload = raw(details, f"details of the gate {question.question!r}")

@@ -9,25 +9,27 @@ SDK's sandbox: frozen code that asks for the time, chance or the world outside i
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context, copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, ChildWorkflowError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
-from temporalio.workflow import ParentClosePolicy
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.gates.question import Question
-from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
+from kaigents_nb.runtime import agent_asyncio
+from kaigents_nb.runtime.agent_calls import AgentCalls, Called
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import way_out
@@ -40,12 +42,12 @@ from kaigents_nb.runtime.protocol import (
     MEND_SIGNAL,
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
+    STARTED,
     Launch,
     StepCall,
     from_wire,
-    launch,
-    to_wire,
 )
+from kaigents_nb.runtime.recorded import Recorded
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, recorded, store_of, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
@@ -73,13 +75,15 @@ class AgentWorkflow:
         self._calls = 0
         self._gates = GateDesk(self._publish)
         self._steps = StepCalls(self._publish)
-        self._seeds: dict[str, Seed] = {}  # recorded calls of the run this one was forked from
-        self._store: FileStore | None = None  # where their results lie
+        self._recorded: Recorded | None = None  # what a fork takes over
+        self._store: FileStore | None = None  # where the results lie
+        self._seeds: dict[str, Seed] = {}  # the same for a fork of before there were places, by number
         self._parted: dict[str, str] = {}
-        self._agents_budget = InFlightBudget()
         self._sleeps = 0
+        self._tasks = AgentTasks()
         self.unawaited: dict[int, NotAwaited[Any]] = {}
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
+        self._agents = AgentCalls(self._random)
         self._published: tuple[str, Any] = ("running", None)
 
     @workflow.run
@@ -87,8 +91,11 @@ class AgentWorkflow:
         """Execute the agent."""
         self._launch = header = from_wire(Launch, plain(args[0].payload))
         check_admitted(args[1].payload)
-        self._code = self._steps.code = code = code_by_digest(header.code)
+        self._code = self._steps.code = self._agents.code = code = code_by_digest(header.code)
+        self._tasks.salt = header.chance
+        self._take_loop(asyncio.get_running_loop())
         agent_context.set(self)
+        agent_asyncio.provide()
         try:
             loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
             agent: Agent[..., Any, Any] = loaded.get(header.agent)
@@ -106,7 +113,7 @@ class AgentWorkflow:
             self._take_over([item.payload for item in args[2 + count :]])
             result = await agent.fn(*positional, **keyword)
             if header.version > 0:
-                refuse_unawaited(self)
+                refuse_unawaited(self, self._tasks.still_running() if header.version > 1 else ())
             return raw(result, f"result of agent {agent.name}")
         except asyncio.CancelledError:
             raise
@@ -126,13 +133,54 @@ class AgentWorkflow:
         rest = iter(payloads)
         if self._launch.seeded:
             payload = next(rest)
-            self._seeds = {seed.call: seed for seed in unpack_seeds(payload)}
-            self._store = store_of(payload)
+            self._store, seeds = store_of(payload), unpack_seeds(payload)
+            if self._launch.version < 2:
+                self._seeds = {seed.call: seed for seed in seeds}
+            else:
+                self._recorded = Recorded(seeds, self._gates.is_open, self._publish)
+                beside = copy_context()
+                beside.run(agent_context.set, None)  # no task of the agent
+                beside.run(asyncio.create_task, self._recorded.hand_out())
         for steps in self._launch.mended:
             payload = next(rest)
             check_admitted(payload)
             code = code_by_digest(plain(payload))
             self._steps.mend(steps, code)
+
+    def _take_loop(self, loop: Any) -> None:
+        """Have the tasks and timers of the agent's own code made here, so that each has its place."""
+        create_task, call_later = loop.create_task, loop.call_later
+
+        def create(
+            work: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
+        ) -> asyncio.Task[Any]:
+            if agent_context.get() is not self:
+                task: asyncio.Task[Any] = create_task(work, name=name, context=context)
+                return task
+            own = self._tasks.start(work, self.watched(work), context, loop)
+            # The SDK takes no factory of tasks; this is what it does with those that it makes.
+            loop._register_task(own, name=name)
+            return own
+
+        def later(
+            delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+        ) -> asyncio.TimerHandle:
+            if agent_context.get() is not self:
+                timer: asyncio.TimerHandle = call_later(delay, callback, *args, context=context)
+                return timer
+            place = self._tasks.branch.next_place(TIMER)
+            return self.timer(place, partial(call_later, delay), partial(callback, *args), context)
+
+        loop.create_task, loop.call_later = create, later
+
+    # For those who watch a replay.
+
+    def watched(self, work: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """Return the work of a task as it is executed."""
+        return work
+
+    def asked(self, kind: str, place: str, number: str, name: str, arguments: Sequence[RawValue] = ()) -> None:
+        """Hear of a call, gate or wait when it gets its number."""
 
     # What the agent's code asks for: AgentContext.
 
@@ -149,12 +197,12 @@ class AgentWorkflow:
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""
-        call = self._next_call()
+        place = self._tasks.branch.next_place(CALL)
+        call = self._number(CALL, place, self._next_call)
         payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
-        seed = self._seed(call, step.name)
-        if seed is not None:
-            return partial(self._replayed, seed)
-        return partial(self._perform, call, step, payloads, StepCall(step.name, call, "", len(args), keywords))
+        header = StepCall(step.name, call, "", len(args), keywords)
+        begin = partial(self._perform, call, step, payloads, header)
+        return self._made("step", place, call, step.name, payloads, begin)
 
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         try:
@@ -165,26 +213,116 @@ class AgentWorkflow:
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent as a child workflow, with the same code."""
-        call = self._next_call()
+        place, called = self._called(agent, args, kwargs)
+        begin = partial(self._child, called)
+        return self._made("agent", place, called.call, agent.name, called.payloads, begin)
+
+    async def _child(self, called: Called) -> Any:
+        try:
+            return self._decode(await self._agents.perform(called, self._launch))
+        except ChildWorkflowError as error:
+            own = self._own(error.cause)
+            raise own from own.__cause__
+
+    def start_agent(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str | None
+    ) -> Begin[str]:
+        """Start a run of its own, which goes on when this one ends."""
+        place, called = self._called(agent, args, kwargs)
+        begin = partial(self._agents.start, called, self._launch, run_id)
+        return self._made("agent", place, called.call, STARTED.format(agent=agent.name), called.payloads, begin)
+
+    def _called(
+        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[str, Called]:
+        place = self._tasks.branch.next_place(CALL)
+        call = self._number(CALL, place, self._next_call)
         payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
-        seed = self._seed(call, agent.name)
+        return place, Called(call, agent, payloads, len(args), keywords)
+
+    def _number(self, kind: str, place: str, new: Callable[[], str]) -> str:
+        """Return the number of a call or gate: in a fork that of the recorded one there, or one that none has."""
+        if self._recorded is None:
+            return new()
+        seed = self._recorded.at(place)
         if seed is not None:
-            return partial(self._replayed, seed)
-        return partial(self._child, call, agent, payloads, len(args), keywords)
+            return seed.call
+        while (kind, number := new()) in self._recorded.numbers:
+            pass
+        return number
+
+    def _made(
+        self, kind: str, place: str, call: str, name: str, arguments: Sequence[RawValue], begin: Begin[Any]
+    ) -> Begin[Any]:
+        """Return what begins a call: itself, or what a fork takes over for it."""
+        self.asked(kind, place, call, name, arguments)
+        if self._recorded is None:
+            old = self._seed(call, name)
+            return begin if old is None else partial(self._replayed, old)
+        seed = self._recorded.at(place)
+        if seed is not None and self._recorded.take(self._tasks.branch, seed, name, arguments):
+            return partial(self._recorded_outcome, self._recorded, seed)
+        waits = seed if seed is not None and seed.given_up and not self._tasks.branch.own_way else None
+        return partial(self._live, self._recorded, waits, begin)
+
+    async def _recorded_outcome(self, recorded: Recorded, seed: Seed) -> Any:
+        await recorded.turn(seed)
+        return await self._replayed(seed)
+
+    async def _live(self, recorded: Recorded, given_up: Seed | None, begin: Begin[Any]) -> Any:
+        """Begin something in a fork that has no recorded outcome."""
+        if given_up is not None:
+            await recorded.end(given_up)
+        try:
+            return await begin()
+        finally:
+            recorded.happened()
 
     def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Wait until a person decides."""
-        return partial(self._decided, question, details)
+        return partial(self.decided, self._tasks.branch.next_place(GATE), question, details)
 
-    async def _decided(self, question: Question, details: Any) -> Decision:
-        return to_decision(await self._gates.open(question, details))
+    async def decided(self, place: str, question: Question, details: Any) -> Decision:
+        """Open a gate and wait for its decision."""
+        self._gates.check_question(question)
+        number = self._number(GATE, place, self._gates.next_number)
+        self.asked("gate", place, number, question.question)
+        begin = partial(self._gates.open, number, question, details)
+        if self._recorded is None:
+            return to_decision(await begin())
+        seed = self._recorded.at(place)
+        if seed is not None and self._gates.kept(number, question) is not None:
+            await self._recorded.turn(seed)
+            return to_decision(await begin())
+        return to_decision(await self._live(self._recorded, None, begin))
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
-        self._sleeps += 1
-        if self._sleeps <= self._launch.slept:
-            return partial(asyncio.sleep, 0)
-        return partial(workflow.sleep, delay_s, summary=SLEEP_SUMMARY)
+        place = self._tasks.branch.next_place(SLEEP)
+        self.asked("sleep", place, "", "sleep")
+        begin = partial(workflow.sleep, delay_s, summary=SLEEP_SUMMARY)
+        if self._recorded is None:
+            self._sleeps += 1
+            return partial(asyncio.sleep, 0) if self._sleeps <= self._launch.slept else begin
+        seed = self._recorded.at(place)
+        if seed is not None and not self._tasks.branch.own_way:
+            return partial(self._recorded.turn, seed)
+        return partial(self._live, self._recorded, None, begin)
+
+    def timer(
+        self,
+        place: str,
+        start: Callable[..., asyncio.TimerHandle],
+        callback: Callable[[], Any],
+        context: Context | None,
+    ) -> asyncio.TimerHandle:
+        """Begin a time-out or wait of asyncio's own."""
+        if self._recorded is None:
+            return start(callback, context=context)
+        seed = self._recorded.at(place)
+        if seed is not None and not self._tasks.branch.own_way:
+            return self._recorded.timer(seed, callback, context)
+        return start(callback, context=context)
 
     def now(self) -> datetime:
         """Return the time of the current workflow task."""
@@ -201,46 +339,6 @@ class AgentWorkflow:
     def _next_call(self) -> str:
         self._calls += 1
         return str(self._calls)
-
-    async def _child(
-        self,
-        call: str,
-        agent: Agent[..., Any, Any],
-        payloads: list[RawValue],
-        positional: int,
-        keywords: tuple[str, ...],
-    ) -> Any:
-        assert self._code is not None
-        header = launch(
-            agent=self._code.snapshot.agent_global(agent.name),
-            code=self._launch.code,
-            positional=positional,
-            keywords=keywords,
-            attribute=self._launch.attribute,
-            chance=self._random.getrandbits(64),
-        )
-        carried = [self._code.payload(), *payloads]
-        size = message_bytes([len(item.payload.data) for item in carried])
-        await self._agents_budget.enter(size)
-        try:
-            handle: workflow.ChildWorkflowHandle[Any, RawValue] = await workflow.start_child_workflow(
-                agent.name,
-                args=[to_wire(header), *carried],
-                id=f"{workflow.info().workflow_id}/{agent.name}-{call}",
-                result_type=RawValue,
-                parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-            )
-            self._agents_budget.leave(size, calls=0)
-            size = 0
-            result = await handle
-        except ChildWorkflowError as error:
-            if isinstance(error.cause, CancelledError):
-                raise asyncio.CancelledError from None
-            own = self._own(error.cause)
-            raise own from own.__cause__
-        finally:
-            self._agents_budget.leave(size)
-        return self._decode(result.payload)
 
     def _seed(self, call: str, name: str) -> Seed | None:
         """A recorded result for this call. Where the code asks for another step, old and new part for good."""
@@ -280,7 +378,8 @@ class AgentWorkflow:
         summary = {
             "gates": self._gates.listed(),
             "parked": list(self._steps.parked.values())[:_LISTED_PARKED],
-            **({"parted": self._parted} if self._parted else {}),
+            **({"parted": parted} if (parted := self._parted or (self._recorded and self._recorded.parted)) else {}),
+            **({"other_arguments": other} if self._recorded and (other := self._recorded.other_arguments) else {}),
         }
         changed = (state, summary) != self._published
         memo = {**(details or {}), **({MEMO_STATE: summary} if changed else {})}

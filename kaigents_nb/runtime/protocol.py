@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 1
+INTERPRETER_VERSION = 2
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
-0: of before there were numbers. 1: a decision must carry the digest of what was asked.
+0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: a fork takes over what was
+recorded by its place and in its order, and an agent does not end while something that it started still runs.
 """
 
 MEMO_STATE = "kaigents"
@@ -34,6 +35,9 @@ DECIDE_UPDATE = "decide"
 DECIDE_SIGNAL = "decide_later"
 MEND_SIGNAL = "mend"
 RETRY_SIGNAL = "retry_now"
+
+STARTED = "{agent}.start"
+"""Name of a call by which an agent starts a run of its own."""
 
 SLEEP_SUMMARY = "kg.sleep"
 """Summary of the timer of a ``kg.sleep``."""
@@ -75,11 +79,13 @@ class Launch:
     mended: tuple[tuple[str, ...], ...] = ()
     """Names of mended steps, for each mended code that follows."""
     slept: int = 0
-    """So many waits (``kg.sleep``) were over before the point of the fork."""
+    """So many waits (``kg.sleep``) were over before the point of the fork; from version 2 on the seeds say which."""
     decisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Decisions that are kept from the run this one was forked from, by gate."""
     version: int = 0
     """``INTERPRETER_VERSION`` when the run began."""
+    call: str = ""
+    """The number of the call by which an agent has started this run of its own."""
 
 
 @dataclass(frozen=True)

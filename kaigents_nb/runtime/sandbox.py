@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from temporalio.converter import StorageDriverStoreContext
@@ -41,6 +42,9 @@ class _Runner(SandboxedWorkflowRunner):
         return _Instance(super().create_instance(det))
 
 
+_MEMBERS = SandboxRestrictions.invalid_module_members_default
+"""What the SDK forbids. Of asyncio it only warns; :mod:`kaigents_nb.runtime.agent_asyncio` mends that instead."""
+
 _ANY_STORE = StorageDriverStoreContext(target=None)
 
 
@@ -52,7 +56,14 @@ def sandbox() -> SandboxedWorkflowRunner:
     """
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
-    return _Runner(SandboxRestrictions.default.with_passthrough_all_modules())
+    return _Runner(
+        replace(
+            SandboxRestrictions.default.with_passthrough_all_modules(),
+            invalid_module_members=replace(
+                _MEMBERS, children={name: one for name, one in _MEMBERS.children.items() if name != "asyncio"}
+            ),
+        )
+    )
 
 
 def unwrap(value: object) -> object:

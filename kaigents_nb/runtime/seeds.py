@@ -1,8 +1,9 @@
-"""Recorded calls that a forked run takes over: one payload, in which big results are references.
+"""What was recorded before the point of a fork, as the forked run takes it over: one payload.
 
-``Payloads`` of protobuf, compressed: the first is JSON that describes the calls, the others their results as they
-stand in the first run's history. A result in a file stays there; only its reference travels. It is read in the
-workflow when the agent asks for that call: what a file named by its content's hash holds can't differ in a replay.
+``Payloads`` of protobuf, compressed: the first is JSON that describes calls, gates and waits in the order in which they
+came to an end, the others the results of calls as they stand in the first run's history. A result in a file stays
+there; only its reference travels. It is read in the workflow when the agent asks for that call: what a file named by
+its content's hash holds can't differ in a replay.
 """
 
 from __future__ import annotations
@@ -29,20 +30,34 @@ _LIMIT_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Seed:
-    """One recorded call: its result, or the failure that the agent was given."""
+    """One recorded call, with its result or the failure that the agent was given; or a gate or wait that was over."""
 
     call: str
+    """Its number; that of the gate; ``""`` for a wait."""
     name: str
     result: Payload | None = None
     failure: Mapping[str, Any] = field(default_factory=dict)
     """``type, message, details`` of a failure that was raised in the agent."""
     edited: bool = False
+    place: str = ""
+    """See :mod:`kaigents_nb.authoring.tasks`; runs of before there were places took over calls by their numbers."""
+    turn: int = 0
+    """What came to an end in the same turn of the first run has the same number; later ones have higher ones."""
+    arguments: str = ""
+    """Digest of the call's arguments; ``""`` where it is not known."""
+    given_up: bool = False
+    """Whether the first run stopped waiting for it, as after a time-out."""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether this is an outcome of a call, and not one that is made again, a gate or a wait."""
+        return self.result is not None or bool(self.failure)
 
 
 def pack_seeds(seeds: Sequence[Seed]) -> RawValue:
     """Return recorded calls as one argument of a run."""
     described = [
-        {"call": s.call, "name": s.name, "failure": dict(s.failure), "edited": s.edited, "result": s.result is not None}
+        {"result": s.result is not None} | {name: value for name, value in vars(s).items() if name != "result"}
         for s in seeds
     ]
     parts = Payloads(payloads=[raw(described, "recorded calls").payload])
@@ -55,9 +70,7 @@ def unpack_seeds(payload: Payload) -> list[Seed]:
     """Undo :func:`pack_seeds`; results in files are still references."""
     described, results = _parts(payload)
     rest = iter(results)
-    return [
-        Seed(d["call"], d["name"], next(rest) if d["result"] else None, d["failure"], d["edited"]) for d in described
-    ]
+    return [Seed(**{**known, "result": next(rest) if known["result"] else None}) for known in described]
 
 
 def located(payload: Payload, store: FileStore) -> Payload:

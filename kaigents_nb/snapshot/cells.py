@@ -37,6 +37,8 @@ class Leaf:
     """The names are bound by the head of a block (``for x in``, ``with … as x``), which can't go in alone."""
     looped: bool = False
     """It is inside a ``for`` or ``while``."""
+    touches: tuple[str, ...] = ()
+    """The names below which it changes something further down: ``node.hooks.append(…)``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,7 @@ class Cells:
     def __init__(self, cells: Iterable[Cell]) -> None:
         self._bindings: dict[str, list[Statement]] = defaultdict(list)
         self._changes: dict[str, list[Statement]] = defaultdict(list)
+        self._touched: dict[str, list[Statement]] = defaultdict(list)
         self._cells: list[Cell] = []
         for cell in sorted(cells, key=lambda c: c.order):
             self._cells.append(cell)
@@ -116,6 +119,8 @@ class Cells:
                     self._bindings[name].append(statement)
                 for name in leaf.changes:
                     self._changes[name].append(statement)
+                for name in (*leaf.changes, *leaf.touches):
+                    self._touched[name].append(statement)
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(self._cells)
@@ -127,6 +132,38 @@ class Cells:
     def changes(self, name: str, after: Statement | None = None) -> list[Statement]:
         """Return the statements that changed the object behind a name, oldest first; only those after another."""
         return [found for found in self._changes.get(name, ()) if after is None or found.order > after.order]
+
+    def touched(self, name: str, after: Statement) -> Statement | None:
+        """Return the last statement after another that changed something in the object behind a name."""
+        found = [s for s in self._touched.get(name, ()) if s.order > after.order]
+        return found[-1] if found else None
+
+    def node_of(self, code: CodeType) -> ast.AST | None:
+        """Return the ``def`` or ``lambda``, wherever it stands in a cell, that a function's code was compiled from."""
+        found = self._nodes_of(code)
+        return found[-1] if found else None
+
+    def around(self, code: CodeType) -> ast.AST | None:
+        """Return the outermost ``def`` in which that stands: what made the function."""
+        inner = self.node_of(code)
+        for cell in reversed(self._cells):
+            if code.co_filename in cell.filenames and inner is not None:
+                for leaf in outline(cell.text):
+                    if isinstance(leaf.node, DEFINITIONS) and any(part is inner for part in ast.walk(leaf.node)):
+                        return leaf.node
+        return None
+
+    def _nodes_of(self, code: CodeType) -> list[ast.AST]:
+        return [
+            node
+            for cell in self._cells
+            if code.co_filename in cell.filenames
+            for leaf in outline(cell.text)
+            for node in ast.walk(leaf.node)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            and code.co_name == getattr(node, "name", "<lambda>")
+            and code.co_firstlineno in (node.lineno, first_line(node))
+        ]
 
     def defining(self, code: CodeType) -> Statement | None:
         """Return the statement that defines the function with this body at the top level of a cell."""
@@ -178,7 +215,9 @@ def _leaves(body: Sequence[ast.stmt], looped: bool = False) -> Iterator[Leaf]:
     for node in body:
         blocks = [b for field in ("body", "orelse", "finalbody") if (b := getattr(node, field, None))]
         if isinstance(node, DEFINITIONS) or not (blocks or isinstance(node, ast.Match)):
-            yield Leaf(node, tuple(bound_names(node)), tuple(_changed(node)), looped=looped)
+            yield Leaf(
+                node, tuple(bound_names(node)), tuple(_changed(node)), looped=looped, touches=tuple(_touched(node))
+            )
             continue
         parts = getattr(node, "handlers", None) or getattr(node, "cases", None) or ()
         head = [child for child in ast.iter_child_nodes(node) if not isinstance(child, (ast.stmt, *map(type, parts)))]
@@ -233,6 +272,15 @@ def _changed(node: ast.stmt) -> Iterator[str]:
                     yield inner.id
 
 
+def _touched(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        inner: ast.expr = node.value.func
+        while isinstance(inner, (ast.Attribute, ast.Subscript)):
+            inner = inner.value
+        if isinstance(inner, ast.Name) and node.value.func.attr in _MUTATORS:
+            yield inner.id
+
+
 # --- text -----------------------------------------------------------------------------------------------------------
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -245,7 +293,7 @@ def split_lines(text: str) -> list[str]:
     return _LINE_END.split(text)
 
 
-def first_line(node: ast.stmt) -> int:
+def first_line(node: ast.stmt | ast.expr) -> int:
     """Return the first line of a statement, its decorators included."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
@@ -258,6 +306,18 @@ def dotted(node: ast.expr | None) -> list[str]:
         parts.append(node.attr)
         node = node.value
     return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+
+
+def imported_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield the names that imports bind, with the dotted name of what they stand for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                yield (alias.asname, alias.name) if alias.asname else (top, top)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
 
 
 def segment(text: str, node: ast.stmt) -> str:

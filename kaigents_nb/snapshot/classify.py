@@ -28,7 +28,7 @@ from kaigents_nb.snapshot.drafts import Draft
 from kaigents_nb.snapshot.imports import module_imports, value_import
 from kaigents_nb.snapshot.module import Part
 from kaigents_nb.snapshot.origin import assigned_in, origin_of, resolve
-from kaigents_nb.snapshot.problems import Problem
+from kaigents_nb.snapshot.problems import Problem, with_article
 from kaigents_nb.snapshot.takeover import Takeover, at
 from kaigents_nb.values.class_names import display_name
 from kaigents_nb.values.encode import encode
@@ -142,7 +142,7 @@ class Classifier:
         if isinstance(value, (FunctionType, type)) or (function is not None and value is not function):
             return self._earlier(name, value, function)
         return Problem(
-            f"{name} is {_a(display_name(type(value)))} whose source is not known",
+            f"{name} is {with_article(display_name(type(value)))} whose source is not known",
             "Define it at the top level of a cell.",
         )
 
@@ -223,7 +223,7 @@ class Classifier:
             path = f"{name}{unnamed.path}" if isinstance(unnamed, Unnamed) else name
             held = display_name(type(unnamed.value)) if isinstance(unnamed, Unnamed) else "container that holds itself"
             return Problem(
-                f"{path} is {_a(held)} that has no global name of its own, or an earlier version of what has",
+                f"{path} is {with_article(held)} that has no global name of its own, or an earlier version of what has",
                 f"Define it at the top level of a cell, then write {name} as one list or dict of names "
                 "(or run its cell again).",
             )
@@ -247,7 +247,7 @@ class Classifier:
             )
         text = literal(value)
         if text is not None:
-            return self._written(name, text)
+            return replace(self._written(name, text), captured=True)
         latest = self._latest(name)
         assigned = latest if latest is not None and not latest.leaf.header else None
         if live.is_remade(value) and assigned is not None:
@@ -267,11 +267,11 @@ class Classifier:
             return _alive(name, value, error)
         if len(encoded.data) > VALUE_LIMIT_BYTES:
             return self._too_large(name, value, len(encoded.data))
-        return self._written(name, f"...  # {shape_of(value)}, kept beside this text", encoded)
+        return replace(self._written(name, kept(value), encoded), captured=True)
 
     def _too_large(self, name: str, value: object, size_bytes: int) -> Problem:
         return Problem(
-            f"{name} is {_a(shape_of(value))} of {size_text(size_bytes)}; "
+            f"{name} is {with_article(shape_of(value))} of {size_text(size_bytes)}; "
             f"up to {size_text(VALUE_LIMIT_BYTES)} travel with the run",
             _SMALLER,
         )
@@ -279,6 +279,11 @@ class Classifier:
     def _latest(self, name: str) -> Statement | None:
         bindings = self.cells.bindings(name)
         return bindings[-1] if bindings else None
+
+
+def kept(value: object) -> str:
+    """Return what stands in the text for a value that is not in it."""
+    return f"...  # {shape_of(value)}, kept beside this text"
 
 
 def own_classes(value: object, encoded: Encoded | None, module: str) -> Iterator[str]:
@@ -305,12 +310,8 @@ def _alive(name: str, value: object, error: ConversionError) -> Problem:
         advice = "It was not awaited: write await before the call that made it."
     elif type(value).__module__ == "__main__" and path == name:
         advice = f"If it is data, make {type(value).__name__} a @dataclass. If it is live: " + _RESOURCE
-    return Problem(f"{path} is {_a(kind)}, a live object that can't travel with the run", advice)
+    return Problem(f"{path} is {with_article(kind)}, a live object that can't travel with the run", advice)
 
 
 def _file(function: FunctionType) -> str:
     return Path(function.__code__.co_filename).name
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"

@@ -11,6 +11,7 @@ from typing import Any
 from kaigents_nb.snapshot.capture import literal
 from kaigents_nb.snapshot.live import holds_code, in_module, is_code, is_data_instance, is_remade
 from kaigents_nb.snapshot.origin import resolve
+from kaigents_nb.values.sharing import has_identity, objects_in
 
 
 def is_as_written(node: ast.expr | None, value: object, namespace: Mapping[str, Any]) -> bool:
@@ -49,6 +50,11 @@ def is_as_written(node: ast.expr | None, value: object, namespace: Mapping[str, 
     return False
 
 
+def _holds_named(value: object, names: Mapping[int, str]) -> bool:
+    """Tell whether a container holds an object that has a global name, and must stay that one object."""
+    return any(item is not value and id(item) in names for item in objects_in(value))
+
+
 class Unnamed(Exception):
     """Something in a container has no name by which to write it."""
 
@@ -75,7 +81,9 @@ def written(value: object, names: Mapping[int, str], path: str = "") -> str:
     Unnamed
         When something in it has no name.
     """
-    plain = literal(value)
+    if id(value) in names and path and has_identity(value):
+        return names[id(value)]
+    plain = literal(value) if not _holds_named(value, names) else None
     if plain is not None:
         return plain
     if id(value) in names and path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kaigents_nb.snapshot.cells import Statement
 from kaigents_nb.snapshot.module import Definition, Part
 from kaigents_nb.snapshot.needs import Needs, needs_of
 from kaigents_nb.values.encoded import Encoded
@@ -29,6 +30,12 @@ class Draft:
     filled: Part | None = None
     """For a container: what fills it, where it has to exist before what it holds."""
     empty: str = ""
+    origin: Statement | None = None
+    """The statement that it takes over, where it takes over one."""
+    captured: bool = False
+    """It is a plain value, written or encoded as it is now."""
+    state: list[str] = field(default_factory=list)
+    """Statements that set, in what it makes, what its source would not give: executed after all definitions."""
 
     def needs(self) -> Iterator[tuple[Part, Needs]]:
         """Yield what each part of the source needs."""
@@ -69,7 +76,7 @@ def in_order(drafts: Iterable[Draft]) -> list[Definition]:
         state[id(draft)] = True
         if not (draft.filled and _made_by_its_content(draft, known)):
             draft.filled = None
-            before = [known[name] for name in sorted(draft.needs_now) if name in known]
+            before = [known[name] for name in sorted(draft.needs_now - draft.names) if name in known]
             for needed in sorted(before, key=lambda d: d.order):
                 visit(needed)
             for needed in sorted(reached(before, known), key=lambda d: d.order):
@@ -78,8 +85,10 @@ def in_order(drafts: Iterable[Draft]) -> list[Definition]:
 
     for draft in waiting:
         visit(draft)
-    definitions, last = [], []
+    definitions, last, states = [], [], []
     for draft in done:
+        if draft.state:
+            states.append(_state_of(draft).definition(known))
         if draft.filled is None:
             definitions.append(draft.definition(known))
             continue
@@ -87,7 +96,14 @@ def in_order(drafts: Iterable[Draft]) -> list[Definition]:
         made = Draft(draft.names, [Part(draft.empty, whole.label, whole.line)])
         definitions.append(made.definition(known))
         last.append(draft.definition(known, [draft.filled]))
-    return definitions + last
+    return definitions + last + states
+
+
+def _state_of(draft: Draft) -> Draft:
+    text = "\n".join((f"# {', '.join(sorted(draft.names))}, as it was at the start", *draft.state))
+    made = Draft(draft.names, [Part(text)])
+    made.needs_now = {need.name for _, needs in made.needs() for need in needs.uses}
+    return made
 
 
 def reached(start: Iterable[Draft], known: Mapping[str, Draft]) -> list[Draft]:

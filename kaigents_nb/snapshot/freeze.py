@@ -15,16 +15,22 @@ from typing import Any
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.durations import seconds
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.errors import CannotFreeze
+from kaigents_nb.errors import CannotFreeze, ConversionError
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import TOTAL_LIMIT_BYTES, size_text
+from kaigents_nb.snapshot.cells import Statement
 from kaigents_nb.snapshot.classify import Classifier, own_classes
 from kaigents_nb.snapshot.drafts import Draft, in_order
+from kaigents_nb.snapshot.identity import settle
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.needs import Need
 from kaigents_nb.snapshot.packages import packages_of
 from kaigents_nb.snapshot.problems import Problem, Use, refuse
+from kaigents_nb.snapshot.settings import carried_settings, told_settings
 from kaigents_nb.snapshot.sources import read_cells, shell_of
+from kaigents_nb.snapshot.state import Slot, StateReader
+from kaigents_nb.values.encoded import Encoded
+from kaigents_nb.values.sharing import has_identity
 
 _CONTAINER_DEPTH = 3
 
@@ -65,6 +71,12 @@ class _Freezer:
         self._wanted: list[str] = []
         self._seen: set[str] = set()
         self._types: dict[str, str] = {}
+        self._state = StateReader(
+            self._namespace, self._classifier.cells, self._classifier.names, self._classifier.module
+        )
+        self._slots: list[tuple[Draft, Slot]] = []
+        self._stateful: list[tuple[str, Problem]] = []
+        self._told: list[str] = []
 
     def snapshot(self) -> Snapshot:
         self._want(self._root_name)
@@ -72,11 +84,14 @@ class _Freezer:
             self._want_classes(value, None)
         for name in self._wanted:  # which grows meanwhile
             self._define(name)
+        self._settle()
         drafts = list({id(draft): draft for draft in self._drafts.values()}.values())
         steps, agents = self._callables()
         self._check(drafts)
         imported = {module for draft in drafts for _, needs in draft.needs() for module in needs.modules}
         modules = imported | self._foreign_modules(drafts)
+        taken = [draft.origin for draft in drafts if draft.origin is not None]
+        self._told += told_settings(self._classifier.cells, self._namespace, taken, modules)
         doc = inspect.cleandoc(self._root.__doc__ or "").partition("\n")[0]
         return Snapshot(
             root=self._root_name,
@@ -91,6 +106,8 @@ class _Freezer:
             module=self._classifier.module,
             package=self._classifier.package,
             types=self._types,
+            told=tuple(dict.fromkeys(self._told)),
+            settings=carried_settings(),
         )
 
     # --- the walk ---------------------------------------------------------------------------------------------------
@@ -138,6 +155,8 @@ class _Freezer:
                 if known is not None:
                     draft.needs_later.add(known)
                     self._want(known)
+        if draft.origin is not None:
+            self._look_at_state(name, value, draft, draft.origin)
         if id(draft) in self._read:
             return
         self._read.add(id(draft))
@@ -162,6 +181,35 @@ class _Freezer:
                 self._want(name)
                 if draft is not None:
                     draft.needs_now.add(name)
+
+    def _look_at_state(self, name: str, value: object, draft: Draft, origin: Statement) -> None:
+        """Take in what an object holds now, beyond what its statement gives."""
+        for found in self._state.findings(name, value, origin):
+            if isinstance(found, Slot):
+                self._slots.append((draft, found))
+                self._want_classes(found.value, None)
+                for item in (found.value, *live.walk(found.value)):
+                    known = self._classifier.names.get(id(item))
+                    if known is not None and known != name and (live.is_code(item) or has_identity(item)):
+                        draft.needs_later.add(known)
+                        self._want(known)
+            elif isinstance(found, Problem):
+                self._stateful.append((name, found))
+            else:
+                self._told.append(found.text)
+
+    def _settle(self) -> None:
+        """Write down values and state, so that what is one object here is one object there."""
+        try:
+            self._told += settle(self._drafts, self._namespace, self._classifier.names, self._slots, self._classes_of)
+        except ConversionError as error:
+            self._stateful.append(("", Problem(str(error), "Break the circle.")))
+
+    def _classes_of(self, value: object, encoded: Encoded) -> set[str]:
+        """Return the global names of the notebook's classes that a value is made of."""
+        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in live.classes_in(value)}
+        found = own_classes(value, encoded, self._classifier.module)
+        return {bound.get(name) or name.partition(".")[0].partition("[")[0] for name in found}
 
     def _is_type(self, name: str) -> bool:
         value = self._namespace.get(name)
@@ -190,6 +238,7 @@ class _Freezer:
             if missing and name in written and name not in vars(builtins):
                 continue
             texts.append(problem.text([use for use, _ in uses]))
+        texts += [problem.text([use for use, _ in self._uses[name]]) for name, problem in self._stateful]
         total = sum(len(draft.value.data) for draft in drafts if draft.value is not None)
         if total > TOTAL_LIMIT_BYTES:
             texts.append(
@@ -235,12 +284,14 @@ class _Freezer:
 
     def _foreign_modules(self, drafts: list[Draft]) -> set[str]:
         """Return the modules of classes in captured values, which reading them back needs."""
+        values = [slot.value for _, slot in self._slots]
+        for draft in drafts:
+            if draft.value is not None:
+                values += [self._namespace[name] for name in draft.names if name in self._namespace]
         return {
             cls.__module__
-            for draft in drafts
-            if draft.value is not None
-            for name in draft.names
-            for cls in live.classes_in(self._namespace[name])
+            for value in values
+            for cls in live.classes_in(value)
             if cls.__module__ not in ("builtins", self._classifier.module)
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from kaigents_nb.snapshot.cells import dotted, parse_once
+from kaigents_nb.snapshot.cells import dotted, imported_names, parse_once
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.problems import refuse
 
@@ -55,7 +55,7 @@ def lint(snapshot: Snapshot) -> None:
 def findings(snapshot: Snapshot) -> list[str]:
     """Return what in the bodies of agents can't be replayed: the cell's line, and the way out."""
     tree = parse_once(snapshot.source)
-    imported = dict(_imports(tree))
+    imported = dict(imported_names(tree))
     agents = {entry["global"] for entry in snapshot.agents.values()}
     awaited = agents | {entry["global"] for entry in snapshot.steps.values()}
     found: list[str] = []
@@ -68,18 +68,6 @@ def findings(snapshot: Snapshot) -> list[str]:
     return found
 
 
-def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield the names that imports bind, with the dotted name of what they stand for."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                top = alias.name.partition(".")[0]
-                yield (alias.asname, alias.name) if alias.asname else (top, top)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
-
-
 class _Body:
     """One agent's body."""
 
@@ -90,7 +78,7 @@ class _Body:
             node.id for node in ast.walk(agent) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         } | {node.arg for node in ast.walk(agent) if isinstance(node, ast.arg)}
         self._imported = {name: target for name, target in imported.items() if name not in local}
-        self._imported |= dict(_imports(agent))
+        self._imported |= dict(imported_names(agent))
         self._hidden = local | set(self._imported)
         self._sets: set[str] = set()
         self._sets = self._set_variables()

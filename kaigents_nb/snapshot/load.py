@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
@@ -171,13 +171,14 @@ class LoadedCode:
 
     def _execute(self, definition: Definition) -> None:
         if definition.value is not None:
-            (name,) = definition.names
-            self.namespace[name] = decode(definition.value, resolve=self.resolve)
+            value = decode(definition.value, resolve=self.resolve)
+            values = (value,) if len(definition.names) == 1 else cast(tuple[object, ...], value)
+            self.namespace.update(zip(definition.names, values, strict=True))
             return
         if not self._is_stub(definition):
             self._run(definition)
         for name in definition.names:
-            if name in self._stubs:
+            if name in self._stubs and name not in self.namespace:
                 step = self._stubs[name]
                 self.namespace[name] = Step(None, self.snapshot.options(step), step)
 

@@ -19,7 +19,10 @@ from kaigents_nb.snapshot.packages import LOCAL, installed_version
 from kaigents_nb.snapshot.signing import sign, verify
 from kaigents_nb.values.encoded import Encoded
 
-FORMAT = 1
+FORMAT = 2
+_FORMATS = (1, FORMAT)
+"""2: state, told or carried with the code. Code without any is packed as before, so that its digest stays the same."""
+_SINCE_2 = ("told", "settings")
 UNPACKED_LIMIT_BYTES = 64 * 2**20
 """Largest content of a packed snapshot; more is refused, as it would fill the worker's memory."""
 
@@ -81,6 +84,10 @@ class Snapshot:
     """Its package, for relative imports."""
     types: Mapping[str, str] = field(default_factory=dict)
     """Global name by class name, for classes bound to another name than their own."""
+    told: tuple[str, ...] = ()
+    """What does not travel, in sentences, each with the way out."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How decimal and numpy compute; see :mod:`~kaigents_nb.snapshot.settings`."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Snapshot) and self.digest == other.digest
@@ -190,7 +197,13 @@ class Snapshot:
     def _content(self) -> bytes:
         raw = {key: value for key, value in vars(self).items() if key in self.__dataclass_fields__}
         raw["definitions"] = [_definition_to_json(d) for d in self.definitions]
-        raw["format"] = FORMAT
+        newer = any(raw[key] for key in _SINCE_2) or any(
+            len(d.names) > 1 for d in self.definitions if d.value is not None
+        )
+        for key in _SINCE_2:
+            if not raw[key]:
+                del raw[key]
+        raw["format"] = FORMAT if newer else 1
         return json.dumps(raw, sort_keys=True, separators=(",", ":"), default=dict).encode()
 
     def pack(self, key: bytes) -> bytes:
@@ -219,12 +232,13 @@ class Snapshot:
                 f"The run's code is larger than {UNPACKED_LIMIT_BYTES // 2**20} MB unpacked; it is not executed."
             )
         raw = json.loads(content)
-        if raw.pop("format") != FORMAT:
+        if raw.pop("format") not in _FORMATS:
             raise SnapshotError(
                 "The run's code was packed by another version of kaigents-nb. Update kaigents-nb on this worker."
             )
         raw["definitions"] = tuple(_definition_from_json(d) for d in raw["definitions"])
         raw["modules"] = tuple(raw["modules"])
+        raw["told"] = tuple(raw.get("told", ()))
         return cls(**raw)
 
 

@@ -47,3 +47,8 @@ def refuse(root: str, problems: Iterable[str]) -> CannotFreeze:
         return CannotFreeze(f"{root} can't be frozen: {found[0]}")
     lines = "\n".join(f"  {number}. {text}" for number, text in enumerate(found, 1))
     return CannotFreeze(f"{root} can't be frozen, for {len(found)} reasons:\n{lines}")
+
+
+def with_article(noun: str) -> str:
+    """Return ``an Engine``, ``a queue.Queue``."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import literal
-from kaigents_nb.snapshot.cells import Cells, Statement
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
 from kaigents_nb.snapshot.drafts import Draft
 from kaigents_nb.snapshot.module import Part
 from kaigents_nb.snapshot.needs import needs_of
@@ -51,6 +51,7 @@ class Takeover:
             binds=own,
             flags=origin.cell.flags,
             real=_makes_types(origin.node, value),
+            origin=origin,
         )
         if shared:
             self._by_statement[key] = draft
@@ -92,7 +93,11 @@ class Takeover:
             node = statement.node
             if isinstance(node, ast.Expr) and ast.unparse(node.value).startswith(f"{name}."):
                 continue  # a call of one of its methods that only looks like a change of a list
+            if isinstance(value, type) and isinstance(node, DEFINITIONS) and self._is_bound(statement, node.name):
+                continue  # a definition of its own; what a class keeps of it is state
             if statement.leaf.looped:
+                if _is_plain_attribute(node, value):
+                    continue  # state
                 return Problem(
                     f"{name} is changed in a loop ({at(statement)})", "Write the changes one by one, or in its class."
                 )
@@ -107,6 +112,10 @@ class Takeover:
                         text = f"{name}.{attribute} = {plain}"
             parts.append(Part(text, statement.cell.label, statement.text_line))
         return parts
+
+    def _is_bound(self, statement: Statement, name: str) -> bool:
+        function = live.function_in(self._namespace.get(name))
+        return function is not None and statement.defines(function.__code__)
 
     def _stale(self, name: str, statement: Statement, value: object, own: set[str]) -> Problem | None:
         """Refuse what was made with a value that a later cell has changed: made again, it would be another."""
@@ -129,6 +138,17 @@ class Takeover:
                 f"Run the cell of {name} again, or give the two values of {use.name} different names.",
             )
         return None
+
+
+def _is_plain_attribute(node: ast.stmt, value: object) -> bool:
+    """Tell whether a statement sets an attribute that holds plain data now."""
+    match node:
+        case (
+            ast.Assign(targets=[ast.Attribute(value=ast.Name(), attr=attribute)])
+            | ast.AugAssign(target=ast.Attribute(value=ast.Name(), attr=attribute))
+        ):
+            return literal(getattr(value, "__dict__", {}).get(attribute, ...)) is not None
+    return False
 
 
 def at(statement: Statement) -> str:

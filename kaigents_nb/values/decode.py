@@ -78,6 +78,7 @@ class _Reading:
 
     def __init__(self, resolve: TypeResolver) -> None:
         self.resolve = resolve
+        self._shared: dict[int, Any] = {}
 
     def json(self, text: str | bytes) -> Any:
         return json.loads(text, object_hook=self._untag)
@@ -85,7 +86,13 @@ class _Reading:
     def _untag(self, raw: dict[str, Any]) -> Any:
         # json calls this from the inside out, so what a tag holds is decoded already.
         kind = raw.get(TAG)
-        return raw if kind is None else _reader(str(kind))(raw, self)
+        if kind is None:
+            return raw
+        if kind == "shared":
+            return self._shared.setdefault(raw["n"], raw["v"])
+        if kind == "again":
+            return self._shared[raw["v"]]
+        return _reader(str(kind))(raw, self)
 
 
 def _reader(kind: str) -> Reader:

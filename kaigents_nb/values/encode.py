@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from kaigents_nb.errors import ConversionError
@@ -51,12 +52,17 @@ def encode(value: object, *, name: str = "result") -> Encoded:
     >>> encode({"price": 12.5}).data
     b'{"price":12.5}'
     """
+    return encode_with(value, lambda check_text: Walk(check_text=check_text), name=name)
+
+
+def encode_with(value: object, walk: Callable[[bool], Walk], *, name: str) -> Encoded:
+    """Encode by a walk of another kind, which is told whether to look for text that is not Unicode."""
     try:
         try:
-            return _encode(value, Walk())
+            return _encode(value, walk(False))
         except UnicodeEncodeError:
             # A lone surrogate somewhere: rare enough to look for it only now.
-            return _encode(value, Walk(check_text=True))
+            return _encode(value, walk(True))
     except Refused as refusal:
         raise ConversionError(refusal.message(name)) from refusal.__cause__
     except RecursionError as error:

@@ -116,13 +116,19 @@ def test_decide_from_a_terminal(place: Path) -> None:
         )
         assert "Surya Cells" in waiting[0]["options"]
         assert run.id in in_a_process("inbox")
-        assert "kaigents-nb approve" in in_a_process("show", run.id)
         assert "Say which" in kaigents("approve", run.id, code=1)
         assert "No option 'Nobody'" in kaigents("approve", run.id, "--choice", "Nobody", code=1)
+        unseen = kaigents("approve", run.id, "--choice", "Surya Cells", code=1)
+        assert "Nothing was decided" in unseen and "Penang Sunpower Assembly" in unseen
+        token = waiting[0]["token"]
+        assert f"approve {run.id} --gate {token}" in unseen
+        assert f"kaigents-nb approve {run.id} --gate {token}" in in_a_process("show", run.id)
 
-        told = in_a_process("approve", run.id, "--choice", "Surya Cells", "--by", "Ada", "--comment", "close by")
+        shown = ("--gate", token, "--choice", "Surya Cells")
+        told = in_a_process("approve", run.id, *shown, "--by", "Ada", "--comment", "close by")
         assert told == "Approved: Surya Cells, by Ada.\n"
         assert "Already decided: Ada chose 'Surya Cells'" in in_a_process("reject", run.id, "--by", "Bob", code=1)
+        assert "Already decided: Ada chose 'Surya Cells'" in kaigents("reject", run.id, "--gate", token, code=1)
         assert run.result(30)["supplier"] == "Surya Cells"
         assert len(list((place / "outbox").iterdir())) == 1
         assert "has ended already: it is completed" in kaigents("cancel", run.id, code=1)
@@ -133,7 +139,7 @@ def test_decision_without_a_worker_and_adoption(place: Path) -> None:
     run = start()
     with working("--queue", task_queue()):
         run.wait_for_gate(30)
-    told = kaigents("reject", run.id, "--comment", "too expensive")
+    told = kaigents("reject", run.id, "--gate", "1", "--comment", "too expensive")
     assert "Rejected" in told and f"kaigents-nb worker --queue {task_queue()}" in told
     with working("--all") as worker:
         assert run.result(30) == {"status": "rejected", "product": "solar panel", "comment": "too expensive"}
@@ -271,7 +277,9 @@ def test_demo_without_a_terminal(place: Path) -> None:
     assert not is_alive(worker)
     run = kg.run(run_id)
     assert run.status == "waiting"
-    kaigents("approve", run_id, "--choice", "Mekong Solar Works")
+    hint = re.search(r"kaigents-nb (approve \S+) --choice '(.+)' (--gate \S+)", output)
+    assert hint is not None
+    kaigents(*hint[1].split(), "--choice", hint[2], *hint[3].split())
     with working():  # of this directory, as the hint says
         assert run.result(30)["status"] == "contacted"
 
@@ -358,7 +366,7 @@ def test_demo_decided_elsewhere_while_it_asks(terminal: Any) -> None:
     """Whoever answers second in the terminal is told, and sees the run go on as the first decided."""
     demo = terminal("demo")
     run_id, _ = started_by(demo.wait_for("Your choice"))
-    kg.run(run_id).reject(by="Ada", comment="no budget")
+    kg.run(run_id).reject("1", by="Ada", comment="no budget")
     demo.type("meko")
     demo.wait_for("Comment")
     demo.type("")
@@ -472,3 +480,38 @@ def test_server_log_follows(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     finally:
         process.kill()
         process.communicate()
+
+
+@kg.agent
+async def pays_twice():
+    first = await kg.approve("Pay 5?", details={"to": "Ann"})
+    second = await kg.approve("Pay 5,000,000?\rPay 6?", details={"to": "Evil\u2800"})
+    return first.by, second.by
+
+
+def test_a_terminal_decides_on_what_it_showed(terminal: Any) -> None:
+    """The gate is shown and asked about; another one that came meanwhile is not decided but shown."""
+    run = pays_twice.start()
+    with working("--queue", task_queue()):
+        run.wait_for_gate(30)
+        person = terminal("approve", run.id, "--by", "Ada")
+        asked = person.wait_for("Approve? [y/N]")
+        assert "Pay 5?" in asked and "to: Ann" in asked
+        person.type("n")
+        assert person.code() == 1 and "Nothing was decided." in person.look()
+        person = terminal("approve", run.id, "--by", "Ada")
+        person.wait_for("Approve? [y/N]")
+        run.approve(by="Bob")
+        assert run.wait_for_gate(30).question.startswith("Pay 5,000,000?")
+        person.type("y")
+        assert person.code() == 1
+        shown = person.look()
+        assert "Already decided: Bob approved" in shown
+        assert r"Pay 5,000,000?\rPay 6?" in shown and r"Evil\u2800" in shown
+        eventually(lambda: run.id in kg.pending()["run_id"].tolist())
+        assert r"Pay 5,000,000?\rPay 6?" in kaigents("inbox")
+        person = terminal("approve", run.id, "--by", "Ada")
+        person.wait_for("Approve? [y/N]")
+        person.type("y")
+        assert person.code() == 0
+        assert run.result(30) == ("Bob", "Ada")

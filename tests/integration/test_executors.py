@@ -41,38 +41,44 @@ async def asks(ledger):
     return decision.by
 
 
+Open = Callable[..., list[Worker]]
+
+
 @pytest.fixture
-def notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Worker]]:
-    """Be in a notebook of a name, with a worker process for it; this process itself executes nothing."""
+def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Open notebooks, each with a worker process of its own, and be in the last; this process executes nothing."""
     kg.disconnect()
     monkeypatch.setenv("KAIGENTS_WORKER", "off")
     started: list[Worker] = []
 
-    def open_notebook(name: str) -> Worker:
-        monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / f"{name}.ipynb"))
-        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        stdout = started[-1].stdout
-        assert stdout is not None and "Serving" in stdout.readline()
-        return started[-1]
+    def opened(*names: str) -> list[Worker]:
+        workers = []
+        for name in names:
+            monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / f"{name}.ipynb"))
+            command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
+            workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        started.extend(workers)
+        for worker in workers:
+            assert worker.stdout is not None and "Serving" in worker.stdout.readline()
+        return workers
 
-    yield open_notebook
+    yield opened
     kg.disconnect()
     for process in started:
         process.kill()
         process.communicate()
 
 
-def test_whoever_looks_adopts_a_run_whose_worker_fell_silent(notebook, monkeypatch, tmp_path):
+def test_whoever_looks_adopts_a_run_whose_worker_fell_silent(notebooks, monkeypatch, tmp_path):
     """A card, result() and wait_for_gate() each take over an orphan, though its worker's pid is still there."""
     ledger = str(tmp_path / "ledger")
-    shown_by = notebook("card")
-    shown = asks.start(ledger)
-    waited_by = notebook("result")
+    shown_by, waited_by = notebooks("card", "result")
     waited = asks.start(ledger)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "card.ipynb"))
+    shown = asks.start(ledger)
     for run in (shown, waited):
         run.wait_for_gate(30)
-    notebook("gate").kill()
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "nobody.ipynb"))
     asked = asks.start(ledger)
     queue = task_queue()
     for worker in (shown_by, waited_by):
@@ -100,9 +106,9 @@ def test_whoever_looks_adopts_a_run_whose_worker_fell_silent(notebook, monkeypat
     assert Path(ledger).read_text().split().count("before") == 3
 
 
-def test_who_only_reads_adopts_nothing(notebook, monkeypatch, tmp_path):
+def test_who_only_reads_adopts_nothing(notebooks, monkeypatch, tmp_path):
     """The inbox, and whoever asks for no adoption, leave an orphan alone; kg.run() takes it at once."""
-    worker = notebook("read")
+    [worker] = notebooks("read")
     run = asks.start(str(tmp_path / "ledger"))
     run.wait_for_gate(30)
     worker.send_signal(signal.SIGTERM)
@@ -169,7 +175,7 @@ class Kernel:
         self.manager.context.destroy()
 
 
-def test_an_opened_notebook_goes_on_with_its_runs(notebook, tmp_path):
+def test_an_opened_notebook_goes_on_with_its_runs(notebooks, tmp_path):
     """A kernel serves its notebook's queue once it connects, beside a zombie too; a shown inbox is enough for it."""
     path = tmp_path / "mine.ipynb"
     kernels = [Kernel(path)]
@@ -181,11 +187,13 @@ def test_an_opened_notebook_goes_on_with_its_runs(notebook, tmp_path):
         eventually(lambda: "mine" in kernels[1].cell("print(connection.queues)"))
         kernels.pop(0).kill()
         run = kg.run(run_id)
+        run.wait_for_gate(30)
         run.approve(by="ann")
         eventually(lambda: [gate.question for gate in run.view().open_gates] == ["And now?"])
         kernels.pop(0).kill()
         kernels.append(Kernel(path))
         kernels[0].cell("import kaigents_nb as kg; inbox = kg.inbox()")
+        run.wait_for_gate(30)
         run.approve(by="bob")
         assert run.result(30) == ("ann", "bob")
     finally:

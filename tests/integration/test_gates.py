@@ -270,6 +270,84 @@ def test_a_kept_decision_on_something_else_does_not_count(monkeypatch):
     assert run.decisions().set_index("comment")["counted"].to_dict() == {"blind": False, "as shown": True}
 
 
+@kg.agent
+async def pays():
+    first = await kg.approve("Pay 5?", details={"to": "Ann"})
+    second = await kg.approve("Pay 5,000,000?", details={"to": "Evil"})
+    return first.by, second.by
+
+
+def test_approve_means_what_was_shown():
+    """When somebody else has decided that, nothing is decided, and the error shows what is asked now."""
+    run = pays.start()
+    asked = run.wait_for_gate(20)
+    decide_now(run, asked, asked.answer(True, by="bob"))
+    eventually(lambda: [gate.question for gate in run.view().open_gates] == ["Pay 5,000,000?"])
+    with pytest.raises(AlreadyDecided, match="bob approved") as refused:
+        run.approve(by="ann")
+    [note] = refused.value.__notes__
+    assert "Pay 5,000,000?" in note and "to: Evil" in note
+    assert run.status == "waiting"
+    run.approve(by="ann")
+    assert run.result(20) == ("bob", "ann")
+
+
+def test_nothing_unseen_is_approved():
+    """Where nothing was shown yet, the first call shows it; a gate that is named need not be shown."""
+    run, named = pays.start(), pays.start()
+    for one in (run, named):
+        eventually(lambda one=one: "kaigents_gate_1" in "".join(one.events()["detail"]))
+    with pytest.raises(GateError, match="had not been shown here") as refused:
+        run.approve()
+    assert "to: Ann" in refused.value.__notes__[0]
+    assert run.decisions().empty
+    run.approve(by="ann")
+    named.approve("Pay 5?", by="bob")
+    eventually(lambda: run.pending()["question"].tolist() == named.pending()["question"].tolist() == ["Pay 5,000,000?"])
+    run.approve(run.pending()["token"][0], by="bob")
+    named.reject("2", by="ann")
+    assert run.result(20) == named.result(20)[::-1] == ("ann", "bob")
+    with pytest.raises(AlreadyDecided):
+        run.reject("Pay 5?")
+
+
+def test_a_look_in_passing_does_not_change_what_is_meant():
+    """A card that goes on to the next question leaves the one that was looked at as what is meant."""
+    run, views = pays.start(), []
+    stop = run.watch(views.append)
+    asked = run.wait_for_gate(20)
+    decide_now(run, asked, asked.answer(True, by="bob"))
+    eventually(lambda: [gate.question for gate in views[-1].open_gates] == ["Pay 5,000,000?"])
+    with pytest.raises(AlreadyDecided):
+        kg.run(run.id).approve()
+    assert run.pending()["question"].tolist() == ["Pay 5,000,000?"]
+    kg.run(run.id).approve(by="ann")
+    assert run.result(20) == ("bob", "ann")
+    stop()
+
+
+def test_a_number_that_was_not_shown_is_the_runs_own():
+    """A called agent's gate 1 is not decided by its number unseen: the caller may open a gate 1 meanwhile."""
+    run = outer.start()
+    child = eventually(lambda: [step for step in run.steps()["child_run"] if step])[0]
+    eventually(lambda: "kaigents_gate_1" in "".join(kg.run(child).events()["detail"]))
+    with pytest.raises(NoOpenGate, match=r"no open gate '1' of its own. kg\.run"):
+        run.approve("1")
+    run.approve("1", by="dan")
+    assert run.result(20)[3] == "dan"
+
+
+def test_what_is_typed_is_what_is_shown():
+    """A question or option with hidden signs can be named as every face shows it."""
+    run = asks_with_hidden_text.start("Pay\r?", ["Yes\u202e", "No"], None)
+    run.wait_for_gate(20)
+    row = eventually(lambda: kg.pending()[kg.pending()["run_id"] == run.id].to_dict("records"))[0]
+    assert (row["question"], row["options"]) == (r"Pay\r?", [r"Yes\u202e", "No"])
+    assert r"Pay\r?" in kg.runs()["waits_for"].tolist()
+    run.approve(row["question"], choice=row["options"][0])
+    assert run.result(20) == "Yes\u202e"
+
+
 def decide_now(run, question, answer):
     return run._connection.run(lambda: decide(run._connection, question, answer))
 

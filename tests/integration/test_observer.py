@@ -39,7 +39,7 @@ from tests.support import eventually
 pytestmark = pytest.mark.usefixtures("server")
 
 _SIGNALS = 1_500 if settings.default.max_examples < 80 else 9_990
-"""The nightly profile reads ten thousand events; the server takes no more than so many signals of one run."""
+"""With `-m nightly` it reads ten thousand events; the server takes no more than so many signals of one run."""
 _TASK_COMPLETED = "workflow_task_completed_event_attributes"
 _PAGE = 256
 """So many batches of events the server gives at a time."""
@@ -171,6 +171,7 @@ def without_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAIGENTS_WORKER", "off")
 
 
+@pytest.mark.nightly
 def test_a_long_history_is_read_once(monkeypatch):
     """A hundred looks of every kind, by old and new handles, read each page once."""
     run_id = asking.start(21).id

@@ -136,3 +136,93 @@ def test_a_cancelled_wait_counts_as_awaited():
     run = gives_up.start()
     assert run.result(20) == "nobody"
     eventually(lambda: run.status == "completed")
+
+
+@kg.step
+async def publishes_slowly(text):
+    await asyncio.sleep(20)
+    return f"published {text}"
+
+
+async def helper():
+    return await publishes_slowly("in a helper")
+
+
+@kg.agent
+async def below():
+    return await publishes_slowly("below")
+
+
+@kg.agent
+async def leaves_a_step():
+    task = asyncio.create_task(publishes_slowly("x"))
+    assert task
+    await kg.sleep(0)
+
+
+@kg.agent
+async def leaves_a_step_at_once():
+    assert asyncio.create_task(publishes_slowly("x"))
+
+
+@kg.agent
+async def leaves_a_helper():
+    assert asyncio.create_task(helper(), name="mine")
+    await publish("y")
+
+
+@kg.agent
+async def leaves_an_agent():
+    assert asyncio.ensure_future(below())
+    await publish("y")
+
+
+@kg.agent
+async def leaves_those_beside_one_that_failed():
+    async def fails():
+        raise ValueError("no")
+
+    try:
+        await asyncio.gather(fails(), helper())
+    except ValueError:
+        return "handled"
+
+
+LEFT = {
+    leaves_a_step: "publishes_slowly(…)",
+    leaves_a_step_at_once: "publishes_slowly(…)",
+    leaves_a_helper: "helper()",
+    leaves_an_agent: "below(…)",
+    leaves_those_beside_one_that_failed: "helper()",
+}
+
+
+@pytest.mark.parametrize("agent", LEFT, ids=lambda agent: agent.name)
+def test_what_still_runs_at_the_end_is_refused(agent):
+    """A task that is started and left is named, with the line that started it; in the run and in a dry run."""
+    line = agent.fn.__code__.co_firstlineno
+    with pytest.raises(kg.RunFailed, match="still ran") as failed:
+        agent.start().result(20)
+    found = re.search(re.escape(LEFT[agent]) + r", test_unawaited\.py, line (\d+)", str(failed.value))
+    assert found
+    assert line < int(found[1]) < line + 9
+    assert "await" in str(failed.value)
+    with pytest.raises(kg.KaigentsError, match=re.escape(LEFT[agent]) + r", line \d+.* await"):
+        agent.dry_run()
+
+
+@kg.agent
+async def leaves_what_it_has_stopped():
+    async def both():
+        return await asyncio.gather(helper(), publishes_slowly("x"))
+
+    task = asyncio.create_task(both())
+    await publish("y")
+    task.cancel()
+    return "stopped"
+
+
+def test_what_was_told_to_stop_is_no_longer_waited_for():
+    """cancel() is a word of one's own; what the task had started stops with it."""
+    assert leaves_what_it_has_stopped.start().result(20) == "stopped"
+    assert leaves_what_it_has_stopped.dry_run() == "stopped"

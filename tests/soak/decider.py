@@ -10,6 +10,7 @@ import threading
 import time
 
 import kaigents_nb as kg
+from kaigents_nb.errors import GateError
 from tests.soak.agents import NEVER
 from tests.soak.ledger import TOLD, Ledger
 from tests.soak.processes import end_with_whoever_started_this
@@ -52,6 +53,7 @@ def _decide(by: str, run_id: str, gate: str, options: list[str], *, after_s: flo
     facts = {"run": run_id, "gate": gate, "by": by}
     try:
         run = kg.run(run_id)
+        run.pending()  # what is decided on is what was shown
         if options and by[-1] != "0":
             decision = run.approve(gate, choice=options[int(by[-1]) % len(options)], by=by)
         elif options:
@@ -61,9 +63,12 @@ def _decide(by: str, run_id: str, gate: str, options: list[str], *, after_s: flo
         ledger.write("won", **facts | {"winner": decision.by})
     except kg.AlreadyDecided as error:
         ledger.write("won" if lies else "lost", **facts | {"winner": by if lies else error.decision["by"]})
-    except kg.NoOpenGate as error:
-        ledger.write("closed", **facts, error=str(error)[:500])
-    except Exception as error:  # told neither: not yet known, or no server
+    except kg.KaigentsError as error:
+        # A refusal, or told neither: not yet known, or no server.
+        refused = isinstance(error, GateError) and "not yet known" not in str(error)
+        told = f"decide: {type(error).__name__}: {error}"
+        ledger.write("closed" if refused else "trouble", **facts, error=told[:1000])
+    except Exception as error:
         ledger.write("trouble", **facts, error=f"decide: {type(error).__name__}: {error}"[:1000])
 
 

@@ -91,7 +91,7 @@ class FakeRun:
     def view(self) -> RunView:
         return self.now
 
-    def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+    def watch(self, callback: Callable[[RunView], None], *, adopt: bool = True) -> Callable[[], None]:
         self.callbacks.append(callback)
         callback(self.now)
         return lambda: self.callbacks.remove(callback)
@@ -468,7 +468,7 @@ def test_a_run_that_ends_while_it_is_shown(shown: list[tuple[str, dict[str, Any]
     """The first update may already be the last; nothing stays behind."""
 
     class Fast(FakeRun):
-        def watch(self, callback: Callable[[RunView], None]) -> Callable[[], None]:
+        def watch(self, callback: Callable[[RunView], None], *, adopt: bool = True) -> Callable[[], None]:
             self.now = replace(VIEW, status="completed", result="1")
             return super().watch(callback)
 
