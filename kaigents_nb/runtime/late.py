@@ -14,26 +14,19 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT
+from kaigents_nb.runtime.supervisor import TRANSIENT
 
 HAND_OVER = timedelta(milliseconds=100)
 """After so long the server gives out again what this process has given back."""
 _IN_TIME_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _ASK_AGAIN_S = 0.5
-_NO_ANSWER = (
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-    RPCStatusCode.CANCELLED,
-    RPCStatusCode.UNKNOWN,
-    RPCStatusCode.INTERNAL,
-    RPCStatusCode.RESOURCE_EXHAUSTED,
-)
 
 
 async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
     """Refuse to begin what the server has given up, and perhaps to another worker; ``beat`` is the heartbeat to send.
 
-    Only late attempts cost the question. It is asked until it is answered: a result could not be recorded without the
-    server either.
+    Only attempts that are late by the server's clock cost the question. It is asked until it is answered: without the
+    server a result could not be recorded either.
 
     Raises
     ------
@@ -50,7 +43,7 @@ async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
         except AsyncActivityCancelledError:
             pass  # still wanted; the worker's own heartbeats bring the cancellation
         except RPCError as error:
-            if error.status in _NO_ANSWER:
+            if error.status in TRANSIENT:
                 await asyncio.sleep(_ASK_AGAIN_S)
                 continue
             if error.status == RPCStatusCode.NOT_FOUND:

@@ -55,7 +55,7 @@ def report(seed: int, done: Soak) -> None:
     """Print one seed's line, and what is wrong."""
     found = done.findings
     faults = ", ".join(f"{what} {count}" for what, count in sorted(done.done.items()))
-    away = f"; server away at most {max(done.away_s):.1f} s" if done.away_s else ""
+    away = f"; after a kill no server for {max(done.away_s):.1f} s at most" if done.away_s else ""
     print(
         f"seed {seed}: lost {len(found.lost)}, begun again after it was recorded {len(found.begun_again)}, done again "
         f"with the result at hand {len(found.done_again)}, falsely won {len(found.falsely_won)}, stuck "

@@ -46,7 +46,7 @@ class Soak:
     done: Counter[str] = field(default_factory=Counter)
     """How often each thing was done to each kind of process: ``kill server``."""
     away_s: list[float] = field(default_factory=list)
-    """After each kill of the server, how long it did not answer."""
+    """After each kill of the server, how long it did not answer; the next one may have been killed or stopped too."""
     fell: Counter[str] = field(default_factory=Counter)
     """How often a process ended that nobody had killed."""
     left_dead: int = 0
@@ -124,14 +124,18 @@ def _chaos(plan: list[Fault], length_s: float, everyone: dict[str, Supervised | 
 def _peace(everyone: dict[str, Supervised | Server], patience_s: float) -> None:
     """Wait until all runs have ended, or patience has."""
     deadline, look_at = time.monotonic() + patience_s, 0.0
+    ended: set[str] = set()
     while time.monotonic() < deadline:
         for one in everyone.values():
             one.tend()
         if time.monotonic() >= look_at:
             # A run that is not there, or a server that does not answer, is judged by the evidence.
             with suppress(kg.KaigentsError, RPCError):
-                if not evidence.open_runs(_promised()):
+                unended = _promised() - ended
+                still_open = evidence.open_runs(unended)
+                if not still_open:
                     return
+                ended |= unended - still_open
             look_at = time.monotonic() + _LOOK_EVERY_S
         time.sleep(_POLL_S)
 

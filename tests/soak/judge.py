@@ -47,9 +47,8 @@ def judge(
         _judge_run(run, found)
     _judge_steps(runs, steps, found)
     for line in told:
-        run = by_id.get(line.get("run", ""))
-        if run is not None:
-            _judge_told(run, line, found)
+        if line.get("run") in by_id:
+            _judge_told(by_id[line["run"]], line, found)
     return found
 
 
