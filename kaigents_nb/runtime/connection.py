@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -40,6 +41,8 @@ T = TypeVar("T")
 
 _CUT_OFF = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED)
 """What the SDK says of a server that dies before a question, or over it."""
+_COMING_UP_S = 3.0
+_PAUSE_S = 0.2
 
 WORKER_ENV = "KAIGENTS_WORKER"
 """Set to ``off``, this process starts runs but executes none."""
@@ -117,7 +120,7 @@ class Connection:
                 if not self.embedded or error.status not in _CUT_OFF:
                     raise
             self.revive()
-            return self._loop.run(work(), timeout_s)
+            return self._loop.run(_once_up(work), timeout_s)
         except RPCError as error:
             if error.status != RPCStatusCode.UNAVAILABLE:
                 raise
@@ -254,3 +257,15 @@ class Connection:
                 raise
             return False  # no rights: the memo alone carries the state
         return False  # new attributes need a moment until a server knows them; the next connection uses it
+
+
+async def _once_up(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Await some work of a server that was just started."""
+    until = time.monotonic() + _COMING_UP_S
+    while True:
+        try:
+            return await work()
+        except RPCError as error:
+            if error.status != RPCStatusCode.UNAVAILABLE or time.monotonic() > until:
+                raise
+        await asyncio.sleep(_PAUSE_S)

@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT
-from kaigents_nb.runtime.supervisor import TRANSIENT
+from kaigents_nb.runtime.supervisor import TRANSIENT, is_coming_up
 
 HAND_OVER = timedelta(milliseconds=100)
 """After so long the server gives out again what this process has given back."""
@@ -43,7 +43,7 @@ async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
         except AsyncActivityCancelledError:
             pass  # still wanted; the worker's own heartbeats bring the cancellation
         except RPCError as error:
-            if error.status in TRANSIENT:
+            if error.status in TRANSIENT or is_coming_up(error):
                 await asyncio.sleep(_ASK_AGAIN_S)
                 continue
             if error.status == RPCStatusCode.NOT_FOUND:

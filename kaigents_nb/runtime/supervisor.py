@@ -33,6 +33,11 @@ TRANSIENT = frozenset(
 """What another try may mend; everything else is an answer of a server that is there."""
 
 
+def is_coming_up(error: RPCError) -> bool:
+    """Whether a server answers that has just been started: for a moment it does not know its own namespace."""
+    return error.status == RPCStatusCode.NOT_FOUND and error.message.startswith("Namespace ")
+
+
 @dataclass(frozen=True)
 class Outage:
     """A server that does not answer."""

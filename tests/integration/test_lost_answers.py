@@ -71,3 +71,20 @@ def test_a_start_whose_answer_got_lost_is_the_run_that_it_started(monkeypatch):
     run = brief.start()
     assert lost == ["start_workflow"]
     assert run.result(30) == "through"
+
+
+def test_a_server_that_comes_up_is_not_one_that_knows_no_run(monkeypatch):
+    """For a moment after its start it does not know its namespace, and so no run: it is asked again."""
+    run = brief.start()
+    run.result(30)
+    real, refused = WorkflowHandle.describe, []
+
+    async def describe(*args: Any, **kwargs: Any) -> Any:
+        if len(refused) < 3:
+            refused.append(1)
+            raise RPCError("Namespace default is not found.", RPCStatusCode.NOT_FOUND, b"")
+        return await real(*args, **kwargs)
+
+    monkeypatch.setattr(WorkflowHandle, "describe", describe)
+    assert kg.run(run.id).status == "completed"
+    assert len(refused) == 3
