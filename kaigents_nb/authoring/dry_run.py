@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from kaigents_nb.gates.question import Question
 
 
+_ABOUT_TO_END_S = 0.05
+"""So long a task may still run that has handed over its last result; in a run it is until all tasks wait."""
+
+
 def dry_run(
     agent: Agent[..., Any, Any], args: Iterable[Any], kwargs: Mapping[str, Any], decisions: Iterable[Any]
 ) -> Any:
@@ -36,6 +40,8 @@ def dry_run(
         with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
             try:
                 result = await agent.fn(*args, **kwargs)
+                if running := list(tasks.still_running()):
+                    await asyncio.wait(running, timeout=_ABOUT_TO_END_S)
                 refuse_unawaited(interpreter, tasks.still_running())
                 return result
             finally:

@@ -17,6 +17,11 @@ CALL, GATE, SLEEP, TIMER = "call", "gate", "sleep", "timer"
 """What has a place; each kind is counted by itself."""
 
 
+def kind_of(place: str) -> str:
+    """Return what was asked for at a place."""
+    return place.partition(":")[0]
+
+
 class Branch:
     """One line of execution: the agent's own, or a task's."""
 
@@ -80,9 +85,11 @@ class AgentTasks:
         """Start a task for ``work``, which is executed as ``watched``."""
         self._started += 1
         number = hash((self.salt, self._started))
-        branch = self.branch.begin()
+        made_at, waits = _starter()
+        # What is waited for with a time-out has a task only on some versions of Python; it is no branch of its own.
+        branch = self.branch if waits else self.branch.begin()
         task = AgentTask(
-            work, executed=watched, branch=branch, made_at=_line(), number=number, loop=loop, context=context
+            work, executed=watched, branch=branch, made_at=made_at, number=number, loop=loop, context=context
         )
         self._running[task] = None
         task.add_done_callback(self._ended)
@@ -99,9 +106,11 @@ class AgentTasks:
                 yield task
 
 
-def _line() -> tuple[str, int]:
-    """Return file and line of the code that starts a task: neither asyncio's nor ours."""
+def _starter() -> tuple[tuple[str, int], bool]:
+    """Return the line that starts a task, outside asyncio and us, and whether it only waits for it: ``wait_for()``."""
+    waits = False
     frame = sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(("asyncio.", "kaigents_nb.")):
+        waits = waits or frame.f_code is asyncio.wait_for.__code__
         frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
+    return (frame.f_code.co_filename, frame.f_lineno), waits

@@ -10,7 +10,7 @@ import typer
 import kaigents_nb as kg
 from kaigents_nb.cli import printing
 from kaigents_nb.cli.arguments import AsJson, RunId
-from kaigents_nb.display import blocks_text
+from kaigents_nb.display import blocks_text, words
 from kaigents_nb.display.run_blocks import run_blocks
 
 
@@ -84,11 +84,20 @@ def history(
 def print_steps(run: kg.Run) -> None:
     """Print the steps of a run as a table."""
     rows = (
-        (row.step, row.status, row.attempts, row.started, printing.seconds(row.duration_s), row.worker, row.error)
+        (
+            row.step,
+            row.status,
+            row.attempts,
+            row.started,
+            printing.seconds(row.duration_s),
+            printing.seconds(row.waited_s),
+            row.worker,
+            words.headline(str(row.error)),
+        )
         for row in run.steps().itertuples()
     )
-    columns = ("step", "status", "attempts", "started", "duration", "worker", "error")
-    printing.table(rows, columns, numbers=("attempts", "duration"))
+    columns = ("step", "status", "attempts", "started", "duration", "waited", "worker", "error")
+    printing.table(rows, columns, numbers=("attempts", "duration", "waited"))
 
 
 def code(run_id: RunId) -> None:

@@ -129,7 +129,9 @@ def _place(trace: Trace, number: int | None) -> str:
         return ""
     row = trace.rows[number]
     function = trace.frames[row.frame]
-    return f"{function.function}, line {row.line}" + (f", branch {function.branch}" if function.branch else "")
+    cell, line = trace.place(row.line)
+    branch = f", branch {function.branch}" if function.branch else ""
+    return f"{function.function}, {cell or 'run.code()'}, line {line}{branch}"
 
 
 def _line(trace: Trace, number: int | None) -> _Found:

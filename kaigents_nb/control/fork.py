@@ -131,7 +131,7 @@ def find_point(fold: RunFold, at: Any) -> Point:
 
 def _failed_point(fold: RunFold) -> Point:
     """Before the calls that failed, or still fail; everything that succeeded is kept."""
-    failing = [call for call in fold.calls.values() if call.view.status in ("parked", "failed", "scheduled", "running")]
+    failing = [call for call in _in_order(fold) if call.view.status in ("parked", "failed", "scheduled", "running")]
     if fold.failure is not None and failing:
         # A step's error that the agent handled is part of what went well; the last one is what ended the run.
         failing = failing[-1:]
@@ -151,7 +151,7 @@ def find_call(fold: RunFold, key: StepKey, also: tuple[str, ...] = ()) -> Call:
     """
     name, occurrence = key if isinstance(key, tuple) else (key, None)
     name = name.name if isinstance(name, Step) else name
-    same = [call for call in fold.calls.values() if call.view.name == name]
+    same = [call for call in _in_order(fold) if call.view.name == name]
     if not same:
         near = difflib.get_close_matches(str(name), {*(call.view.name for call in fold.calls.values()), *also}, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -162,6 +162,11 @@ def find_call(fold: RunFold, key: StepKey, also: tuple[str, ...] = ()) -> Call:
     if not 1 <= occurrence <= len(same):
         raise NoSuchMoment(f"Step {name!r} was called {len(same)} times in run {fold.run_id!r}, not {occurrence}.")
     return same[occurrence - 1]
+
+
+def _in_order(fold: RunFold) -> list[Call]:
+    """Return the calls by their numbers; those that a fork took over are known before all others."""
+    return sorted(fold.calls.values(), key=lambda call: int(call.view.call))
 
 
 def _known(fold: RunFold) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,10 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
 from kaigents_nb.errors import ReplayDiverged
+from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
+from kaigents_nb.replay.comparison import Comparison
+from kaigents_nb.replay.differences import notice, told
 from kaigents_nb.replay.places import Placed, Places, places_of
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.seeds import Seed
@@ -28,12 +32,18 @@ class Cut:
     def of(cls, connection: Connection, fold: RunFold, call: int | None, event_id: int | None) -> Cut:
         """Cut before a call (by its number) or after an event."""
 
-        async def look() -> tuple[list[HistoryEvent], Places]:
+        async def look() -> tuple[list[HistoryEvent], Places, str]:
             handle = connection.client.get_workflow_handle(fold.run_id)
             events = [event async for event in handle.fetch_history_events(page_size=1000)]
-            return events, await places_of(connection, WorkflowHistory(fold.run_id, events))
+            if not fold.worked:
+                return events, NOTHING.places, ""
+            places = await places_of(connection, WorkflowHistory(fold.run_id, events))
+            differs = await told(places.comparison.found, Decoder(connection, fold), lambda _: (-1, ""))
+            return events, places, notice(fold.run_id, differs)
 
-        events, places = connection.run(look)
+        events, places, differs = connection.run(look)
+        if differs:
+            warnings.warn(differs, stacklevel=4)
         over = _over_by_event(fold, places, events, event_id) if call is None else _over_by_call(places, call)
         cancelled = frozenset(number for number, one in fold.calls.items() if one.view.status == "cancelled")
         return cls(places, frozenset(one.place for one in over), cancelled)
@@ -46,7 +56,7 @@ class Cut:
         )
 
 
-NOTHING = Cut(Places(), frozenset())
+NOTHING = Cut(Places(Comparison(())), frozenset())
 
 
 def _over_by_call(places: Places, number: int) -> Iterator[Placed]:

@@ -22,10 +22,11 @@ class LookingBack:
         """Return every line that the agent executed, one row per executed statement: (n_lines, 11), in order.
 
         Columns: ``event_id`` (int, the event at which the line began), ``time`` (datetime64, UTC), ``function`` (str),
-        ``line`` (int, of ``run.code()``), ``source`` (str), ``changed`` (dict: the variables that executing the line
-        changed, with their values then), ``raised`` (str, the exception that the line raised or let through),
-        ``branch`` (int: 0 is the agent itself, every branch of a ``gather`` has its own), ``cell`` (str, such as
-        ``"In [3]"``) and ``cell_line`` (int or NA), ``moment`` (int, for ``run.at()``).
+        ``line`` (int, as Jupyter numbers it in its cell), ``source`` (str), ``changed`` (dict: the variables that
+        executing the line changed, with their values then), ``raised`` (str, the exception that the line raised or let
+        through), ``branch`` (int: 0 is the agent itself, every branch of a ``gather`` has its own), ``cell`` (str, such
+        as ``"In [3]"`` or a file's name; ``""`` for a line that no cell has, whose ``line`` is that of ``run.code()``),
+        ``code_line`` (int, of ``run.code()``), ``moment`` (int, for ``run.at()``).
 
         A statement over several lines is one row, with its first line; a comprehension or lambda counts as part of
         its statement. A change made by other code while a line waits, such as by another branch, counts as that
@@ -60,13 +61,13 @@ class LookingBack:
         return trace_of(self._connection, self.id, max_bytes).table()
 
     def variables(self, *, max_bytes: int | None = None) -> pd.DataFrame:
-        """Return every change of every variable of the agent, one row per change: (n_changes, 9), in order.
+        """Return every change of every variable of the agent, one row per change: (n_changes, 10), in order.
 
         Columns: ``event_id`` (int, the event at which the change took effect: for ``x = await step()`` that at which
-        the line went on) and its ``time`` (datetime64, UTC), ``function`` (str), ``line`` (int, of ``run.code()``: the
-        line that made the change; for an argument that of the ``def``), ``variable`` (str), ``value`` (object, a
+        the line went on) and its ``time`` (datetime64, UTC), ``function`` (str), ``line`` (int, in its cell: the line
+        that made the change; for an argument that of the ``def``), ``variable`` (str), ``value`` (object, a
         copy), ``copied`` (bool, false where ``value`` is a short text of something that can't be copied),
-        ``branch`` and ``moment`` (int) as in :meth:`trace`.
+        ``branch`` (int), ``cell`` (str) and ``moment`` (int) as in :meth:`trace`.
 
         Source, empty case, parameters and errors as in :meth:`trace`. When values take more memory than
         ``max_bytes``, a row with the variable ``"(limit)"`` says so where that happens.
@@ -96,14 +97,15 @@ class LookingBack:
             ``"last"``, ``"first"``, ``"failure"`` (the line that raised; in an open run the call that is parked or
             retries), ``"before failure"``, or a number of the column ``moment`` of :meth:`trace`.
         step
-            Where a step or agent was called, or a gate opened (named by its question). ``("load", 2)`` is the second
-            call; -1 the last.
+            Where a step or agent was called, or a gate opened (named by its question), before its result came:
+            ``.after()`` is the same line with it. ``("load", 2)`` is the second call; -1 the last.
         occurrence
             Which call of the step, or which execution of the line; 1 by default.
         event_id
             The last line that had been executed when the event happened.
         line
-            Where a line of ``run.code()`` was executed, or one of a cell: ``("In [3]", 5)``.
+            Where a line was executed, as Jupyter numbers it in its cell. Where several cells have such a line, say
+            which: ``("In [3]", 5)``, or in which function: ``("compare", 5)``.
         time
             The last line that had been executed then; UTC where it has no zone.
 

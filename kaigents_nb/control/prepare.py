@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,9 +80,12 @@ def prepare(
 
 
 def frozen(root: Agent[..., Any, Any] | Step[..., Any], values: tuple[object, ...] = ()) -> Snapshot:
-    """Freeze an agent or step of this process with all that it needs, and look it over; see :func:`freeze`."""
+    """Freeze an agent or step of this process with all that it needs, look it over, and say what does not travel."""
     snapshot = freeze(root, values=values)
     lint(snapshot)
+    for sentence in snapshot.told:
+        # Not a warning: a filter that ignores those is one of the things that are told.
+        print(f"{root.name}: {sentence}", file=sys.stderr, flush=True)
     return snapshot
 
 

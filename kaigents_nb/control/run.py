@@ -339,7 +339,9 @@ class Run(LookingBack):
         """Start a new run that takes over what was recorded before a point, and goes on live from there.
 
         No step before the point runs again: results are taken over by reference, so big values are not copied. This
-        run is not changed.
+        run is not changed. A call is known by its place, the branch of the agent and the order in it, and outcomes come
+        in the order in which they came: with the same code the fork goes the same way up to the point, whatever ran at
+        once. For this the history is replayed here.
 
         Parameters
         ----------
@@ -353,9 +355,12 @@ class Run(LookingBack):
             Other arguments for the agent: a list of positional or a dict of named ones.
         code
             ``"same"``: the code this run carries. ``"current"``: that of this notebook now. Where new code no longer
-            asks for a recorded step, the two part: the fork goes on live from there and says so on its card.
+            asks for a recorded step, the two part: that branch goes on live from there, and so does what calls with
+            other arguments than were recorded; the card says where. As long as nothing parts, a call of the same
+            step is taken over also with other arguments, and the card names it.
         decisions
-            ``"ask"``: gates before the point are asked again. ``"keep"``: their decisions are taken over.
+            ``"ask"``: gates before the point are asked again; what came after a decision waits for it. ``"keep"``:
+            their decisions are taken over.
         id
             An id for the fork.
 
@@ -363,6 +368,8 @@ class Run(LookingBack):
         ------
         NoSuchMoment
             When the point is unknown; the message lists the known ones.
+        ReplayDiverged
+            When the recorded code no longer makes a call that is to be taken over.
 
         Examples
         --------
@@ -376,11 +383,13 @@ class Run(LookingBack):
     # Looking back.
 
     def steps(self, *, full: bool = False) -> pd.DataFrame:
-        """Return the calls of steps and agents, one row per call: (n_calls, 14), in the order of the calls.
+        """Return the calls of steps and agents, one row per call: (n_calls, 15), in the order of the calls.
 
         Columns: ``step`` (str), ``call`` (int), ``status`` (str), ``attempts`` (int), ``scheduled, started, ended``
-        (datetime64, UTC), ``duration_s`` (float, from the first schedule to the end), ``inputs`` (dict), ``result``
-        (object), ``error`` (str), ``output`` (str, what it printed), ``worker`` (str), ``child_run`` (str).
+        (datetime64, UTC), ``duration_s`` (float, how long the last attempt worked: from ``started`` to ``ended``),
+        ``waited_s`` (float, what went before, from ``scheduled`` to ``started``: queueing, parking, earlier attempts
+        and the waits between them), ``inputs`` (dict), ``result`` (object), ``error`` (str), ``output`` (str, what it
+        printed), ``worker`` (str), ``child_run`` (str).
 
         Source: the server's history, and for steps that still run its description. Empty case: the same columns,
         zero rows. ``df.attrs["run_id"]`` is the run.
@@ -425,8 +434,8 @@ class Run(LookingBack):
 
         It shows steps with their attempts, waits at gates and who decided, sleeps, called agents, and workers that
         died. Long waits are folded, so that seconds of work beside days of waiting can be seen. ``.frame`` is its
-        table, one row per bar: (n_bars, 10), columns ``kind, name, call, attempt, start, end, duration_s, status,
-        worker, detail``; times are UTC.
+        table, one row per bar: (n_bars, 11), columns ``kind, name, call, attempt, start, end, duration_s, waited_s,
+        status, worker, detail``; times are UTC.
 
         Source: the server's history, and for an open run its description, asked now. Empty case: the same columns,
         zero rows. Runs of any length are drawn; from 400 bars on close neighbours are drawn as one, and the picture
@@ -487,7 +496,7 @@ class Run(LookingBack):
             code = await (await self._caught_up()).decoder.code()
             if code is None:
                 raise KaigentsError(f"{self.id!r} is a workflow of another program: it carries no code of ours.")
-            return code.snapshot.source
+            return code.snapshot.text
 
         return self._connection.run(read)
 

@@ -11,7 +11,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from kaigents_nb.control.prepare import Prepared
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, to_wire
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_TOLD, to_wire
 from kaigents_nb.runtime.queue import task_queue
 
 
@@ -19,6 +19,7 @@ def submit(connection: Connection, prepared: Prepared, *, id: str | None, origin
     """Hand a prepared run to the server, with a worker of this notebook to execute it; returns its id."""
     queue = task_queue()
     workflow_id = id or f"{prepared.agent}-{uuid.uuid4().hex[:8]}"
+    told = list(prepared.code.snapshot.told)
 
     async def begin() -> None:
         await connection.client.start_workflow(
@@ -26,7 +27,7 @@ def submit(connection: Connection, prepared: Prepared, *, id: str | None, origin
             args=[to_wire(prepared.launch), prepared.code.payload(), *prepared.payloads],
             id=workflow_id,
             task_queue=queue,
-            memo={MEMO_ORIGIN: dict(origin)},
+            memo={MEMO_ORIGIN: {**origin, **({MEMO_TOLD: told} if told else {})}},
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         )

@@ -121,13 +121,13 @@ def _option_column(table: Table, options: tuple[str, ...]) -> bool:
 def _told(step: StepView) -> str:
     text = f"{_SIGNS.get(step.status, '·')} {words.line(step.name)}"
     if step.status == "completed":
-        text += f"  {words.span(step.started, step.ended)}"
+        text += f"  {words.step_time(step)}"
     elif step.status != "running":
         text += f"  {words.step_state(step)}"
     if step.attempt > 1:
         text += f"  attempt {step.attempt}"
     if step.error and step.status not in ("completed", "running"):
-        text += f"  {words.last_line(step.error)}"
+        text += f"  {words.headline(step.error)}"
     if step.status == "completed" and step.output:
         text += "".join(f"\n    {line}" for line in words.clean(step.output, tail=True).rstrip().splitlines())
     return text

@@ -101,12 +101,13 @@ class Aside:
 
 @dataclass(frozen=True)
 class Pre:
-    """Text as it was printed; of a long one its end, or its beginning."""
+    """Text as it was printed; of a long one its end, its beginning, or both."""
 
     text: str
     tail: bool = True
     lines: int | None = None
     """So many of its last lines where it can't be scrolled."""
+    both_ends: bool = False
 
 
 @dataclass(frozen=True)

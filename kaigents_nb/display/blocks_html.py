@@ -12,6 +12,7 @@ from markupsafe import Markup
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display.markup import COLOURS, element, escaped, joined
 from kaigents_nb.display.words import LINE, PAGE, PARAGRAPH, clean
+from kaigents_nb.values.brief import without_middle
 
 NO_MATH: Final = "mathjax_ignore tex2jax_ignore"
 """Without these JupyterLab takes ``$61.50 to $68.90`` for TeX."""
@@ -60,7 +61,8 @@ def _block(block: b.Block) -> Markup:
             return element("div", _flow(block.blocks), role=block.role, style=_edge(block))
         case b.Pre():
             style = f"{_PRE}; margin: 4px 0; padding: 6px 10px; max-height: 22em; white-space: pre-wrap"
-            printed = escaped(block.text.rstrip(), PAGE if block.tail else PARAGRAPH, tail=block.tail)
+            whole = without_middle(block.text, PAGE) if block.both_ends else block.text
+            printed = escaped(whole.rstrip(), PAGE if block.tail else PARAGRAPH, tail=block.tail)
             return element("pre", printed, style=f"{style}; line-height: 1.35")
         case b.Fold():
             title = element("summary", *map(_inline, block.title), style="cursor: pointer")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
+from kaigents_nb.values.brief import without_middle
 
 _CELL_CHARS = 40
 """Plain text in a table is cut to so many characters."""
@@ -71,7 +72,10 @@ def _indented(found: Iterable[str]) -> list[str]:
 
 def _printed(block: b.Pre) -> list[str]:
     limit = words.PAGE if block.tail else words.PARAGRAPH
-    found = words.clean(block.text, limit, tail=block.tail).rstrip().splitlines()
+    whole = without_middle(block.text, limit) if block.both_ends else block.text
+    found = words.clean(whole, limit, tail=block.tail).rstrip().splitlines()
+    if block.both_ends and block.lines:
+        return words.both_ends(found, block.lines)
     hidden = 0 if block.lines is None else len(found) - block.lines
     if hidden <= 0:
         return found

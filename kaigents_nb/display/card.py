@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -15,6 +17,8 @@ from kaigents_nb.display.blocks import Blocks, tone_of
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm, show_forms
+from kaigents_nb.display.keeper import Keeper
+from kaigents_nb.display.kept import GONE, kept_and_live
 from kaigents_nb.display.kernel import (
     close_tree,
     detached,
@@ -23,7 +27,6 @@ from kaigents_nb.display.kernel import (
     in_background,
     is_open,
     publish,
-    widget_bundle,
 )
 from kaigents_nb.display.markup import COLOURS
 from kaigents_nb.display.moment_blocks import failure_blocks
@@ -83,12 +86,11 @@ def _has_failure(view: RunView) -> bool:
 
 
 class Card:
-    """The widgets of one run, and the places where they are shown.
+    """The widgets of one run, and the places where they are shown, each with a static form beside the widget.
 
     It asks for nothing by itself: ``run.watch`` calls :meth:`update` from the library's background thread,
     and only the widgets whose content differs are sent. When a gate opens or is decided, the static forms
-    beside the widget are renewed; when the run has ended, they replace it, so that a saved notebook keeps
-    what happened.
+    are renewed; when the run has ended, they are all that is left, so that a saved notebook keeps what happened.
     """
 
     def __init__(self, run: Run, view: RunView) -> None:
@@ -96,8 +98,11 @@ class Card:
         self._run = run
         self._lock = threading.RLock()
         self._view = view
-        self._displays: list[str] = []
+        self._places: list[tuple[str, str]] = []
+        """Display ids: of the static form, and of the widget."""
         self._failure: Blocks = ()
+        self._kept = False
+        """Whether only the record is left."""
         self._forms: dict[tuple[str, str], GateForm] = {}
         self._outputs: dict[str, widgets.HTML] = {}
         self._head, self._steps, self._decided, self._end, self._foot = (widgets.HTML() for _ in range(5))
@@ -106,6 +111,7 @@ class Card:
         below = (self._decided, self._steps, self._printed, self._actions.widget, self._foot)
         self.widget = framed([self._head, self._gates, self._end, *below])
         self._apply(view)
+        self._keeper = Keeper(card=self.widget.model_id)
         self._unwatch: Callable[[], None] | None = None
         self._unwatch = run.watch(detached(self.update))
         if not self.alive:
@@ -118,11 +124,14 @@ class Card:
 
     def display(self) -> None:
         """Show the card in the current cell."""
-        display_id = uuid.uuid4().hex
+        place = uuid.uuid4().hex, uuid.uuid4().hex
         # Under the lock, so that an update can't come before what it updates.
         with self._lock:
-            publish(self._bundle(), display_id)
-            self._displays.append(display_id)
+            bundles = self._bundles()  # of an ended run it is one
+            self._keeper.kept = bundles[0]
+            for display_id, bundle in zip(place, bundles, strict=False):
+                publish(bundle, display_id)
+            self._places.append(place)
 
     def update(self, view: RunView) -> None:
         """Take a newer state of the run; called from the background."""
@@ -146,8 +155,13 @@ class Card:
                 self._renew()
 
     def _renew(self) -> None:
-        for display_id in self._displays:
-            publish(self._bundle(), display_id, update=True)
+        static, *_ = self._bundles()
+        self._keeper.kept, self._keeper.ended = static, self._view.closed
+        for static_id, live_id in self._places:
+            publish(static, static_id, update=True)
+            if self._view.closed and not self._kept:
+                publish(GONE, live_id, update=True)
+        self._kept = self._view.closed
 
     def stop(self) -> None:
         """Stop following the run; what is shown stays."""
@@ -165,11 +179,16 @@ class Card:
             for form in self._forms.values():
                 form.close()
             self._actions.close()
+            close_tree(self._keeper)
             close_tree(self.widget)
 
-    def _bundle(self) -> Mapping[str, object]:
-        static = _static(self._view, self._failure)
-        return static if self._view.closed else widget_bundle(self.widget, static)
+    def _bundles(self) -> list[dict[str, Any]]:
+        """Return what is shown in a place: the static form, and the widget while it is of use."""
+        if self._view.closed:
+            return [_static(self._view, self._failure)]
+        page = root(run_blocks.kept_blocks(self._view, datetime.now(UTC)))
+        plain = text(run_blocks.run_blocks(self._view, run=f"kg.run({self._view.run_id!r})"))
+        return kept_and_live(self.widget, page, plain)
 
     def _apply(self, view: RunView) -> None:
         # A widget sends nothing when it is given the value that it has.

@@ -12,7 +12,8 @@ import ipywidgets as widgets
 
 from kaigents_nb.display.blocks import Picture
 from kaigents_nb.display.blocks_html import root
-from kaigents_nb.display.kernel import button, close_tree, framed, has_widgets, widget_bundle
+from kaigents_nb.display.kept import kept_and_live
+from kaigents_nb.display.kernel import button, close_tree, framed, has_widgets, show
 from kaigents_nb.display.moment_blocks import code_blocks, head_blocks, moment_blocks, variables_blocks
 from kaigents_nb.display.timeline import Timeline
 from kaigents_nb.errors import NoSuchMoment
@@ -82,8 +83,14 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         page = root(moment_blocks(self._opened), self._timeline.blocks())
-        static = {"text/html": str(page), "text/plain": repr(self._opened)}
-        return widget_bundle(self.widget, static) if has_widgets() else static
+        return {"text/html": str(page), "text/plain": repr(self._opened)}
+
+    def _ipython_display_(self) -> None:
+        if has_widgets():
+            page = root(moment_blocks(self._opened), self._timeline.blocks())
+            show(kept_and_live(self.widget, page, repr(self._opened)))
+        else:
+            show([self._repr_mimebundle_()])
 
     def _go(self, go: Callable[[Moment], Moment]) -> None:
         # The buttons already say where it ends; a click may have been on its way.

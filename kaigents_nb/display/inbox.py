@@ -17,6 +17,7 @@ from kaigents_nb.display.blocks import Line, Strong, line
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
 from kaigents_nb.display.gate_form import GateForm, show_forms
+from kaigents_nb.display.kept import kept_and_live
 from kaigents_nb.display.kernel import (
     button,
     close_tree,
@@ -25,9 +26,9 @@ from kaigents_nb.display.kernel import (
     has_widgets,
     in_background,
     is_open,
-    widget_bundle,
+    show,
 )
-from kaigents_nb.display.run_blocks import message_blocks, pending_blocks
+from kaigents_nb.display.run_blocks import kept_note, message_blocks, pending_blocks
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.frames import gates_frame
@@ -84,8 +85,14 @@ class Inbox:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         found = pending_blocks(self._questions)
-        static = {"text/html": str(root(found)), "text/plain": text(found)}
-        return widget_bundle(self.widget, static) if has_widgets() else static
+        return {"text/html": str(root(found)), "text/plain": text(found)}
+
+    def _ipython_display_(self) -> None:
+        if has_widgets():
+            found = pending_blocks(self._questions)
+            show(kept_and_live(self.widget, root(found, kept_note("kg.inbox()")), text(found)))
+        else:
+            show([self._repr_mimebundle_()])
 
     def _ask(self) -> None:
         with self._lock:

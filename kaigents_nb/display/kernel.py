@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, ParamSpec, TypeVar
@@ -58,10 +59,12 @@ def publish(bundle: Mapping[str, Any], display_id: str, *, update: bool = False)
     publish_display_data(dict(bundle), transient=transient, update=update)  # type: ignore[no-untyped-call]
 
 
-def widget_bundle(widget: Widget, static: Mapping[str, str]) -> dict[str, Any]:
-    """Return a widget's mime bundle with the static forms for viewers without a kernel."""
-    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    return {WIDGET_VIEW: view, **static}
+def show(bundles: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Show mime bundles one below the other; return the ids under which they can be replaced."""
+    place = tuple(uuid.uuid4().hex for _ in bundles)
+    for bundle, display_id in zip(bundles, place, strict=True):
+        publish(bundle, display_id)
+    return place
 
 
 def framed(parts: Sequence[Widget], width: int = 900) -> VBox:

@@ -24,6 +24,7 @@ VARIABLES: Final = 30
 _VALUE_CHARS: Final = 400
 _TABLE_ROWS, _TABLE_COLUMNS = 6, 7
 _CODE_CHARS: Final = 160
+_UNLIKE_CHARS: Final = 900
 
 
 def moment_html(moment: Moment) -> str:
@@ -65,6 +66,8 @@ def head_blocks(moment: Moment) -> b.Blocks:
     ]
     called = (f"calls {words.line(moment.step)}",) if moment.step else ()
     parts: list[b.Block] = [b.Heading(f"{moment.function}()", called), b.line(" · ".join(about), quiet=True)]
+    if moment.trace.unlike:
+        parts.append(b.callout(words.line(moment.trace.unlike, _UNLIKE_CHARS), "warning"))
     if moment.raised is not None:
         raised = moment.raised
         text = raised if isinstance(raised, str) else f"{type(raised).__name__}: {raised}"
@@ -80,19 +83,18 @@ def head_blocks(moment: Moment) -> b.Blocks:
 def code_blocks(moment: Moment) -> b.Blocks:
     """Return the function that the line is in, with the line's statement marked."""
     trace = moment.trace
-    top, bottom = _function_at(trace.snapshot.source, moment.line)
+    top, bottom = _function_at(trace.snapshot.source, moment.code_line)
     bottom = min(bottom, len(trace.source_lines))
-    first = max(top, min(moment.line - LINES // 2, bottom - LINES + 1))
+    first = max(top, min(moment.code_line - LINES // 2, bottom - LINES + 1))
     last = min(bottom, first + LINES - 1)
-    start = trace.statements.start(moment.line)
+    start = trace.statements.start(moment.code_line)
     lines = [b.CodeLine("", f"… {first - top:,} lines")] if first > top else []
     for number in range(first, last + 1):
-        cell = trace.cell(number)
         mark = ("→" if number == start else " ") if trace.statements.start(number) == start else ""
         text = words.clean(trace.source_lines[number - 1], _CODE_CHARS)
-        lines.append(b.CodeLine(str(cell[1] if cell else number), text, mark))
+        lines.append(b.CodeLine(str(trace.place(number)[1]), text, mark))
     lines += [b.CodeLine("", f"… {bottom - last:,} lines")] if bottom > last else []
-    return (b.Listing((trace.cell(moment.line) or ("run.code()", 0))[0], tuple(lines)),)
+    return (b.Listing(trace.place(moment.code_line)[0] or "run.code()", tuple(lines)),)
 
 
 def variables_blocks(moment: Moment) -> b.Blocks:
@@ -134,7 +136,7 @@ def _value(frame: StackFrame, name: str) -> b.Blocks:
 
 
 def _at(frame: StackFrame) -> str:
-    return f"{frame.cell}, line {frame.cell_line}" if frame.cell else f"line {frame.line}"
+    return f"{frame.cell}, line {frame.line}" if frame.cell else f"line {frame.line} of run.code()"
 
 
 @functools.lru_cache(maxsize=8)

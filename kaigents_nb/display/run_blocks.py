@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
@@ -14,9 +15,9 @@ from kaigents_nb.history.view import GateView, RunView, StepView
 _OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
 
 
-def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
-    """Return the whole card of a run; ``failure`` is the moment at which it failed."""
-    gates = ((gate,) for gate in gates_blocks(view.open_gates))
+def run_blocks(view: RunView, failure: b.Blocks = (), *, run: str = "run") -> b.Section:
+    """Return the whole card of a run; ``failure`` is the moment at which it failed, ``run`` its name in code."""
+    gates = ((gate,) for gate in gates_blocks(view.open_gates, run=run))
     looked = (b.Fold((b.Strong("Look at the moment of failure"),), failure),) if failure else ()
     decided = ((gate,) for gate in decided_blocks(view))
     steps = steps_blocks(view, printed_blocks(view))
@@ -24,11 +25,28 @@ def run_blocks(view: RunView, failure: b.Blocks = ()) -> b.Section:
     return b.Section(f"Run {view.run_id} of {view.agent}: {words.state(view)}", parts, b.tone_of(view.status))
 
 
-def gates_blocks(gates: Sequence[GateView]) -> b.Blocks:
+def kept_blocks(view: RunView, at: datetime) -> b.Section:
+    """Return what a notebook keeps of a card that is live: what is asked, as of when, and how it comes to life."""
+    again = f"kg.run({view.run_id!r})"
+    asked: list[b.Block] = [b.line(b.Strong(gate.question)) for gate in view.open_gates]
+    head = b.Heading(view.agent, (b.State(words.state(view), b.tone_of(view.status)),))
+    whole = b.Fold(("All that was known then",), (run_blocks(view, run=again),))
+    parts = ((head, b.line("run ", b.Code(view.run_id), quiet=True), *asked, kept_note(again, at)), (whole,))
+    return b.Section(f"Run {view.run_id} of {view.agent}, as kept", parts, b.tone_of(view.status))
+
+
+def kept_note(again: str, at: datetime | None = None) -> b.Aside:
+    """Return what to know of a static form that is seen in a live one's place; ``again`` gives a live one."""
+    when = (b.line(f"This is how it stood on {words.clock(at, date=True)}."),) if at else ()
+    gone = "With no buttons below, it is not live: its kernel is gone. In a cell, "
+    return b.Aside((*when, b.line(gone, b.Code(again), " shows what it is now, with buttons.")), "info")
+
+
+def gates_blocks(gates: Sequence[GateView], *, run: str = "run") -> b.Blocks:
     """Return the open gates of a run, each with its options, where no buttons are."""
     several = len(gates) > 1
     found = (
-        gate_blocks(gate, how=words.in_code(gate, several=several), heading=words.asked_by(gate), options=True)
+        gate_blocks(gate, how=words.in_code(gate, run=run, several=several), heading=words.asked_by(gate), options=True)
         for gate in gates
     )
     return tuple(block for blocks in found for block in blocks)
@@ -99,8 +117,8 @@ def head_blocks(view: RunView) -> b.Blocks:
 def end_blocks(view: RunView) -> b.Blocks:
     """Return the result, or why the run failed."""
     if view.error:
-        title = words.last_line(view.error)
-        return (b.Fold((title,), (b.Pre(view.error, lines=_ERROR_LINES),), opened=True, tone="error"),)
+        title = words.headline(view.error)
+        return (b.Fold((title,), (b.Pre(view.error, both_ends=True, lines=_ERROR_LINES),), opened=True, tone="error"),)
     return (b.line(b.Strong("Result")), b.Pre(view.result, tail=False)) if view.result else ()
 
 
@@ -154,6 +172,8 @@ def steps_blocks(view: RunView, printed: Mapping[str, tuple[b.Fold, ...]] | None
 def _notes(step: StepView) -> Iterable[b.Inline]:
     if step.attempt > 1:
         yield f"attempt {step.attempt}"
+    if waited := words.waited(step.waited_s):
+        yield waited
     if step.progress is not None and step.ended is None:
         done = words.progress(step.progress)
         yield b.Meter(words.share(step.progress), done) if step.progress.total else done
@@ -177,8 +197,8 @@ def printed_blocks(view: RunView) -> dict[str, tuple[b.Fold, ...]]:
 def _printed(step: StepView, error_lines: int) -> Iterable[b.Fold]:
     name = words.line(step.name)
     if step.error.strip():
-        error = b.Pre(step.error, lines=error_lines)
-        yield b.Fold((f"{name}: {words.last_line(step.error)}",), (error,), step.status == "parked", "error")
+        error = b.Pre(step.error, both_ends=True, lines=error_lines)
+        yield b.Fold((f"{name}: {words.headline(step.error)}",), (error,), step.status == "parked", "error")
     if step.output.strip():
         output = b.Pre(step.output, lines=_OUTPUT_LINES)
         yield b.Fold((f"Printed by {name}",), (output,), step.status == "running", "border")

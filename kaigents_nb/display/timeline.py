@@ -47,12 +47,13 @@ class Timeline:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The bars, one row per bar: (n_bars, 10), by start; attempts follow their step.
+        """The bars, one row per bar: (n_bars, 11), by start; attempts follow their step.
 
         Columns: ``kind`` (str: ``step``, ``attempt``, ``parked``, ``wait at gate``, ``sleep``, ``child agent`` or
         ``worker death``), ``name`` (str: of the step or agent, a gate's question), ``call`` (int or NA: the call as in
         ``run.steps()``, the number of a gate), ``attempt`` (int or NA), ``start, end`` (datetime64, UTC; ``end`` is
-        missing while it lasts), ``duration_s`` (float), ``status, worker, detail`` (str).
+        missing while it lasts), ``duration_s, waited_s`` (float; of a call as in ``run.steps()``: how long its last
+        attempt worked, and what went before; of all else from ``start`` to ``end``), ``status, worker, detail`` (str).
 
         A step has rows for its attempts only where the first one did not simply succeed. The server dates the last
         attempt of a call; those before it are one row, with the number and the error of the last of them. A worker's
@@ -125,7 +126,7 @@ class Timeline:
                 bar.status,
                 f"{bar.start:{clock}}",
                 f"{bar.end:{clock}}" if bar.end else "",
-                words.duration((bar.end - bar.start).total_seconds()) if bar.end else "lasts",
+                words.duration(bar.duration_s) if bar.duration_s is not None else "lasts",
                 words.line(bar.worker),
                 words.line(bar.detail),
             )

@@ -21,6 +21,7 @@ COLUMNS: Final = {
     "start": UTC_TIME,
     "end": UTC_TIME,
     "duration_s": "float64",
+    "waited_s": "float64",
     "status": "str",
     "worker": "str",
     "detail": "str",
@@ -49,12 +50,27 @@ class Bar:
     """Attempts that the server does not date one by one, and the waits between them."""
     reused: bool = False
     """Taken over from the run that this one was forked from."""
+    worked_s: float | None = None
+    waited_s: float | None = None
+    """Of a call, as in ``run.steps()``."""
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long it took; of a call, how long its last attempt worked."""
+        if self.kind in ("step", "child agent"):
+            return self.worked_s
+        return (self.end - self.start).total_seconds() if self.end else None
+
+    def lasted_s(self, now: datetime) -> float:
+        """Return its duration; of what is not over, for how long it has been going on."""
+        if self.duration_s is not None:
+            return self.duration_s
+        return ((self.end or now) - (self.began or self.start)).total_seconds()
 
     def row(self) -> dict[str, Any]:
         """Return the bar as a row of the table."""
         call = int(self.call) if self.call.isdigit() else None
-        duration_s = (self.end - self.start).total_seconds() if self.end else None
-        return {**vars(self), "call": call, "attempt": self.attempt or None, "duration_s": duration_s}
+        return {**vars(self), "call": call, "attempt": self.attempt or None, "duration_s": self.duration_s}
 
 
 def bars_of(view: RunView) -> list[list[Bar]]:
@@ -83,10 +99,10 @@ def _call_bars(step: StepView) -> Iterator[Bar]:
         return
     kind: Kind = "child agent" if step.child_run else "step"
     ended = None if step.status == "parked" else step.ended
-    detail = step.child_run or (TAKEN_OVER if step.reused else words.last_line(step.error))
+    detail = step.child_run or (TAKEN_OVER if step.reused else words.headline(step.error))
     yield Bar(
         kind, step.name, start, ended, step.status, step.call, step.attempt, step.worker, detail, step.started,
-        reused=step.reused,
+        reused=step.reused, worked_s=step.duration_s, waited_s=step.waited_s,
     )  # fmt: skip
     if step.reused:
         return
@@ -109,7 +125,7 @@ def _call_bars(step: StepView) -> Iterator[Bar]:
 
 
 def _attempt_bar(step: StepView, attempt: AttemptView, began: datetime) -> Bar:
-    detail = words.last_line(attempt.error)
+    detail = words.headline(attempt.error)
     if attempt.first < attempt.last:
         detail = f"attempts {attempt.first} to {attempt.last} and the waits between; the last error: {detail}"
     return Bar(

@@ -173,15 +173,16 @@ def _note(groups: list[list[Bar]], now: datetime) -> str:
     worker = f"; {'a worker' if died == 1 else f'{died} workers'} died" if died else ""
     if len(heads) == 1:
         head = heads[0]
-        lasted = words.duration(((head.end or now) - head.start).total_seconds())
+        lasted = words.duration(head.lasted_s(now))
         if head.kind == "wait at gate":
             verdict = head.detail.rpartition(" on ")[0] or head.detail
             return f"{lasted}; {verdict[:1].lower()}{verdict[1:]}" if verdict else f"waiting, {lasted}"
         if head.reused:
             return head.detail
         tries = f", attempt {head.attempt}" if head.attempt > 1 else ""
-        return f"{_state(head) if head.kind != 'sleep' else 'asleep'}{tries}, {lasted}{worker}"
-    total_s = sum(((head.end or now) - head.start).total_seconds() for head in heads)
+        waited = f", {told}" if (told := words.waited(head.waited_s)) else ""
+        return f"{_state(head) if head.kind != 'sleep' else 'asleep'}{tries}, {lasted}{waited}{worker}"
+    total_s = sum(head.lasted_s(now) for head in heads)
     counts = Counter(head.status for head in heads)
     parts = [f"{len(heads):,} {'times' if heads[0].kind in ('sleep', 'wait at gate') else 'calls'}"]
     parts += [f"{counts[status]:,} {status}" for status in _TOLD if counts[status]]

@@ -17,7 +17,9 @@ _LINEAGE_WORDS: Final = {"forked_from": "forked from", "forked_at": "at", "forke
 # Bounds of what is shown, in characters. The whole of it stays in the history.
 LINE, PARAGRAPH, PAGE = 300, 4_000, 12_000
 STEPS_SHOWN = 40
+_WORTH_A_WORD_S = 1.0
 
+_FRAME = re.compile(r"  \S.*, line \d+")
 _ANSI = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\-_]")
 # Besides control signs: what reverses or hides text, so that a supplier's name can't pretend to be another.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
@@ -62,10 +64,21 @@ def reason(error: Exception | None) -> str:
     return (str(error) or type(error).__name__) if error else ""
 
 
-def last_line(error: str) -> str:
-    """Return what a traceback ends with: the exception and its message."""
-    lines = [text for text in error[-PAGE:].splitlines() if text.strip()]
-    return line(lines[-1]) if lines else ""
+def headline(error: str) -> str:
+    """Return the exception of a traceback and the beginning of its message: the line below the last frame."""
+    lines = [text for text in error.splitlines() if text.strip() and not text.startswith("Traceback")]
+    frames = [at for at, text in enumerate(lines) if _FRAME.match(text)]
+    below = [text for text in lines[frames[-1] + 1 :] if not text.startswith("    ")] if frames else lines
+    return line((below or lines)[0]) if lines else ""
+
+
+def both_ends(lines: list[str], limit: int) -> list[str]:
+    """Return at most so many lines: of more, the first third, the last ones, and how many are missing between."""
+    hidden = len(lines) - limit
+    if hidden <= 0:
+        return lines
+    first = limit // 3
+    return [*lines[:first], f"… {hidden} lines left out …", *lines[first + hidden :]]
 
 
 def clock(moment: datetime | None, *, date: bool = False) -> str:
@@ -113,8 +126,15 @@ def step_state(step: StepView) -> str:
 
 
 def step_time(step: StepView) -> str:
-    """Return how long the step took, or since when it runs; nothing where a fork took it over."""
-    return "" if step.reused else span(step.started, step.ended)
+    """Return how long its last attempt took, or since when it runs; nothing where a fork took it over."""
+    if step.duration_s is not None:
+        return duration(step.duration_s)
+    return f"since {clock(step.started)}" if step.started is not None and not step.reused else ""
+
+
+def waited(waited_s: float | None) -> str:
+    """Return how long a call waited until its last attempt began; nothing where that is not worth a word."""
+    return f"waited {duration(waited_s)} before" if waited_s is not None and waited_s > _WORTH_A_WORD_S else ""
 
 
 def lineage(view: RunView) -> list[tuple[str, str]]:

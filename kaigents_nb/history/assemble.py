@@ -10,12 +10,13 @@ from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskSta
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
 from kaigents_nb.errors import ConversionError, KaigentsError
-from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, utc
+from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, lacks_module, utc
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import CALLED_ASKED
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.payloads import content_digest, plain, shown
+from kaigents_nb.runtime.protocol import MEMO_TOLD
 from kaigents_nb.runtime.served import Service, service_of
 
 _NO_WORKER_AFTER_S = 3.0
@@ -47,7 +48,7 @@ async def view_of(observer: Observer) -> RunView:
         error=failure_text(fold.failure) if fold.failure is not None else "",
         executor="" if fold.closed else _executor(observer, service),
         problem="" if fold.closed else problem,
-        notices=fold.notices + _unasked(fold),
+        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold)),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
@@ -166,11 +167,15 @@ def _since(service: Service) -> str:
 def _problem(observer: Observer, service: Service) -> str:
     """What keeps the run from going on, and what to do."""
     fold, connection = observer.fold, observer.connection
+    if fold.task_lacks:
+        return fold.task_failure
     if fold.task_failure:
         return f"No worker could execute the agent: {fold.task_failure}. It is tried again by itself; nothing is lost."
     mine = connection.worker_problem(fold.queue)
     if mine:
         return mine
+    if (lacking := _lacking(observer)) is not None:
+        return lacking
     task = observer.description.pending_workflow_task
     waiting = (
         fold.task_pending
@@ -187,6 +192,15 @@ def _problem(observer: Observer, service: Service) -> str:
             f"kg.run({observer.run_id!r}), or start `kaigents-nb worker --queue {fold.queue}`."
         )
     return ""
+
+
+def _lacking(observer: Observer) -> str | None:
+    """Return the module that everything waits for which could go on; None where something goes on."""
+    calls = observer.fold.calls.values()
+    unfinished = [call for call in calls if call.view.status not in ("completed", "failed", "cancelled")]
+    lacking = [p.last_failure.message for _, p in _pending(observer) if p.attempt > 1 and lacks_module(p.last_failure)]
+    lacking += [call.view.error for call in unfinished if call.is_left_to_others]
+    return lacking[0] if lacking and len(lacking) == len(unfinished) else None
 
 
 def _arguments(fold: RunFold) -> str:

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 
 from kaigents_nb.errors import KaigentsError
 from kaigents_nb.history.observe import describe
+from kaigents_nb.history.observers import Observers
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.served import service_of
 
@@ -38,7 +39,7 @@ async def _attend(connection: Connection, run_id: str) -> None:
     while connection.may_serve:
         await asyncio.sleep(LOOK_S)
         try:
-            queue = queue or (await describe(connection, run_id)).workflow_execution_info.task_queue
+            queue = queue or connection.instance(Observers).queue(run_id) or await _asked(connection, run_id)
             service = await service_of(connection, queue, known_s=LOOK_S / 2)
         except (RPCError, KaigentsError):  # whoever waits is told, or goes on waiting
             silent_since = time.monotonic()
@@ -48,6 +49,10 @@ async def _attend(connection: Connection, run_id: str) -> None:
             elif time.monotonic() - silent_since >= _CERTAIN_S:
                 await connection.adopt(queue)
             heard = service.heard
+
+
+async def _asked(connection: Connection, run_id: str) -> str:
+    return (await describe(connection, run_id)).workflow_execution_info.task_queue
 
 
 def _later(heard: datetime | None, before: datetime | None) -> bool:

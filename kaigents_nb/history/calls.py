@@ -12,6 +12,7 @@ from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 
 from kaigents_nb.history.view import AttemptView, StepView
+from kaigents_nb.runtime.lacking import LACKS_MODULE
 from kaigents_nb.runtime.payloads import plain
 from kaigents_nb.runtime.seeds import Seed
 
@@ -50,6 +51,11 @@ def worker_lost(failure: Failure) -> bool:
     return failure.HasField("timeout_failure_info") and failure.timeout_failure_info.timeout_type == lost
 
 
+def lacks_module(failure: Failure) -> bool:
+    """Whether a worker left something to others, for it lacks a module."""
+    return own_failure(failure).application_failure_info.type == LACKS_MODULE
+
+
 @dataclass
 class Call:
     """One call of a step or agent; ``payloads`` are its arguments and result, not decoded."""
@@ -71,6 +77,11 @@ class Call:
     detached: bool = False
     """Whether it started a run of its own; a call of an agent waits for its result."""
     seed: Seed | None = None
+
+    @property
+    def is_left_to_others(self) -> bool:
+        """Whether no worker has taken it since one declined."""
+        return self.view.status == "retrying" and self.failure is not None and lacks_module(self.failure)
 
 
 def earlier_attempts(call: Call, attempt: int, ended: datetime | None, failure: Failure) -> tuple[AttemptView, ...]:

@@ -69,8 +69,9 @@ class Decoder:
         """Return the class of that name."""
         code = self._code
         home = code.snapshot.module if code is not None else "__main__"
-        if module in ("__main__", home):
-            mine: Any = sys.modules.get(home)
+        beside = {item.name for item in code.snapshot.local} if code is not None else set()
+        if module in ("__main__", home) or module in beside:
+            mine: Any = sys.modules.get(module if module in beside else home)
             for part in qualname.split("."):
                 mine = getattr(mine, part, None)
             if isinstance(mine, type):

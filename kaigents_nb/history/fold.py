@@ -20,7 +20,15 @@ from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Gates, Standing
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
-from kaigents_nb.history.calls import Call, earlier_attempts, failure_details, failure_text, utc, worker_lost
+from kaigents_nb.history.calls import (
+    Call,
+    earlier_attempts,
+    failure_details,
+    failure_text,
+    lacks_module,
+    utc,
+    worker_lost,
+)
 from kaigents_nb.history.view import (
     AttemptView,
     GateView,
@@ -31,10 +39,13 @@ from kaigents_nb.history.view import (
     StepView,
     TakenDecision,
 )
+from kaigents_nb.runtime.failures import PARK
+from kaigents_nb.runtime.lacking import ELSEWHERE
 from kaigents_nb.runtime.payloads import metadata, plain, raw
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
+    DIFFERS_SIGNAL,
     MEMO_GATE,
     MEMO_STATE,
     MEND_SIGNAL,
@@ -71,6 +82,8 @@ class RunFold:
         self.mends: list[tuple[tuple[str, ...], Payload]] = []
         """Names of mended steps and their code, in order."""
         self.parted: dict[str, str] = {}
+        self.differs: list[str] = []
+        """What a worker that replayed the run found to be otherwise than recorded."""
         self.other_arguments: list[str] = []
         """Calls of a fork that took over a result which was computed from other arguments."""
         self.sleeps: dict[int, SleepView] = {}
@@ -85,6 +98,7 @@ class RunFold:
         self.result: Payload | None = None
         self.failure: Failure | None = None
         self.task_failure = ""
+        self.task_lacks = False
         self.task_pending = False
         """Whether a worker has, or is to get, the agent to execute."""
         self.worked = False
@@ -125,7 +139,7 @@ class RunFold:
 
     def take_seeds(self, seeds: Iterable[Seed]) -> None:
         """Show the calls that a fork took over, beside its own; the fold can't read their file itself."""
-        for seed in filter(attrgetter("is_call"), seeds):
+        for seed in filter(attrgetter("has_outcome"), seeds):
             status: StepStatus = "completed" if seed.result is not None else "failed"
             output = metadata(seed.result, META_OUTPUT) if seed.result is not None else ""
             view = StepView(
@@ -155,10 +169,11 @@ class RunFold:
 
     def _on_workflow_task_completed(self, event: HistoryEvent) -> None:
         # Only now: one that failed or timed out is handed out again, without a trace in the history.
-        self.worked, self.task_failure, self.task_pending = True, "", False
+        self.worked, self.task_failure, self.task_pending, self.task_lacks = True, "", False, False
 
     def _on_workflow_task_failed(self, event: HistoryEvent) -> None:
-        self.task_failure = event.workflow_task_failed_event_attributes.failure.message
+        failure = event.workflow_task_failed_event_attributes.failure
+        self.task_failure, self.task_lacks = failure.message, lacks_module(failure)
 
     def _close(self, status: Status, event: HistoryEvent) -> None:
         self.closed, self.ended = status, utc(event.event_time)
@@ -203,7 +218,7 @@ class RunFold:
             call.scheduled_event = event.event_id
         else:
             call.earlier_attempts = call.view.attempt
-            call.view = replace(call.view, status="scheduled", ended=None, next_retry=None)
+            call.view = replace(call.view, status="scheduled", started=None, ended=None, next_retry=None)
         call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
         call.arguments = tuple(data.input.payloads[1 : 1 + count])
         call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0
@@ -235,7 +250,8 @@ class RunFold:
         call = self._by_event[data.scheduled_event_id]
         known = failure_details(data.failure)
         call.failure = data.failure
-        status: StepStatus = "parked" if known.get("do") == "park" else "failed"
+        does: dict[object, StepStatus] = {PARK: "parked", ELSEWHERE: "retrying"}
+        status = does.get(known.get("do"), "failed")
         self._end(call, event, status, error=failure_text(data.failure), output=str(known.get("output", "")))
 
     def _on_activity_task_timed_out(self, event: HistoryEvent) -> None:
@@ -387,6 +403,9 @@ class RunFold:
         if data.signal_name == MEND_SIGNAL and len(data.input.payloads) == 3:
             with suppress(ValueError, TypeError):  # not from us
                 self.mends.append((tuple(plain(data.input.payloads[0])), data.input.payloads[2]))
+        if data.signal_name == DIFFERS_SIGNAL:
+            with suppress(ValueError):  # not from us
+                self.differs += [str(plain(payload)) for payload in data.input.payloads]
         if data.signal_name == DECIDE_SIGNAL:
             self._decided(data.input.payloads, event, "signal")
 
@@ -427,7 +446,7 @@ class RunFold:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Warnings that steps left, each once, and where a fork left its origin."""
+        """Warnings that steps left, each once, where a fork left its origin, and what replays came to otherwise."""
         texts = [metadata(call.result, META_NOTICE) for call in self.calls.values() if call.result is not None]
         if self.parted:
             texts.append(
@@ -440,4 +459,4 @@ class RunFold:
                 f"Taken over from the first run although this one calls with other arguments: {named}. To make such a "
                 "call again, fork before it."
             )
-        return tuple(dict.fromkeys(text for text in texts if text))
+        return tuple(dict.fromkeys(text for text in (*texts, *self.differs) if text))

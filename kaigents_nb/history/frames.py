@@ -33,6 +33,7 @@ STEP_COLUMNS = {
     "started": UTC_TIME,
     "ended": UTC_TIME,
     "duration_s": "float64",
+    "waited_s": "float64",
     "inputs": "object",
     "result": "object",
     "error": "str",
@@ -101,12 +102,12 @@ async def steps_frame(observer: Observer, *, full: bool) -> pd.DataFrame:
     rows = []
     for step in view.steps:
         call = calls[step.call]
-        ended, scheduled = step.ended, step.scheduled
         more = {
             "step": step.name,
             "call": int(step.call),
             "attempts": step.attempt,
-            "duration_s": (ended - scheduled).total_seconds() if ended and scheduled else None,
+            "duration_s": step.duration_s,
+            "waited_s": step.waited_s,
             "inputs": await _inputs(observer.decoder, call, full=full),
             "result": None if call.result is None else await read(observer.decoder, call.result, full=full),
         }

@@ -34,6 +34,11 @@ class Observers:
             observer = self._used[run_id] = Observer(connection, run_id, execution)
         return observer
 
+    def queue(self, run_id: str) -> str:
+        """Return the task queue of a run as far as it is known, else ``""``."""
+        observer = self._used.get(run_id)
+        return observer.fold.queue if observer is not None else ""
+
     def keep(self, observer: Observer) -> None:
         """Hold one that was just asked for."""
         self._kept[observer.run_id] = observer

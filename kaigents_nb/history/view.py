@@ -100,6 +100,23 @@ class StepView:
     attempts: tuple[AttemptView, ...] = ()
     """What is known of each attempt, where the first one did not simply succeed."""
 
+    @property
+    def duration_s(self) -> float | None:
+        """How long its last attempt has worked, in seconds; None before that is over, and where nothing was executed.
+
+        The one meaning of a call's duration, on whatever face. For the time from the call to its end add `waited_s`.
+        """
+        return None if self.reused else _seconds(self.started, self.ended)
+
+    @property
+    def waited_s(self) -> float | None:
+        """What went before that attempt, in seconds: queueing, parking, earlier attempts, the waits between them."""
+        return None if self.reused else _seconds(self.scheduled, self.started or self.ended)
+
+
+def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
+    return max((end - begin).total_seconds(), 0.0) if begin is not None and end is not None else None
+
 
 @dataclass(frozen=True)
 class GateView:

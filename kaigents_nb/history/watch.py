@@ -99,19 +99,18 @@ async def _views(connection: Connection, run_id: str) -> AsyncGenerator[RunView]
                             await supervisor.while_there(following.change())
         except RunNotFound:
             return
-        except RPCError as error:
-            if not supervisor.noticed(error):
-                await asyncio.sleep(_LOST_S)
-        except KaigentsError as error:
-            if supervisor.outage is None:
+        except (RPCError, KaigentsError) as error:
+            away = isinstance(error, RPCError) and supervisor.noticed(error)
+            if not away and supervisor.outage is None:
                 text = f"The run can't be read: {error} Trying again; nothing is lost."
                 if last is not None and last.problem != text:
                     yield (last := replace(last, problem=text, status="stuck"))
                 await asyncio.sleep(_LOST_S)
         while (outage := supervisor.outage) is not None:
+            changed = supervisor.changed
             if last is not None and last.problem != outage.told:
                 yield (last := replace(last, problem=outage.told, status="stuck"))
-            await supervisor.change()
+            await changed.wait()
 
 
 async def _look(observer: Observer) -> RunView:

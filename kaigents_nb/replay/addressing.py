@@ -111,23 +111,30 @@ def _by_step(trace: Trace, step: Step, occurrence: int | None) -> Moment:
 
 
 def _by_line(trace: Trace, line: Line, occurrence: int | None) -> Moment:
-    """Return where a line was executed: one of ``run.code()``, or ``("In [3]", 5)``."""
-    if isinstance(line, tuple):
-        wanted = {number for number in range(1, len(trace.source_lines) + 1) if trace.cell(number) == line}
-        where = f"line {line[1]} of {line[0]}"
-    else:
-        wanted, where = {line}, f"line {line}"
-    starts = {trace.statements.start(number) for number in wanted}
-    rows = [number for number, row in enumerate(trace.rows) if row.line in starts]
-    executed = sorted({row.line for row in trace.rows})
+    """Return where a line of a cell was executed; ``(cell or function, line)`` where several cells have such a line."""
+    within, wanted = line if isinstance(line, tuple) else (None, line)
+    where = f"line {wanted}" if within is None else f"line {wanted} of {within}"
+    code_lines = (number for number in range(1, len(trace.source_lines) + 1) if trace.place(number)[1] == wanted)
+    starts = {trace.statements.start(number) for number in code_lines}
+    rows = [number for number, row in enumerate(trace.rows) if row.line in starts and _is_in(trace, number, within)]
     if not rows:
-        places = [trace.cell(number) for number in executed] if isinstance(line, tuple) else executed
+        places = sorted({trace.place(row.line) for row in trace.rows})
         raise NoSuchMoment(f"Run {trace.run_id!r} has not executed {where}. Executed: {_listed(places)}.")
+    cells = sorted({trace.place(trace.rows[number].line)[0] for number in rows})
+    if len(cells) > 1:
+        choices = " or ".join(f"run.at(line=({cell!r}, {wanted}))" for cell in cells)
+        raise NoSuchMoment(f"Run {trace.run_id!r} has executed {where} in {len(cells)} cells. Say which: {choices}.")
     number = 1 if occurrence is None else occurrence
     row = _nth(rows, number)
     if row is None:
         raise NoSuchMoment(f"Run {trace.run_id!r} executed {where} {len(rows)}×; there is no time {number}.")
     return Moment(trace, row)
+
+
+def _is_in(trace: Trace, number: int, within: str | None) -> bool:
+    """Whether a row is in the cell or function of a name."""
+    row = trace.rows[number]
+    return within in (None, trace.place(row.line)[0], trace.frames[row.frame].function)
 
 
 def _by_event(trace: Trace, event_id: int) -> Moment:

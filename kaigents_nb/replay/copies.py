@@ -21,6 +21,7 @@ import pandas as pd
 from kaigents_nb.values.brief import brief
 from kaigents_nb.values.copying import ATOMS, frozen_copy
 from kaigents_nb.values.encode import encode
+from kaigents_nb.values.stand_in import StandIn, stand_in
 from kaigents_nb.values.table_copying import COPY_ON_WRITE
 
 MISSING: Any = object()
@@ -124,7 +125,7 @@ class _Comparison:
                     self.shares = True  # perhaps: it is not looked into
             return True
         if type(old) is not cls:
-            return type(old) is str and self._is_text_of(live, old)
+            return type(old) is StandIn and self._is_text_of(live, old)
         compare = _COMPARERS.get(cls)
         if compare is None:
             if cls in _BY_EQUALITY:
@@ -155,9 +156,10 @@ class _Comparison:
             plain = self._plain[cls] = _is_plain(cls)
         return _Comparison._plain_object if plain else _Comparison._object
 
-    def _is_text_of(self, live: Any, old: str) -> bool:
-        """Whether a text stands for something that can't be copied."""
-        if brief(live) != old or type(frozen_copy(live).value) is not str:
+    def _is_text_of(self, live: Any, old: StandIn) -> bool:
+        """Whether a text stands for something that can't be copied, and that is still what it was."""
+        now = frozen_copy(live).value
+        if type(now) is not StandIn or now != old or now.mark != old.mark:
             return False
         self.whole = False
         return True
@@ -187,15 +189,17 @@ class _Comparison:
         return self._dict(object.__getattribute__(live, "__dict__"), object.__getattribute__(old, "__dict__"))
 
     def _object(self, live: Any, old: Any) -> bool:
-        """Anything else is what ``copy`` and ``pickle`` take it apart into; where they can't, its text."""
+        """Anything else is what ``copy`` and ``pickle`` take it apart into; where they can't, its text and mark."""
         mine, its = _parts(live), _parts(old)
         if mine is None or its is None:
-            return mine is its and short(live) == short(old)
+            return mine is its and stand_in(live).mark == stand_in(old).mark
         self._held += mine, its
         return self._items(mine, its)
 
     def _table(self, live: Any, old: Any) -> bool:
         try:
+            if not self._same_extras(live, old):
+                return False
             if isinstance(live, np.ndarray):
                 return _same_array(live, old) if live.dtype != object else self._cells(live, old)
             if COPY_ON_WRITE and _same_buffers(live, old):
@@ -218,6 +222,15 @@ class _Comparison:
         except Exception:  # noqa: BLE001 - an extension array or cell that can't be compared counts as changed
             return False
         return True
+
+    def _same_extras(self, live: Any, old: Any) -> bool:
+        """What a class adds to a table: the mask of a masked array, what a subclass of a DataFrame hands on."""
+        if isinstance(live, np.ndarray):
+            return type(live) is np.ndarray or self._same(vars(live), vars(old))
+        return all(self._same(getattr(live, name, None), getattr(old, name, None)) for name in live._metadata)
+
+    def _memoryview(self, live: Any, old: Any) -> bool:
+        return bool(live.tobytes() == old.tobytes())
 
     def _cells(self, live: Any, old: Any) -> bool:
         return live.shape == old.shape and self._items(live.ravel(), old.ravel())
@@ -336,4 +349,5 @@ _COMPARERS: dict[type, Any] = {
     dict: _Comparison._dict,
     set: _Comparison._set,
     frozenset: _Comparison._set,
+    memoryview: _Comparison._memoryview,
 }

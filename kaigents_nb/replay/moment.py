@@ -21,36 +21,43 @@ class StackFrame:
 
     function: str
     line: int
+    """Of its cell; where there is none, of ``run.code()``."""
     source: str
     cell: str
     """Such as ``"In [3]"``; ``""`` for code that is in no cell."""
-    cell_line: int
     variables: dict[str, Any]
     uncopied: frozenset[str]
     """Names of variables of which only a short text could be kept."""
 
 
 class Moment:
-    """A run at one line that it executed, just before it did.
+    """A run at one line that it executed, just before it did; :meth:`after` is the same line when it was over.
 
     ``run.at(...)`` gives one. The variables are copies: changing them changes nothing. On the last line of a function
-    they are as the function left them, since no later line shows that.
+    they are as the function left them, since no later line shows that; but where a step was called,
+    ``run.at(step=...)``, they are as before the call on every line.
 
     Examples
     --------
     >>> m = run.at(step="analyze_tariffs")  # doctest: +SKIP
     >>> m.variables["supplier"]  # doctest: +SKIP
+    >>> m.after().variables["tariffs"]  # doctest: +SKIP
     >>> m.next().changes  # doctest: +SKIP
     """
 
-    def __init__(self, trace: Trace, number: int, call: CallSite | None = None) -> None:
+    def __init__(self, trace: Trace, number: int, call: CallSite | None = None, *, over: bool = False) -> None:
         self.trace = trace
         self.number = number
         self._row: Row = trace.rows[number]
+        self._after = over
+        self._over = over or (call is None and trace.is_last(number))
         if call is None:
             call = next((known for known in trace.calls if known.row == number), None)
         self._call = call
-        self._place = (trace, number, self.event_id)
+        self._when = (call or self._row).event_id, (call or self._row).time
+        if over:
+            self._when = max(self._when, trace.end_of(number))
+        self._place = (trace, number, self.event_id, self._over)
 
     # Where.
 
@@ -61,13 +68,13 @@ class Moment:
 
     @property
     def event_id(self) -> int:
-        """The event at which the worker executed the line."""
-        return self._call.event_id if self._call else self._row.event_id
+        """The event at which the worker executed the line; after it, the one at which it was over."""
+        return self._when[0]
 
     @property
     def time(self) -> datetime:
         """When, UTC."""
-        return self._call.time if self._call else self._row.time
+        return self._when[1]
 
     @property
     def function(self) -> str:
@@ -81,6 +88,11 @@ class Moment:
 
     @property
     def line(self) -> int:
+        """The line in its cell, as Jupyter numbers it; where there is no cell, in ``run.code()``."""
+        return self.trace.place(self._row.line)[1]
+
+    @property
+    def code_line(self) -> int:
         """The line in the run's code, ``run.code()``."""
         return self._row.line
 
@@ -102,7 +114,7 @@ class Moment:
     @property
     def waiting_for(self) -> list[str]:
         """Names of the steps and agents, questions of the gates and ``"sleep"``, for which the run waited then."""
-        return [wait.name for wait in self.trace.waiting(self.number, self.event_id)]
+        return [wait.name for wait in self.trace.waiting(self.number, self.event_id, over=self._after)]
 
     @property
     def raised(self) -> BaseException | str | None:
@@ -117,10 +129,10 @@ class Moment:
         """The functions that were executing in this branch, the innermost first."""
         found: list[StackFrame] = []
         for frame, at in self.trace.stack(self.number):
-            line = self.trace.rows[at].line if at >= 0 else frame.line
-            cell, cell_line = self.trace.cell(line) or ("", 0)
+            code_line = self.trace.rows[at].line if at >= 0 else frame.line
+            cell, line = self.trace.place(code_line)
             values: dict[str, tuple[Any, bool]] = {}
-            for change in self.trace.changes_until(frame.number, self.number):
+            for change in self.trace.changes_until(frame.number, self.number, over=self._over):
                 if change.value is DELETED:
                     values.pop(change.name, None)
                 else:
@@ -131,9 +143,8 @@ class Moment:
                 StackFrame(
                     frame.function,
                     line,
-                    self.trace.source(line),
+                    self.trace.source(code_line),
                     cell,
-                    cell_line,
                     {name: value for name, (value, _) in values.items()},
                     frozenset(name for name, (_, copied) in values.items() if not copied),
                 )
@@ -155,12 +166,19 @@ class Moment:
         after = self.trace.before_in_branch(self.number)
         found: dict[str, Any] = {}
         for frame, _ in self.trace.stack(self.number):
-            for change in self.trace.changes_until(frame.number, self.number):
+            for change in self.trace.changes_until(frame.number, self.number, over=self._over):
                 if change.seen_from > after and change.value is not DELETED:
                     found[change.name] = change.value
         return found
 
     # Moving.
+
+    def after(self) -> Moment:
+        """Return the same line when it was over: for ``x = await load()`` with its result in ``x``.
+
+        Of a line that still waits, it is what it has changed until now.
+        """
+        return Moment(self.trace, self.number, self._call, over=True)
 
     def next(self) -> Moment:
         """Return the moment after this one, in any branch."""
@@ -195,7 +213,7 @@ class Moment:
         return hash(self._place)
 
     def __repr__(self) -> str:
-        cell = f"{self.cell[0]}, line {self.cell[1]}" if self.cell else f"line {self.line}"
+        cell = f"{self.cell[0]}, line {self.line}" if self.cell else f"line {self.line} of run.code()"
         lines = [
             f"Moment {self.number} of {len(self.trace) - 1}, run {self.run_id}, event {self.event_id}, "
             f"{self.time:%Y-%m-%d %H:%M:%S} UTC",
@@ -204,6 +222,7 @@ class Moment:
         ]
         if self._row.raised is not None:
             lines.append(f"raised {self._row.raised.text}")
+        lines += (f"other than recorded: {one.text}" for one in self.trace.differs if one.row == self.number)
         if self.waiting_for:
             lines.append(f"waiting for {', '.join(self.waiting_for)}")
         changed = self.changes

@@ -7,7 +7,7 @@ fork needs to know which branch made them: the recorded code says it, when its h
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from temporalio import workflow
+from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.client import WorkflowHistory
 from temporalio.common import RawValue
 
@@ -23,12 +24,13 @@ from kaigents_nb.authoring.awaited import Begin
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.gates.question import Question
+from kaigents_nb.replay.comparison import Comparison
 from kaigents_nb.replay.replay import headline, replay
 from kaigents_nb.replay.replayed import watching
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import in_thread
-from kaigents_nb.runtime.recorded import arguments_digest
+from kaigents_nb.runtime.recorded import Asked, arguments_digest
 
 
 @dataclass
@@ -53,7 +55,8 @@ class Placed:
 class Places:
     """Watches a replay. ``placed`` is what it saw, by place."""
 
-    def __init__(self) -> None:
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
         self.placed: dict[str, Placed] = {}
         self.problem = ""
         self.turn = 1
@@ -64,6 +67,10 @@ class Places:
     def at(self, event_id: int, time: datetime) -> None:
         """See :class:`Watcher`."""
         self._event_id = event_id
+
+    def asks(self, commands: Iterable[WorkflowCommand]) -> None:
+        """See :class:`Watcher`."""
+        self.comparison.take(commands)
 
     def finish(self) -> None:
         """See :class:`Watcher`."""
@@ -110,10 +117,10 @@ class PlacedWorkflow(AgentWorkflow):
         result: RawValue = await super().run(args)
         return result
 
-    def asked(self, kind: str, place: str, number: str, name: str, arguments: Sequence[RawValue] = ()) -> None:
+    def asked(self, kind: str, asked: Asked) -> None:
         """Note a call, gate or wait."""
-        self._place = place
-        self._places.made(Placed(place, kind, number, name, arguments_digest(arguments)))
+        self._place = asked.place
+        self._places.made(Placed(asked.place, kind, asked.number, asked.name, arguments_digest(asked.arguments)))
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""
@@ -139,11 +146,7 @@ class PlacedWorkflow(AgentWorkflow):
         return decision
 
     def timer(
-        self,
-        place: str,
-        start: Callable[..., asyncio.TimerHandle],
-        callback: Callable[[], Any],
-        context: Context | None,
+        self, start: Callable[..., asyncio.TimerHandle], callback: Callable[[], Any], context: Context | None
     ) -> asyncio.TimerHandle:
         """Begin a time-out or wait of asyncio's own."""
 
@@ -151,8 +154,9 @@ class PlacedWorkflow(AgentWorkflow):
             self._places.ended(place)
             callback()
 
-        self._places.made(Placed(place, "timer"))
-        return super().timer(place, start, fire, context)
+        handle = super().timer(start, fire, context)
+        place = self._place
+        return handle
 
     def _noted(self, begin: Begin[Any]) -> Begin[Any]:
         return partial(self._ended, self._place, begin)
@@ -169,7 +173,7 @@ class PlacedWorkflow(AgentWorkflow):
 
 async def places_of(connection: Connection, history: WorkflowHistory) -> Places:
     """Return what a replay of a history shows; ``problem`` says why it ended before the history does."""
-    places = Places()
+    places = Places(Comparison(history.events))
     failure = await in_thread(lambda: replay(connection, history, places, PlacedWorkflow), "kaigents replay")
     places.problem = headline(failure) if failure is not None else ""
     return places

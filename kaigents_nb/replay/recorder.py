@@ -10,19 +10,20 @@ import asyncio
 import dis
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from types import CodeType, FrameType
 from typing import Any
 
-from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
+from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
 from kaigents_nb.replay.changes import CODE_TYPES, KEPT_BYTES, ChangeLog, Slot
+from kaigents_nb.replay.comparison import Comparison
 from kaigents_nb.replay.copies import Copier
 from kaigents_nb.replay.records import CallSite, Frame, Raised, Row, Wait
 from kaigents_nb.replay.statements import Inlined, Statements
-from kaigents_nb.runtime.forbidden import way_out
+from kaigents_nb.runtime.forbidden import in_words
 
 _RETURNED = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 _SUSPENDED = {dis.opmap[name] for name in ("YIELD_VALUE", "RESUME")}
@@ -59,7 +60,12 @@ class Recorder:
     """Collects rows and changes while its trace function is set."""
 
     def __init__(
-        self, filename: str, statements: Statements, max_bytes: int = KEPT_BYTES, max_lines: int = KEPT_LINES
+        self,
+        filename: str,
+        statements: Statements,
+        max_bytes: int = KEPT_BYTES,
+        max_lines: int = KEPT_LINES,
+        comparison: Comparison | None = None,
     ) -> None:
         self.rows: list[Row] = []
         self.frames: list[Frame] = []
@@ -78,6 +84,12 @@ class Recorder:
         self._event_id = 0
         self._time: Any = None
         self._finished = False
+        self._comparison = comparison
+
+    def asks(self, commands: Iterable[WorkflowCommand]) -> None:
+        """See :class:`Watcher`."""
+        if self._comparison is not None:
+            self._comparison.take(commands, len(self.rows) - 1)
 
     def at(self, event_id: int, time: datetime) -> None:
         """Say at which event what follows is executed, and when."""
@@ -182,7 +194,7 @@ class Recorder:
         known = self._errors.get(id(error))
         if known is None:
             copier = Copier()
-            said = way_out(error) if isinstance(error, RestrictedWorkflowAccessError) else error
+            said = in_words(error)
             copied = copier.copy(said)
             record = Raised(len(self._errors), _text(said), copied if copier.whole else None, row)
             known = self._errors[id(error)] = (error, record)

@@ -93,3 +93,11 @@ class CallSite:
     time: datetime
     inner: dict[str, Any] = field(default_factory=dict)
     """Variables of a comprehension that the call is part of."""
+
+
+@dataclass(slots=True, frozen=True)
+class Differs:
+    """What the replay asked for otherwise than was recorded, in words, and the row whose line did."""
+
+    row: int
+    text: str

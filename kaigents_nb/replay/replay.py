@@ -33,10 +33,13 @@ def replay(
     watcher: Watcher,
     workflow: type[AgentWorkflow] = ReplayedWorkflow,
 ) -> Exception | None:
-    """Replay in this thread, which must not be the library's loop; return why it ended early, if it did."""
+    """Replay in this thread, which must not be the library's loop; return why it ended early, if it did.
+
+    The agent is kept from reaching for the world also where it could do so when the run began.
+    """
     replayer = Replayer(
         workflows=[workflow],
-        workflow_runner=_WatchedRunner(sandbox(), watcher),
+        workflow_runner=_WatchedRunner(sandbox(watched=True), watcher),
         namespace=connection.namespace,
         data_converter=connection.client.data_converter,
         # No deadlock detector: a long trace is not a deadlock. Activations then run in this very thread.
@@ -108,9 +111,11 @@ class _WatchedInstance:
         token = watching.set(self._watcher)
         try:
             with self._printed:
-                return self._inner.activate(act)
+                completion = self._inner.activate(act)
         finally:
             watching.reset(token)
+        self._watcher.asks(completion.successful.commands)
+        return completion
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -7,13 +7,14 @@ a replay.
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import sys
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from temporalio import workflow
+from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
@@ -24,6 +25,7 @@ from kaigents_nb.gates.question import Question
 from kaigents_nb.replay.recorder import Recorder, Tracer
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.protocol import STARTED
+from kaigents_nb.runtime.recorded import Asked
 
 
 class Watcher(Protocol):
@@ -31,6 +33,10 @@ class Watcher(Protocol):
 
     def at(self, event_id: int, time: datetime) -> None:
         """Hear at which event what follows is executed, and when."""
+        ...
+
+    def asks(self, commands: Iterable[WorkflowCommand]) -> None:
+        """Hear what the run asks the server for."""
         ...
 
     def finish(self) -> None:
@@ -62,10 +68,10 @@ class ReplayedWorkflow(AgentWorkflow):
         """Return the work of a task, watched."""
         return _Switched(work, self._recorder, watched=True)
 
-    def asked(self, kind: str, place: str, number: str, name: str, arguments: Sequence[RawValue] = ()) -> None:
+    def asked(self, kind: str, asked: Asked) -> None:
         """Note a call or gate with the line that made it."""
-        if number:
-            self._recorder.called(kind, name, number)
+        if asked.number:
+            self._recorder.called(kind, asked.name, asked.number)
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step."""

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -21,8 +22,10 @@ from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.frames import UTC_TIME, frame
 from kaigents_nb.history.observe import complete
 from kaigents_nb.replay.changes import KEPT_BYTES
+from kaigents_nb.replay.comparison import Comparison
+from kaigents_nb.replay.differences import in_rows, notice, told
 from kaigents_nb.replay.recorder import Enough, Recorder
-from kaigents_nb.replay.records import CallSite, Change, Frame, Row, Wait
+from kaigents_nb.replay.records import CallSite, Change, Differs, Frame, Row, Wait
 from kaigents_nb.replay.replay import headline, replay
 from kaigents_nb.replay.statements import Statements
 from kaigents_nb.runtime.connection import Connection
@@ -41,7 +44,7 @@ TRACE_COLUMNS = {
     "raised": "str",
     "branch": "int64",
     "cell": "str",
-    "cell_line": "Int64",
+    "code_line": "int64",
     "moment": "int64",
 }
 VARIABLE_COLUMNS = {
@@ -53,6 +56,7 @@ VARIABLE_COLUMNS = {
     "value": "object",
     "copied": "bool",
     "branch": "int64",
+    "cell": "str",
     "moment": "int64",
 }
 LIMIT_ROW = "(limit)"
@@ -88,6 +92,8 @@ class Trace:
     limit_row: int
     problem: str
     """Why the trace ends before the history does; ``""`` when it does not."""
+    differs: tuple[Differs, ...] = ()
+    """What the replay asked for otherwise than was recorded."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -107,6 +113,10 @@ class Trace:
     def cell(self, line: int) -> tuple[str, int] | None:
         """Return the cell and the line in it of a line of the run's code."""
         return self.snapshot.where(line)
+
+    def place(self, line: int) -> tuple[str, int]:
+        """Return the same; for a line that no cell has, ``""`` and its number in the run's code."""
+        return self.snapshot.where(line) or ("", line)
 
     @functools.cached_property
     def rows_of(self) -> Mapping[int, list[int]]:
@@ -134,15 +144,16 @@ class Trace:
         position = bisect_left(rows, number)
         return rows[position - 1] if position else -1
 
-    def changes_until(self, frame: int, number: int) -> list[Change]:
-        """Return the changes in a frame that a moment shows.
-
-        They are those before its line; for the last line of a function also its own, which no later moment shows.
-        """
+    def changes_until(self, frame: int, number: int, *, over: bool = False) -> list[Change]:
+        """Return the changes in a frame before a row was executed, or those until it was ``over``."""
         changes = self.changes_of[frame]
-        if self.rows[number].frame == frame and self.frames[frame].last_row == number:
-            return changes
+        if over and self.rows[number].frame == frame:
+            return changes[: bisect_right(changes, number, key=lambda change: change.row)]
         return changes[: bisect_right(changes, number, key=lambda change: change.seen_from)]
+
+    def is_last(self, number: int) -> bool:
+        """Whether a row is the last one of its function, so that no later moment shows what it changed."""
+        return self.frames[self.rows[number].frame].last_row == number
 
     def stack(self, number: int) -> Iterator[tuple[Frame, int]]:
         """Yield the function that executes a row and those that called it, each with the row it is at."""
@@ -154,11 +165,20 @@ class Trace:
             yield self.frames[at], rows[position - 1] if position else -1
             at = self.frames[at].parent
 
-    def waiting(self, number: int, event_id: int) -> list[Wait]:
-        """Return what the run waited for when the line of a row was left waiting."""
+    def end_of(self, number: int) -> tuple[int, datetime]:
+        """Return the event at which a row was over, and when, as far as its changes and waits show it."""
+        ends = [change.event_id for change in self.made_by.get(number, ())]
+        ends += [wait.ended[1] for wait in self.waits if wait.began[0] == number and wait.ended is not None]
+        event_id = max(ends, default=self.rows[number].event_id)
+        position = bisect_left(self.rows, event_id, key=lambda row: row.event_id)
+        return event_id, self.rows[min(position, len(self.rows) - 1)].time
+
+    def waiting(self, number: int, event_id: int, *, over: bool = False) -> list[Wait]:
+        """Return what the run waited for when the line of a row was left waiting, or when it was ``over``."""
         rows = self.rows_of[self.rows[number].frame]
         position = bisect_right(rows, number)
         until = rows[position] - 1 if position < len(rows) else len(self.rows) - 1
+        until = number if over else until
         return [
             wait
             for wait in self.waits
@@ -167,10 +187,15 @@ class Trace:
             and (wait.ended is None or (wait.ended[0] >= number and wait.ended[1] > event_id))
         ]
 
+    @property
+    def unlike(self) -> str:
+        """Where the replay is not what was recorded; ``""`` when it is."""
+        return " ".join(text for text in (notice(self.run_id, self.differs), self.problem) if text)
+
     @functools.cached_property
     def notice(self) -> str:
         """What a reader of this trace should know; ``""`` for nothing."""
-        texts = [self.problem] if self.problem else []
+        texts = [self.unlike] if self.unlike else []
         if self.limit_row >= 0:
             texts.append(
                 f"The values of this trace take more than {self.max_bytes / 2**20:,.0f} MB: from moment "
@@ -187,18 +212,18 @@ class Trace:
         def rows() -> Iterator[dict[str, Any]]:
             for number, row in enumerate(self.rows):
                 function = self.frames[row.frame]
-                cell, cell_line = self.cell(row.line) or ("", None)
+                cell, line = self.place(row.line)
                 yield {
                     "event_id": row.event_id,
                     "time": row.time,
                     "function": function.function,
-                    "line": row.line,
+                    "line": line,
                     "source": self.source(row.line),
                     "changed": row.changed or {},
                     "raised": row.raised.text if row.raised else "",
                     "branch": function.branch,
                     "cell": cell,
-                    "cell_line": cell_line,
+                    "code_line": row.line,
                     "moment": number,
                 }
 
@@ -211,15 +236,17 @@ class Trace:
             told = self.limit_row < 0
             for change in self.changes:
                 function = self.frames[change.frame]
+                cell, line = self.place(function.line if change.row < 0 else self.rows[change.row].line)
                 row = {
                     "event_id": change.event_id,
                     "time": change.time,
                     "function": function.function,
-                    "line": function.line if change.row < 0 else self.rows[change.row].line,
+                    "line": line,
                     "variable": change.name,
                     "value": change.value,
                     "copied": change.copied,
                     "branch": function.branch,
+                    "cell": cell,
                     "moment": function.first_row if change.row < 0 else change.row,
                 }
                 if not told and not change.copied and change.row >= self.limit_row:
@@ -253,12 +280,14 @@ def trace_of(connection: Connection, run_id: str, max_bytes: int | None = None) 
         When its code is not signed with this data directory's key.
     ReplayDiverged
         When the replay differs from the history before the first line; later, a warning says where it ended.
+
+    Where it calls the same with other arguments, a warning says which.
     """
     trace = connection.run(lambda: _trace(connection, run_id, max_bytes))
-    if trace.problem:
-        if not trace.rows:
-            raise ReplayDiverged(trace.problem)
-        warnings.warn(trace.problem, stacklevel=3)
+    if trace.problem and not trace.rows:
+        raise ReplayDiverged(trace.problem)
+    if trace.unlike:
+        warnings.warn(trace.unlike, stacklevel=3)
     return trace
 
 
@@ -306,12 +335,14 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
     for event in events:
         await complete(connection, event)
         fold.add(event)
-    code = await Decoder(connection, fold).code()
+    decoder = Decoder(connection, fold)
+    code = await decoder.code()
     if code is None:
         raise KaigentsError(f"{run_id!r} is a workflow of another program: it carries no code of ours to look at.")
     snapshot = code.snapshot
     statements = Statements(snapshot.source)
-    recorder = Recorder(snapshot.filename, statements, max_bytes)
+    comparison = Comparison(events)
+    recorder = Recorder(snapshot.filename, statements, max_bytes, comparison=comparison)
     failure = None
     if fold.worked:
         history = WorkflowHistory(run_id, events)
@@ -334,6 +365,7 @@ async def _replayed(connection: Connection, run_id: str, events: list[HistoryEve
         size_bytes=recorder.log.size_bytes,
         limit_row=recorder.log.limit_row,
         problem=_problem(run_id, recorder, failure),
+        differs=tuple(await told(comparison.found, decoder, in_rows(recorder, snapshot))),
     )
 
 

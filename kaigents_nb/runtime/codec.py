@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 from weakref import WeakValueDictionary
@@ -22,6 +22,7 @@ from temporalio.converter import (
 
 from kaigents_nb.runtime.code import Code, held, hold, refused
 from kaigents_nb.runtime.failures import LeanFailures
+from kaigents_nb.runtime.lacking import is_here
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
@@ -88,15 +89,21 @@ class VerifyingCodec(PayloadCodec):
                 # Not raised here: it would stop a run for good that was sent garbage in a signal.
                 return refused(error)
             self._verified[signed] = code
+        elif late := [module for module in code.snapshot.modules if module not in sys.modules and is_here(module)]:
+            await asyncio.to_thread(_import, late)  # installed since the code was here first
         return Payload(data=f'"{code.snapshot.digest}"'.encode(), metadata={"encoding": b"json/plain"})
 
     def _verify(self, packed: bytes) -> Code:
         snapshot = Snapshot.unpack(packed, self._key)
         if held(snapshot.digest) is None:
-            for module in snapshot.modules:
-                if module not in sys.modules:
-                    try:
-                        importlib.import_module(module)
-                    except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
-                        continue
+            _import(snapshot.modules)
         return hold(snapshot, packed)
+
+
+def _import(modules: Iterable[str]) -> None:
+    for module in modules:
+        if module not in sys.modules:
+            try:
+                importlib.import_module(module)
+            except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
+                continue

@@ -128,6 +128,11 @@ class GateDesk:
         """Take an update's decision, which :meth:`check` has let in; return the one that counts."""
         answer = Answer.from_wire(decision)
         self._gates.take(answer)
+        if answer.gate not in self._gates.taken:  # the validator, which a replay does not ask, has let it in
+            raise RuntimeError(
+                f"Gate {answer.gate!r} was decided, and the agent, replayed, asks something else there: another "
+                "question, other options or details. It does something that can't be replayed."
+            )
         return self._gates.taken[answer.gate].to_wire()
 
     def decide_later(self, decision: Any) -> None:

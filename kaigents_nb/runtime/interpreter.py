@@ -19,7 +19,6 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
-from temporalio.worker.workflow_sandbox import RestrictedWorkflowAccessError
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
@@ -28,12 +27,13 @@ from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.gates.question import Question
-from kaigents_nb.runtime import agent_asyncio
+from kaigents_nb.runtime import agent_asyncio, agent_loop, guard
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
-from kaigents_nb.runtime.forbidden import way_out
+from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
+from kaigents_nb.runtime.lacking import LacksModule, lacked
 from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
@@ -47,7 +47,8 @@ from kaigents_nb.runtime.protocol import (
     StepCall,
     from_wire,
 )
-from kaigents_nb.runtime.recorded import Recorded
+from kaigents_nb.runtime.recorded import Asked, Recorded
+from kaigents_nb.runtime.recorded_by_number import RecordedByNumber
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, recorded, store_of, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
@@ -55,6 +56,7 @@ from kaigents_nb.runtime.step_calls import StepCalls
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 from kaigents_nb.values.decode import decode
 
@@ -75,11 +77,8 @@ class AgentWorkflow:
         self._calls = 0
         self._gates = GateDesk(self._publish)
         self._steps = StepCalls(self._publish)
-        self._recorded: Recorded | None = None  # what a fork takes over
+        self._recorded = Recorded()  # what a fork takes over
         self._store: FileStore | None = None  # where the results lie
-        self._seeds: dict[str, Seed] = {}  # the same for a fork of before there were places, by number
-        self._parted: dict[str, str] = {}
-        self._sleeps = 0
         self._tasks = AgentTasks()
         self.unawaited: dict[int, NotAwaited[Any]] = {}
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
@@ -93,10 +92,13 @@ class AgentWorkflow:
         check_admitted(args[1].payload)
         self._code = self._steps.code = self._agents.code = code = code_by_digest(header.code)
         self._tasks.salt = header.chance
-        self._take_loop(asyncio.get_running_loop())
+        agent_loop.serve(asyncio.get_running_loop(), self, self._tasks)
         agent_context.set(self)
         agent_asyncio.provide()
+        if header.version > 2:
+            guard.watch()
         try:
+            apply_settings(code.snapshot.settings)
             loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
             agent: Agent[..., Any, Any] = loaded.get(header.agent)
             count = header.positional + len(header.keywords)
@@ -112,19 +114,29 @@ class AgentWorkflow:
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
             result = await agent.fn(*positional, **keyword)
-            if header.version > 0:
-                refuse_unawaited(self, self._tasks.still_running() if header.version > 1 else ())
+            if header.version > 1:
+                await self._let_tasks_end()
+                refuse_unawaited(self, self._tasks.still_running())
+            elif header.version > 0:
+                refuse_unawaited(self)
             return raw(result, f"result of agent {agent.name}")
         except asyncio.CancelledError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
+            lacks = lacked(error, code.snapshot)
+            if lacks is not None:
+                raise LacksModule(lacks, code.snapshot) from None
             raise self._failure(error) from None
+
+    async def _let_tasks_end(self) -> None:
+        """Wait for tasks that are about to end, such as one that has just handed over its last result."""
+        if any(self._tasks.still_running()):
+            await workflow.wait_condition(lambda: True)
 
     def _failure(self, error: BaseException) -> ApplicationError:
         """The run's failure, with the analyst's traceback: cell lines, not ours."""
         assert self._code is not None
-        if isinstance(error, RestrictedWorkflowAccessError):
-            error = way_out(error)
+        error = in_words(error)
         return to_failure(error, analyst_traceback(error, self._code.snapshot), RAISE, limit=_RUN_TRACEBACK_LIMIT)
 
     def _take_over(self, payloads: Sequence[Any]) -> None:
@@ -135,43 +147,22 @@ class AgentWorkflow:
             payload = next(rest)
             self._store, seeds = store_of(payload), unpack_seeds(payload)
             if self._launch.version < 2:
-                self._seeds = {seed.call: seed for seed in seeds}
+                self._recorded = RecordedByNumber(seeds, self._launch.slept)
             else:
-                self._recorded = Recorded(seeds, self._gates.is_open, self._publish)
+                self._recorded = Recorded(seeds)
                 beside = copy_context()
                 beside.run(agent_context.set, None)  # no task of the agent
-                beside.run(asyncio.create_task, self._recorded.hand_out())
+                beside.run(asyncio.create_task, self._hand_out())
         for steps in self._launch.mended:
             payload = next(rest)
             check_admitted(payload)
             code = code_by_digest(plain(payload))
             self._steps.mend(steps, code)
 
-    def _take_loop(self, loop: Any) -> None:
-        """Have the tasks and timers of the agent's own code made here, so that each has its place."""
-        create_task, call_later = loop.create_task, loop.call_later
-
-        def create(
-            work: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
-        ) -> asyncio.Task[Any]:
-            if agent_context.get() is not self:
-                task: asyncio.Task[Any] = create_task(work, name=name, context=context)
-                return task
-            own = self._tasks.start(work, self.watched(work), context, loop)
-            # The SDK takes no factory of tasks; this is what it does with those that it makes.
-            loop._register_task(own, name=name)
-            return own
-
-        def later(
-            delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-        ) -> asyncio.TimerHandle:
-            if agent_context.get() is not self:
-                timer: asyncio.TimerHandle = call_later(delay, callback, *args, context=context)
-                return timer
-            place = self._tasks.branch.next_place(TIMER)
-            return self.timer(place, partial(call_later, delay), partial(callback, *args), context)
-
-        loop.create_task, loop.call_later = create, later
+    async def _hand_out(self) -> None:
+        await self._recorded.hand_out(self._gates.is_open)
+        if self._recorded.notes:
+            self._publish()
 
     # For those who watch a replay.
 
@@ -179,7 +170,7 @@ class AgentWorkflow:
         """Return the work of a task as it is executed."""
         return work
 
-    def asked(self, kind: str, place: str, number: str, name: str, arguments: Sequence[RawValue] = ()) -> None:
+    def asked(self, kind: str, asked: Asked) -> None:
         """Hear of a call, gate or wait when it gets its number."""
 
     # What the agent's code asks for: AgentContext.
@@ -197,12 +188,12 @@ class AgentWorkflow:
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""
-        place = self._tasks.branch.next_place(CALL)
-        call = self._number(CALL, place, self._next_call)
+        place, call = self._next_place(CALL)
         payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
         header = StepCall(step.name, call, "", len(args), keywords)
-        begin = partial(self._perform, call, step, payloads, header)
-        return self._made("step", place, call, step.name, payloads, begin)
+        return self._call(
+            "step", Asked(place, call, step.name, payloads), partial(self._perform, call, step, payloads, header)
+        )
 
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         try:
@@ -214,8 +205,7 @@ class AgentWorkflow:
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent as a child workflow, with the same code."""
         place, called = self._called(agent, args, kwargs)
-        begin = partial(self._child, called)
-        return self._made("agent", place, called.call, agent.name, called.payloads, begin)
+        return self._call("agent", Asked(place, called.call, agent.name, called.payloads), partial(self._child, called))
 
     async def _child(self, called: Called) -> Any:
         try:
@@ -229,54 +219,27 @@ class AgentWorkflow:
     ) -> Begin[str]:
         """Start a run of its own, which goes on when this one ends."""
         place, called = self._called(agent, args, kwargs)
-        begin = partial(self._agents.start, called, self._launch, run_id)
-        return self._made("agent", place, called.call, STARTED.format(agent=agent.name), called.payloads, begin)
+        asked = Asked(place, called.call, STARTED.format(agent=agent.name), called.payloads)
+        return self._call("agent", asked, partial(self._agents.start, called, self._launch, run_id))
 
     def _called(
         self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[str, Called]:
-        place = self._tasks.branch.next_place(CALL)
-        call = self._number(CALL, place, self._next_call)
+        place, call = self._next_place(CALL)
         payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
         return place, Called(call, agent, payloads, len(args), keywords)
 
-    def _number(self, kind: str, place: str, new: Callable[[], str]) -> str:
-        """Return the number of a call or gate: in a fork that of the recorded one there, or one that none has."""
-        if self._recorded is None:
-            return new()
-        seed = self._recorded.at(place)
-        if seed is not None:
-            return seed.call
-        while (kind, number := new()) in self._recorded.numbers:
-            pass
-        return number
+    def _next_place(self, kind: str) -> tuple[str, str]:
+        place = self._tasks.branch.next_place(kind)
+        return place, self._recorded.number(place, self._next_call)
 
-    def _made(
-        self, kind: str, place: str, call: str, name: str, arguments: Sequence[RawValue], begin: Begin[Any]
-    ) -> Begin[Any]:
-        """Return what begins a call: itself, or what a fork takes over for it."""
-        self.asked(kind, place, call, name, arguments)
-        if self._recorded is None:
-            old = self._seed(call, name)
-            return begin if old is None else partial(self._replayed, old)
-        seed = self._recorded.at(place)
-        if seed is not None and self._recorded.take(self._tasks.branch, seed, name, arguments):
-            return partial(self._recorded_outcome, self._recorded, seed)
-        waits = seed if seed is not None and seed.given_up and not self._tasks.branch.own_way else None
-        return partial(self._live, self._recorded, waits, begin)
-
-    async def _recorded_outcome(self, recorded: Recorded, seed: Seed) -> Any:
-        await recorded.turn(seed)
-        return await self._replayed(seed)
-
-    async def _live(self, recorded: Recorded, given_up: Seed | None, begin: Begin[Any]) -> Any:
-        """Begin something in a fork that has no recorded outcome."""
-        if given_up is not None:
-            await recorded.end(given_up)
-        try:
-            return await begin()
-        finally:
-            recorded.happened()
+    def _call(self, kind: str, asked: Asked, begin: Begin[Any]) -> Begin[Any]:
+        self.asked(kind, asked)
+        told = self._recorded.notes
+        begin = self._recorded.call(asked, self._tasks.branch, begin, self._replayed)
+        if self._recorded.notes != told:
+            self._publish()
+        return begin
 
     def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Wait until a person decides."""
@@ -285,44 +248,26 @@ class AgentWorkflow:
     async def decided(self, place: str, question: Question, details: Any) -> Decision:
         """Open a gate and wait for its decision."""
         self._gates.check_question(question)
-        number = self._number(GATE, place, self._gates.next_number)
-        self.asked("gate", place, number, question.question)
-        begin = partial(self._gates.open, number, question, details)
-        if self._recorded is None:
-            return to_decision(await begin())
-        seed = self._recorded.at(place)
-        if seed is not None and self._gates.kept(number, question) is not None:
-            await self._recorded.turn(seed)
-            return to_decision(await begin())
-        return to_decision(await self._live(self._recorded, None, begin))
+        number = self._recorded.number(place, self._gates.next_number)
+        self.asked("gate", Asked(place, number, question.question, ()))
+        kept = self._gates.kept(number, question) is not None
+        begin = self._recorded.gate(place, partial(self._gates.open, number, question, details), kept=kept)
+        return to_decision(await begin())
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
         place = self._tasks.branch.next_place(SLEEP)
-        self.asked("sleep", place, "", "sleep")
+        self.asked("sleep", Asked(place, "", "sleep", ()))
         begin = partial(workflow.sleep, delay_s, summary=SLEEP_SUMMARY)
-        if self._recorded is None:
-            self._sleeps += 1
-            return partial(asyncio.sleep, 0) if self._sleeps <= self._launch.slept else begin
-        seed = self._recorded.at(place)
-        if seed is not None and not self._tasks.branch.own_way:
-            return partial(self._recorded.turn, seed)
-        return partial(self._live, self._recorded, None, begin)
+        return self._recorded.sleep(place, self._tasks.branch, begin)
 
     def timer(
-        self,
-        place: str,
-        start: Callable[..., asyncio.TimerHandle],
-        callback: Callable[[], Any],
-        context: Context | None,
+        self, start: Callable[..., asyncio.TimerHandle], callback: Callable[[], Any], context: Context | None
     ) -> asyncio.TimerHandle:
         """Begin a time-out or wait of asyncio's own."""
-        if self._recorded is None:
-            return start(callback, context=context)
-        seed = self._recorded.at(place)
-        if seed is not None and not self._tasks.branch.own_way:
-            return self._recorded.timer(seed, callback, context)
-        return start(callback, context=context)
+        place = self._tasks.branch.next_place(TIMER)
+        self.asked("timer", Asked(place, "", "", ()))
+        return self._recorded.timer(place, self._tasks.branch, start, callback, context)
 
     def now(self) -> datetime:
         """Return the time of the current workflow task."""
@@ -339,16 +284,6 @@ class AgentWorkflow:
     def _next_call(self) -> str:
         self._calls += 1
         return str(self._calls)
-
-    def _seed(self, call: str, name: str) -> Seed | None:
-        """A recorded result for this call. Where the code asks for another step, old and new part for good."""
-        seed = self._seeds.pop(call, None)
-        if seed is not None and seed.name != name:
-            self._seeds.clear()
-            self._parted = {"call": call, "recorded": seed.name, "asked": name}
-            self._publish()
-            return None
-        return seed
 
     async def _replayed(self, seed: Seed) -> Any:
         if seed.result is not None:
@@ -378,8 +313,7 @@ class AgentWorkflow:
         summary = {
             "gates": self._gates.listed(),
             "parked": list(self._steps.parked.values())[:_LISTED_PARKED],
-            **({"parted": parted} if (parted := self._parted or (self._recorded and self._recorded.parted)) else {}),
-            **({"other_arguments": other} if self._recorded and (other := self._recorded.other_arguments) else {}),
+            **self._recorded.notes,
         }
         changed = (state, summary) != self._published
         memo = {**(details or {}), **({MEMO_STATE: summary} if changed else {})}

@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 2
+INTERPRETER_VERSION = 3
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
 0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: a fork takes over what was
-recorded by its place and in its order, and an agent does not end while something that it started still runs.
+recorded by its place and in its order, and an agent does not end while something that it started still runs. 3: an
+agent may not reach for the world through libraries.
 """
 
 MEMO_STATE = "kaigents"
@@ -29,12 +30,15 @@ MEMO_GATE = "kaigents_gate_{gate}"
 """Memo key: the details of one open gate."""
 MEMO_ORIGIN = "kaigents_origin"
 """Memo key, set at start: where the run comes from (notebook, fork)."""
-
+MEMO_TOLD = "told"
+"""In that: sentences on what does not travel with the code."""
 
 DECIDE_UPDATE = "decide"
 DECIDE_SIGNAL = "decide_later"
 MEND_SIGNAL = "mend"
 RETRY_SIGNAL = "retry_now"
+DIFFERS_SIGNAL = "replayed_otherwise"
+"""Tells the history of a run that a worker which replayed it came to other arguments; the run does nothing about it."""
 
 STARTED = "{agent}.start"
 """Name of a call by which an agent starts a run of its own."""

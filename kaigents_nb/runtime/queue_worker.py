@@ -17,6 +17,7 @@ from kaigents_nb.authoring import agent, clock, gate, options, progress, resourc
 from kaigents_nb.runtime.attempts import Attempts
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import LoopThread
+from kaigents_nb.runtime.recheck import Rechecks
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.steps import StepRunner
 from kaigents_nb.runtime.supervisor import Supervisor
@@ -53,6 +54,7 @@ class QueueWorker:
         self._client = client
         self._runner = StepRunner(client, step_loop, attempts)
         self._supervisor = supervisor
+        self._rechecks = Rechecks(client)
         self._worker: Worker | None = None
         self._leaving = asyncio.Event()
         self._serving = asyncio.create_task(self._serve())
@@ -104,7 +106,7 @@ class QueueWorker:
             task_queue=self.queue,
             workflows=[AgentWorkflow],
             activities=[self._runner.run],
-            workflow_runner=sandbox(),
+            workflow_runner=sandbox(self._rechecks.report),
             identity=identity(),
             max_cached_workflows=MAX_CACHED_RUNS,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
@@ -129,4 +131,5 @@ class QueueWorker:
             await self._worker.shutdown()
         else:
             self._serving.cancel()
+        await self._rechecks.stop()
         await asyncio.gather(self._serving, return_exceptions=True)

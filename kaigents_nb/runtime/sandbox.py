@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import logging
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,10 @@ from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
+from kaigents_nb.runtime.guard import Activation, activated, install
+from kaigents_nb.runtime.lacking import keep_quiet
+from kaigents_nb.runtime.recheck import ReplayWatch, Report
+
 
 class _Instance(WorkflowInstance):
     """One sandboxed run. Whose a payload is, our converter does not ask, so it is not looked up.
@@ -18,11 +23,17 @@ class _Instance(WorkflowInstance):
     The SDK enters the sandbox for that, several times for each payload: nearly half the work of a step.
     """
 
-    def __init__(self, inner: WorkflowInstance) -> None:
+    def __init__(self, inner: WorkflowInstance, watch: ReplayWatch | None, activation: Activation) -> None:
         self._inner = inner
+        self._watch = watch
+        self._activation = activation
 
     def activate(self, act: Any) -> Any:
-        return self._inner.activate(act)
+        with activated(self._activation), decimal.localcontext(_DECIMALS):
+            completion = self._inner.activate(act)
+        if self._watch is not None:
+            self._watch.done(act, completion)
+        return completion
 
     def get_serialization_context(self, command_info: Any) -> None:
         return None
@@ -38,31 +49,47 @@ class _Instance(WorkflowInstance):
 
 
 class _Runner(SandboxedWorkflowRunner):
+    def __init__(self, restrictions: SandboxRestrictions, report: Report | None, watched: bool) -> None:
+        super().__init__(restrictions)
+        self._report = report
+        self._watched = watched
+
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        return _Instance(super().create_instance(det))
+        info = det.info
+        watch = ReplayWatch(info.workflow_id, info.run_id, self._report) if self._report is not None else None
+        return _Instance(super().create_instance(det), watch, Activation(self._watched))
 
 
+_DECIMALS = decimal.DefaultContext.copy()
+"""What a run's own context is a copy of; that of its thread is changed by whichever run changed it last."""
 _MEMBERS = SandboxRestrictions.invalid_module_members_default
-"""What the SDK forbids. Of asyncio it only warns; :mod:`kaigents_nb.runtime.agent_asyncio` mends that instead."""
-
+"""What the SDK forbids. Of asyncio it only warns; :mod:`kaigents_nb.runtime.agent_asyncio` mends that instead. A time
+zone is the same wherever packages are; guarded, it could not be given to a datetime."""
+_NOT_FORBIDDEN = ("asyncio", "zoneinfo")
 _ANY_STORE = StorageDriverStoreContext(target=None)
 
 
-def sandbox() -> SandboxedWorkflowRunner:
-    """Return the runner for agents.
+def sandbox(report: Report | None = None, *, watched: bool = False) -> SandboxedWorkflowRunner:
+    """Return the runner for agents; ``report`` is told what runs ask for while they are replayed.
+
+    ``watched`` keeps all of them from reaching for the world, also those that could when they began.
 
     Modules pass through unloaded twice (a fresh pandas for every run would cost seconds); what can't be replayed
-    in them still raises when an agent touches it.
+    in them still raises when an agent touches it. What libraries do for it, the audit hook sees.
     """
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
+    keep_quiet()
+    install()
     return _Runner(
         replace(
             SandboxRestrictions.default.with_passthrough_all_modules(),
             invalid_module_members=replace(
-                _MEMBERS, children={name: one for name, one in _MEMBERS.children.items() if name != "asyncio"}
+                _MEMBERS, children={name: one for name, one in _MEMBERS.children.items() if name not in _NOT_FORBIDDEN}
             ),
-        )
+        ),
+        report,
+        watched,
     )
 
 

@@ -49,8 +49,8 @@ class Seed:
     """Whether the first run stopped waiting for it, as after a time-out."""
 
     @property
-    def is_call(self) -> bool:
-        """Whether this is an outcome of a call, and not one that is made again, a gate or a wait."""
+    def has_outcome(self) -> bool:
+        """Whether this is a call with an outcome, and not one that is made again, a gate or a wait."""
         return self.result is not None or bool(self.failure)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,11 +16,13 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.workflow import ActivityCancellationType
 
+from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.durations import seconds
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.failures import PARK, details, headline
+from kaigents_nb.runtime.lacking import ELSEWHERE, wait_s
 from kaigents_nb.runtime.library_steps import is_library_step
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, StepCall, to_wire
 
@@ -59,7 +63,7 @@ class StepCalls:
         ActivityError
             With the step's own error as its cause.
         """
-        start, cancelled = 0, _cancelled()
+        start, made, declined, cancelled = 0, 0, 0, _cancelled()
         sizes = [len(item.payload.data) for item in payloads]
         while True:
             start += 1
@@ -67,7 +71,8 @@ class StepCalls:
             size = message_bytes([*sizes, len(mended.packed)] if mended else sizes)
             await self._budget.enter(size)
             try:
-                handle = self._start_activity(call, start, step, payloads, header)
+                with _for_any_worker(declined > 0):
+                    handle = self._start_activity(call, start, step, payloads, header, made)
                 self._in_flight[call] = handle
                 try:
                     result = await handle
@@ -79,16 +84,23 @@ class StepCalls:
                     continue
                 if isinstance(error.cause, CancelledError):
                     raise asyncio.CancelledError from None
-                if details(error.cause).get("do") != PARK:
+                told = details(error.cause)
+                if told.get("do") == ELSEWHERE:
+                    made, declined = made + int(told["made"]), declined + 1
+                elif told.get("do") == PARK:
+                    await self._park(call, step.name, error.cause)
+                else:
                     raise
-                await self._park(call, step.name, error.cause)
             finally:
                 self._in_flight.pop(call, None)
                 self._renewed.discard(call)
+            if declined:
+                # Only where attempts are limited, and this worker's is none of them; else the server asks the next.
+                await _beside_the_agent(workflow.sleep(wait_s(declined)))
         return result.payload
 
     def _start_activity(
-        self, call: str, start: int, step: Step[..., Any], payloads: list[RawValue], header: StepCall
+        self, call: str, start: int, step: Step[..., Any], payloads: list[RawValue], header: StepCall, made: int
     ) -> workflow.ActivityHandle[RawValue]:
         mended = self._mended.get(step.name)
         code = mended or self.code
@@ -109,7 +121,7 @@ class StepCalls:
                 initial_interval=timedelta(seconds=seconds(retry.first_wait)),
                 maximum_interval=timedelta(seconds=seconds(retry.max_wait)),
                 backoff_coefficient=retry.backoff,
-                maximum_attempts=retry.max_attempts or 0,
+                maximum_attempts=max(1, retry.max_attempts - made) if retry.max_attempts else 0,
             ),
             cancellation_type=ActivityCancellationType.TRY_CANCEL,
         )
@@ -129,6 +141,25 @@ class StepCalls:
     def _unpark(self, call: str) -> None:
         del self.parked[call]
         self._publish()
+
+
+def _beside_the_agent(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start what is no task or timer of the agent's own, so that it takes none of their places."""
+    context = copy_context()
+    context.run(agent_context.set, None)
+    return context.run(asyncio.create_task, work)
+
+
+@contextmanager
+def _for_any_worker(wanted: bool) -> Iterator[None]:
+    """Let the server choose who makes the calls that are started meanwhile: it would hand them to this worker."""
+    runtime: Any = workflow._Runtime.current()  # the SDK has no option of a call for it
+    before = runtime._disable_eager_activity_execution
+    runtime._disable_eager_activity_execution = before or wanted
+    try:
+        yield
+    finally:
+        runtime._disable_eager_activity_execution = before
 
 
 def _cancelled() -> int:

@@ -25,6 +25,7 @@ from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, check_admitted, held
 from kaigents_nb.runtime.executions import Executions
 from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
+from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
 from kaigents_nb.runtime.late import HAND_OVER, check_wanted
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
@@ -33,6 +34,7 @@ from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
 from kaigents_nb.runtime.signature import hints, positional_names
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 
 _HEARTBEAT_S = 1.0
@@ -81,6 +83,8 @@ class _Loaded:
     annotations: dict[str, Any]
     parameters: tuple[str, ...]
     notice: str
+    required: frozenset[str]
+    """Modules that it can't do without."""
 
 
 class _Heartbeats:
@@ -165,14 +169,17 @@ class StepRunner:
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
         try:
+            apply_settings(code.snapshot.settings)  # of this task, and of the thread that it has the step called in
             steps = self._steps.setdefault(code, {})
             loaded = steps.get(call.step)
             if loaded is None:
                 loaded = await in_thread(lambda: self._load(code, call), f"kaigents load {call.step}")
                 steps[call.step] = loaded
         except Exception as error:  # noqa: BLE001
+            self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
+        self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
         await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
@@ -194,6 +201,7 @@ class StepRunner:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
+            self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             failure = to_failure(
                 error,
                 analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT),
@@ -203,6 +211,12 @@ class StepRunner:
             if attempt.output.text and isinstance(failure.details[0], dict):
                 failure.details[0]["output"] = attempt.output.text[-1_000:]
             raise failure from None
+
+    @staticmethod
+    def _leave_to_others(lacks: str | None, code: Code, call: StepCall, attempt: Attempt) -> None:
+        if lacks is not None:
+            limited = not call.library and code.snapshot.options(call.step).retry.max_attempts is not None
+            raise declined(lacks, code.snapshot, attempt.number, limited=limited) from None
 
     async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
         fn = step.fn
@@ -223,9 +237,11 @@ class StepRunner:
             loaded = self._loaded.get(code)
             if loaded is None:
                 loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
-        step: Step[..., Any] = named(call.step) if call.library else loaded.get(code.snapshot.step_global(call.step))
+        place = "" if call.library else code.snapshot.step_global(call.step)
+        step: Step[..., Any] = loaded.get(place) if place else named(call.step)
         assert step.fn is not None
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code))
+        required = loaded.required(place) if place else frozenset[str]()
+        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code), required)
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)

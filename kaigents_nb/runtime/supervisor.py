@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from kaigents_nb.errors import KaigentsError, ServerNotReady
+from kaigents_nb.errors import ServerNotReady
 
 T = TypeVar("T")
 
@@ -74,7 +74,8 @@ class Supervisor:
         self._address = address
         self._lives = lives
         self._bring_back = bring_back
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set, and replaced, when the server goes away, comes back, or something else is known of why."""
         self.outage: Outage | None = None
         """None while the server is there, as far as is known."""
 
@@ -83,24 +84,19 @@ class Supervisor:
         pause_s = _LOOK_S
         while True:
             await asyncio.sleep(pause_s)
-            pause_s = _LOOK_S
-            if self._lives is not None and not self._lives():
-                self._note("It is started again; runs are safe and go on by themselves.")
-            if self.outage is None:
-                continue
             try:
-                await self._bring_back()
+                if self.outage is None and self._lives is not None and not self._lives():
+                    self._note("It is started again; runs are safe and go on by themselves.")
+                if self.outage is not None:
+                    await self._bring_back()
             except MovedAway as error:
                 self._note(str(error), final=True)
-            except (KaigentsError, OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - told to all who wait, and tried again: nobody else would
                 self._note(str(error))
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
             else:
                 self._set(None)
-
-    async def change(self) -> None:
-        """Wait until the server goes away, comes back, or something else is known of why."""
-        await self._changed.wait()
+                pause_s = _LOOK_S
 
     async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Await some work, again when the server went away over it, however long that lasts.
@@ -133,7 +129,7 @@ class Supervisor:
         task = asyncio.create_task(work)
         try:
             while self.outage is None:
-                change = asyncio.create_task(self._changed.wait())  # of this moment: none is missed
+                change = asyncio.create_task(self.changed.wait())  # of this moment: none is missed
                 try:
                     await asyncio.wait((task, change), return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -163,7 +159,7 @@ class Supervisor:
         while self.outage is not None:
             if self.outage.final:
                 raise ServerNotReady(self.outage.told)
-            await self.change()
+            await self.changed.wait()
 
     def _note(self, why: str, *, final: bool = False) -> None:
         if self.outage is None:
@@ -174,8 +170,8 @@ class Supervisor:
     def _set(self, outage: Outage | None) -> None:
         if outage != self.outage:
             self.outage = outage
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self.changed.set()
+            self.changed = asyncio.Event()
 
 
 class MovedAway(ServerNotReady):

@@ -37,6 +37,8 @@ _DYNAMIC_CONFIG = {
     "history.timerProcessorMaxPollRPS": "2000",
     "history.visibilityProcessorMaxPollRPS": "2000",
     "system.enableActivityEagerExecution": "true",
+    # A task that a worker could not do, for it lacks a module, is soon for another one, or for the same.
+    "history.workflowTaskRetryMaxInterval": '"2s"',
     "frontend.httpAllowedHosts": f'["{HOST_HEADER}"]',
 }
 

@@ -139,6 +139,15 @@ class Cells:
         found = [s for s in self._touched.get(name, ()) if s.order > after.order]
         return found[-1] if found else None
 
+    def registered(self, name: str) -> list[str]:
+        """Return what was defined with a decorator that registers with something below a name."""
+        return [
+            statement.node.name
+            for statement in self._changes.get(name, ())
+            if isinstance(statement.node, DEFINITIONS)
+            and any("register" in part for d in statement.node.decorator_list for part in _decorator(d)[1:])
+        ]
+
     def node_of(self, code: CodeType) -> ast.AST | None:
         """Return the ``def`` or ``lambda``, wherever it stands in a cell, that a function's code was compiled from."""
         found = self._nodes_of(code)
@@ -267,10 +276,7 @@ def _changed(node: ast.stmt) -> Iterator[str]:
         case ast.Expr(value=ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[ast.Name(id=name), *_])):
             yield name
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            for decorator in node.decorator_list:
-                called = decorator.func if isinstance(decorator, ast.Call) else decorator
-                if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-                    yield called.value.id
+            yield from (parts[0] for d in node.decorator_list if len(parts := _decorator(d)) > 1)
         case ast.Assign() | ast.Delete() | ast.AugAssign() | ast.AnnAssign():
             for target in node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]:
                 inner: ast.expr = target
@@ -278,6 +284,11 @@ def _changed(node: ast.stmt) -> Iterator[str]:
                     inner = inner.value
                 if isinstance(inner, ast.Name) and inner is not target:
                     yield inner.id
+
+
+def _decorator(node: ast.expr) -> list[str]:
+    """Return the parts of a decorator's name: ``["pd", "api", "extensions", "register_dataframe_accessor"]``."""
+    return dotted(node.func if isinstance(node, ast.Call) else node)
 
 
 def _touched(node: ast.stmt) -> Iterator[str]:

@@ -9,6 +9,7 @@ import platform
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -21,10 +22,12 @@ from kaigents_nb.snapshot.capture import TOTAL_LIMIT_BYTES, size_text
 from kaigents_nb.snapshot.cells import Statement
 from kaigents_nb.snapshot.classify import Classifier, own_classes
 from kaigents_nb.snapshot.drafts import Draft, in_order
-from kaigents_nb.snapshot.identity import settle
+from kaigents_nb.snapshot.identity import keep, settle
+from kaigents_nb.snapshot.local_modules import find_local_modules
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.module_state import ModuleState, of_notebook
 from kaigents_nb.snapshot.needs import Need
-from kaigents_nb.snapshot.packages import packages_of
+from kaigents_nb.snapshot.packages import distributions_of, is_local, packages_of
 from kaigents_nb.snapshot.problems import Problem, Use, refuse
 from kaigents_nb.snapshot.settings import carried_settings, told_settings
 from kaigents_nb.snapshot.sources import read_cells, shell_of
@@ -77,6 +80,10 @@ class _Freezer:
         self._slots: list[tuple[Draft, Slot]] = []
         self._stateful: list[tuple[str, Problem]] = []
         self._told: list[str] = []
+        self._modules: dict[str, ModuleState] = {}
+        self._module_slots: list[tuple[ModuleState, Slot, Draft | None]] = []
+        self._filled_modules: dict[str, set[str]] = defaultdict(set)
+        self._module_state: dict[str, list[str]] = defaultdict(list)
 
     def snapshot(self) -> Snapshot:
         self._want(self._root_name)
@@ -87,11 +94,15 @@ class _Freezer:
         self._settle()
         drafts = list({id(draft): draft for draft in self._drafts.values()}.values())
         steps, agents = self._callables()
-        self._check(drafts)
         imported = {module for draft in drafts for _, needs in draft.needs() for module in needs.modules}
-        modules = imported | self._foreign_modules(drafts)
+        local = find_local_modules(imported | self._foreign_modules(drafts))
+        self._stateful += [("", problem) for problem in local.problems]
+        self._told += local.told
+        modules = local.imported
+        self._check(drafts)
         taken = [draft.origin for draft in drafts if draft.origin is not None]
         self._told += told_settings(self._classifier.cells, self._namespace, taken, modules)
+        loaded = tuple(sorted(module for module in modules if module in sys.modules))
         doc = inspect.cleandoc(self._root.__doc__ or "").partition("\n")[0]
         return Snapshot(
             root=self._root_name,
@@ -101,13 +112,17 @@ class _Freezer:
             definitions=tuple(in_order(drafts)),
             steps=steps,
             agents=agents,
-            packages=packages_of(modules),
-            modules=tuple(sorted(module for module in modules if module in sys.modules)),
+            packages=packages_of(modules | {module.name for module in local.modules}),
+            modules=loaded,
+            installed=distributions_of(modules, loaded),
             module=self._classifier.module,
             package=self._classifier.package,
             types=self._types,
             told=tuple(dict.fromkeys(self._told)),
             settings=carried_settings(),
+            local=tuple(
+                replace(module, state="\n".join(self._module_state.get(module.name, ()))) for module in local.modules
+            ),
         )
 
     # --- the walk ---------------------------------------------------------------------------------------------------
@@ -141,6 +156,13 @@ class _Freezer:
             return
         self._drafts[name] = found
         self._follow(name, value, found)
+        if not found.captured and found.origin is None:
+            self._look_at_modules(found)
+            # An import: what a decorator of the module has registered with it (an accessor of pandas) is needed too.
+            for registered in self._classifier.cells.registered(name):
+                if registered in self._namespace:
+                    found.needs_later.add(registered)
+                    self._want(registered)
 
     def _follow(self, name: str, value: object, draft: Draft) -> None:
         """Look up what a definition needs in turn."""
@@ -198,10 +220,40 @@ class _Freezer:
             else:
                 self._told.append(found.text)
 
+    def _look_at_modules(self, draft: Draft) -> None:
+        """Take in what the local modules behind an import hold now, beyond what their source gives."""
+        imported = {m for _, needs in draft.needs() for m in needs.modules if is_local(m.partition(".")[0])}
+        for module in find_local_modules(imported).modules if imported else ():
+            loaded = sys.modules.get(module.name)
+            draft.needs_later |= self._filled_modules[module.name] - draft.names
+            if loaded is None or module.name in self._modules:
+                continue
+            state = self._modules[module.name] = ModuleState(loaded, self._classifier.names)
+            for found in state.findings():
+                if isinstance(found, Slot):
+                    mine = of_notebook(found, state.names, self._classifier.names)
+                    self._module_slots.append((state, found, draft if mine else None))
+                    draft.needs_later.update(mine)
+                    for name in mine:
+                        self._want(name)
+                    if mine:
+                        self._filled_modules[module.name] |= draft.names
+                elif isinstance(found, Problem):
+                    self._stateful.append(("", replace(found, what=f"{module.name}.{found.what}")))
+                else:
+                    self._told.append(f"{module.name}.{found.text}")
+
     def _settle(self) -> None:
         """Write down values and state, so that what is one object here is one object there."""
         try:
             self._told += settle(self._drafts, self._namespace, self._classifier.names, self._slots, self._classes_of)
+            for state, slot, draft in self._module_slots:
+                if draft is not None:
+                    draft.state.append(state.line_outside(slot, self._classifier.names))
+                else:
+                    self._module_state[state.module.__name__].append(
+                        state.line(slot, lambda value, path: keep(self._drafts, value, path, self._classes_of))
+                    )
         except ConversionError as error:
             self._stateful.append(("", Problem(str(error), "Break the circle.")))
 

@@ -55,10 +55,9 @@ def settle(
     for draft, slot in plain:
         text = literal(slot.value) if not any(id(item) in shared for item in objects_in(slot.value)) else None
         if text is None:
-            text = kept.setdefault(id(slot.value), _KEPT.format(len(kept) + 1))
-            if text not in captured:
-                captured[text] = slot.value
-                drafts[text] = _keep((text,), encode(slot.value, name=slot.path), [slot.value], classes_of)
+            text = kept.get(id(slot.value)) or keep(drafts, slot.value, slot.path, classes_of)
+            kept[id(slot.value)] = text
+            captured[text] = slot.value
             draft.needs_later.add(text)
         texts.append((draft, slot, text))
     for draft, slot, text in texts:
@@ -68,6 +67,13 @@ def settle(
     for group in _groups(captured, shared):
         _write_group(group, captured, shared, drafts, classes_of)
     return _views(captured)
+
+
+def keep(drafts: dict[str, Draft], value: object, path: str, classes_of: ClassesOf) -> str:
+    """Add a value that stands in some object's state; return the global name under which it is kept."""
+    name = _KEPT.format(sum(name.startswith(_KEPT[:-2]) for name in drafts) + 1)
+    drafts[name] = _keep((name,), encode(value, name=path), [value], classes_of)
+    return name
 
 
 def _keep(names: tuple[str, ...], encoded: Encoded, values: list[object], classes_of: ClassesOf) -> Draft:

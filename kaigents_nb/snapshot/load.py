@@ -14,15 +14,13 @@ from typing import Any, cast
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
+from kaigents_nb.snapshot.needs import needs_of
+from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
 from kaigents_nb.snapshot.shown import hide, show
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
 Unwrap = Callable[[object], object]
-
-_MODULES = sys.modules
-"""Those of the process. In a thread that executes a workflow, where garbage may be collected too, ``sys.modules`` are
-others."""
 
 
 def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: Unwrap | None = None) -> LoadedCode:
@@ -69,9 +67,12 @@ class LoadedCode:
         self._done: set[int] = set()
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
+        self._imports = PrivateImports(snapshot, self.module.__name__, unwrap, self.get, self._lock)
+        if self._imports.builtins is not None:
+            self.namespace["__builtins__"] = self._imports.builtins
         if unwrap is None:
             # What a sandbox has registered ends with it.
-            weakref.finalize(self, _unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
+            weakref.finalize(self, unregister, self.module.__name__, weakref.ref(self.module)).atexit = False
         show(snapshot, self)
         weakref.finalize(self, hide, snapshot.filename, id(self)).atexit = False
 
@@ -103,6 +104,18 @@ class LoadedCode:
                     self._done.add(id(definition))
             self._complete_models(wanted)
 
+    def required(self, name: str) -> frozenset[str]:
+        """Return the modules (not those inside of packages) that a global name's code can't do without."""
+        first = next(_path(name))
+        assert isinstance(first, ast.Name)
+        wanted = self._closure(first.id)
+        parts = [(p, d) for d in self.snapshot.definitions if id(d) in wanted and d.value is None for p in d.parts]
+        return frozenset(
+            module.partition(".")[0]
+            for part, definition in parts
+            for module in needs_of(part.text, definition.flags).required
+        )
+
     def resolve(self, module: str, qualname: str) -> type:
         """Return the class of a saved value: from the run's code, or from a module that the code imports.
 
@@ -118,7 +131,8 @@ class LoadedCode:
             name = self.snapshot.types.get(qualname, first)
             if name not in self._definitions:
                 raise LookupError(f"the run's code has no class {qualname!r}")
-            self.ensure(name)
+            if name not in self.namespace:  # else it is there, or about to be: a class may keep its own instances
+                self.ensure(name)
             found, rest = self.namespace[name], [] if qualname in self.snapshot.types else rest
         else:
             found = self._real(self._module(module))
@@ -133,6 +147,11 @@ class LoadedCode:
         return found
 
     def _module(self, name: str) -> object:
+        if self._imports.carries(name):
+            try:
+                return self._imports.module(name)
+            except ImportError as error:
+                raise LookupError(f"module {name!r} can't be imported here: {error}") from error
         if name in sys.modules:
             return sys.modules[name]
         if name.partition(".")[0] not in {module.partition(".")[0] for module in self.snapshot.modules}:
@@ -249,13 +268,6 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
     # Registered, so that dataclasses, pydantic and typing find what annotations name.
     sys.modules[name] = module
     return module
-
-
-def _unregister(name: str, module: weakref.ref[ModuleType]) -> None:
-    """Take a module out of the process; its classes still work where somebody has kept one."""
-    # Another one may have that name by now.
-    if name in _MODULES and _MODULES[name] is module():
-        del _MODULES[name]
 
 
 def _path(name: str) -> Iterator[ast.expr]:

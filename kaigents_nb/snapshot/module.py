@@ -15,6 +15,7 @@ from typing import Any
 from kaigents_nb.authoring.options import Retry, StepOptions
 from kaigents_nb.errors import SnapshotError, UntrustedCode
 from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly
+from kaigents_nb.snapshot.local_modules import LocalModule, local_filename, named_tree
 from kaigents_nb.snapshot.packages import LOCAL, installed_version
 from kaigents_nb.snapshot.signing import sign, verify
 from kaigents_nb.values.encoded import Encoded
@@ -22,7 +23,7 @@ from kaigents_nb.values.encoded import Encoded
 FORMAT = 2
 _FORMATS = (1, FORMAT)
 """2: state, told or carried with the code. Code without any is packed as before, so that its digest stays the same."""
-_SINCE_2 = ("told", "settings")
+_SINCE_2 = ("told", "settings", "local", "installed")
 UNPACKED_LIMIT_BYTES = 64 * 2**20
 """Largest content of a packed snapshot; more is refused, as it would fill the worker's memory."""
 
@@ -88,6 +89,10 @@ class Snapshot:
     """What does not travel, in sentences, each with the way out."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """How decimal and numpy compute; see :mod:`~kaigents_nb.snapshot.settings`."""
+    local: tuple[LocalModule, ...] = ()
+    """Modules from beside the notebook."""
+    installed: Mapping[str, str] = field(default_factory=dict)
+    """Distribution by module, for what was installed and is not among ``modules`` or has another name than it."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Snapshot) and self.digest == other.digest
@@ -115,6 +120,10 @@ class Snapshot:
                 f"and use it by its name in {self.root_name}."
             )
         return table[name]
+
+    def had(self, top: str) -> bool:
+        """Tell whether a module (not inside a package) could be imported where the code was frozen."""
+        return top in self.installed or any(module.partition(".")[0] == top for module in self.modules)
 
     def package_differences(self) -> list[str]:
         """Return where this process has other versions than the code was frozen with, such as ``pandas 2.2 → 3.1``."""
@@ -145,6 +154,16 @@ class Snapshot:
         """The code as one readable module."""
         return "\n".join(self._layout[0]) + "\n"
 
+    @property
+    def text(self) -> str:
+        """The code with the local modules that it carries, each below its name."""
+        parts = [self.source]
+        for module in self.local:
+            parts.append(f"# {module.file}, which travels with the code\n\n{module.source.rstrip()}\n")
+            if module.state:
+                parts.append(f"# {module.file}, as it was at the start\n{module.state.rstrip()}\n")
+        return "\n\n".join(parts)
+
     def where(self, line: int) -> tuple[str, int] | None:
         """Return the cell and its line for a line of ``source``; None for a line that no cell has.
 
@@ -162,6 +181,17 @@ class Snapshot:
                 for part, line in zip(definition.parts, self._layout[1][definition], strict=True)
             )
         return self._compiled[definition]
+
+    def compiled_module(self, module: LocalModule) -> CodeType:
+        """Return the code of a local module, compiled once for all who load it. Raises SyntaxError."""
+        if module.name not in self._compiled_modules:
+            code = compile_quietly(named_tree(module), local_filename(self.filename, module))
+            self._compiled_modules[module.name] = code
+        return self._compiled_modules[module.name]
+
+    @functools.cached_property
+    def _compiled_modules(self) -> dict[str, CodeType]:
+        return {}
 
     @functools.cached_property
     def _compiled(self) -> dict[Definition, tuple[CodeType, ...]]:
@@ -197,6 +227,7 @@ class Snapshot:
     def _content(self) -> bytes:
         raw = {key: value for key, value in vars(self).items() if key in self.__dataclass_fields__}
         raw["definitions"] = [_definition_to_json(d) for d in self.definitions]
+        raw["local"] = [vars(module) for module in self.local]
         newer = any(raw[key] for key in _SINCE_2) or any(
             len(d.names) > 1 for d in self.definitions if d.value is not None
         )
@@ -239,6 +270,7 @@ class Snapshot:
         raw["definitions"] = tuple(_definition_from_json(d) for d in raw["definitions"])
         raw["modules"] = tuple(raw["modules"])
         raw["told"] = tuple(raw.get("told", ()))
+        raw["local"] = tuple(LocalModule(**module) for module in raw.get("local", ()))
         return cls(**raw)
 
 

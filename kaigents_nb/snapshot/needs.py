@@ -22,6 +22,9 @@ _MODULE_NAMES = frozenset(
 )
 _NOW = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<generic parameters of ")
 
+_NAME_ERROR = frozenset({"NameError"})
+_IMPORT_ERROR = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+
 
 @dataclass(frozen=True)
 class Need:
@@ -51,6 +54,8 @@ class Needs:
     """Globals that its functions assign (``global x``)."""
     modules: frozenset[str]
     """Modules that it imports, absolute names; what is imported from a module may be one too."""
+    required: frozenset[str]
+    """Those without which it does not work: not tried, with ``except ImportError``, as one of several."""
     chains: frozenset[str]
     """Dotted names such as ``helpers.search``."""
     awaits: bool
@@ -77,7 +82,8 @@ def needs_of(text: str, flags: int) -> Needs:
     spans = {(n.lineno, n.col_offset) for a in annotations for n in ast.walk(a) if isinstance(n, ast.Name)}
     written: set[str] = set()
     uses = list(_uses(code, now=True, function="", spans=spans, written=written))
-    guards = {line for node in nodes if isinstance(node, ast.Try) for line in _guarded_lines(node)}
+    guards = {line for node in nodes if isinstance(node, ast.Try) for line in _guarded_lines(node, _NAME_ERROR)}
+    tried = {line for node in nodes if isinstance(node, ast.Try) for line in _guarded_lines(node, _IMPORT_ERROR)}
     if guards:
         uses = [replace(use, guarded=True) if use.line in guards else use for use in uses]
     evaluated = {use.name for use in uses}
@@ -88,6 +94,12 @@ def needs_of(text: str, flags: int) -> Needs:
         written=frozenset(written),
         modules=frozenset(
             m for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for m in _imported(node)
+        ),
+        required=frozenset(
+            m
+            for node in nodes
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and node.lineno not in tried
+            for m in _imported(node)
         ),
         chains=frozenset(c for node in nodes if isinstance(node, ast.Attribute) and (c := ".".join(dotted(node)))),
         awaits=bool(code.co_flags & inspect.CO_COROUTINE),
@@ -142,9 +154,10 @@ def _text_names(annotation: ast.expr) -> Iterator[Need]:
                     yield Need(part.id, node.lineno, now=True, annotation=True, text=True)
 
 
-def _guarded_lines(node: ast.Try) -> range:
+def _guarded_lines(node: ast.Try, errors: frozenset[str]) -> range:
     types = [part for handler in node.handlers if handler.type is not None for part in ast.walk(handler.type)]
-    if any(isinstance(part, ast.Name) and part.id == "NameError" for part in types):
+    bare = errors is _IMPORT_ERROR and any(handler.type is None for handler in node.handlers)
+    if bare or any(isinstance(part, ast.Name) and part.id in errors for part in types):
         return range(node.body[0].lineno, (node.body[-1].end_lineno or 0) + 1)
     return range(0)
 

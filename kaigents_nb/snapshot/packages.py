@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib.machinery
 import importlib.metadata
+import json
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -11,6 +13,8 @@ from pathlib import Path
 
 LOCAL = "local"
 """Instead of a version: a file of the analyst's own, beside the notebook."""
+_INSTALLED_IN = frozenset({"site-packages", "dist-packages"})
+_NEVER_LOCAL = frozenset({"__main__", "kaigents_nb"})
 
 
 def packages_of(modules: Iterable[str]) -> dict[str, str]:
@@ -25,25 +29,79 @@ def packages_of(modules: Iterable[str]) -> dict[str, str]:
     return found
 
 
-@functools.lru_cache(maxsize=1024)
+def distributions_of(modules: Iterable[str], loaded: Iterable[str]) -> dict[str, str]:
+    """Return the distribution behind each module that is installed, where its name or its being there is news.
+
+    Parameters
+    ----------
+    modules
+        Names of modules.
+    loaded
+        Those of them that are known to be there.
+    """
+    known = {module.partition(".")[0] for module in loaded}
+    found: dict[str, str] = {}
+    for top in sorted({module.partition(".")[0] for module in modules} - _NEVER_LOCAL - sys.stdlib_module_names):
+        if top and not is_local(top) and _file_of(top) is not None:
+            names = _distributions().get(top, [top])
+            name = next((n for n in names if n.replace("-", "_").lower() == top.lower()), names[0])
+            if (name != top and name.replace("-", "_").lower() != top.lower()) or top not in known:
+                found[top] = name
+    return found
+
+
+def is_local(top: str) -> bool:
+    """Tell whether a module (not inside a package) is a file of the analyst's own, which is not installed."""
+    if not top or top in _NEVER_LOCAL or top in sys.stdlib_module_names:
+        return False
+    file = _file_of(top)
+    return file is not None and not _is_installed(file) and not _is_editable(top)
+
+
 def _package(top: str) -> dict[str, str]:
-    module = sys.modules.get(top)
-    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    if is_local(top):
+        return {top: LOCAL}
     for name in (top, top.replace("_", "-")):
         try:
             distribution = importlib.metadata.distribution(name)
         except (importlib.metadata.PackageNotFoundError, ValueError):
             continue
         return {distribution.name: distribution.version}
-    if module is not None and file is not None and not _is_installed(Path(file)):
-        return {top: LOCAL}
     names = _distributions().get(top, ())
     return {name: importlib.metadata.version(name) for name in names}
 
 
+def _file_of(top: str) -> Path | None:
+    """Return a module's file, or a package's folder; None for what is built in or not there."""
+    module = sys.modules.get(top)
+    spec = module.__spec__ if module is not None else importlib.machinery.PathFinder.find_spec(top)
+    if spec is None:
+        return None
+    if spec.origin is not None and spec.has_location:
+        return Path(spec.origin)
+    return next(map(Path, spec.submodule_search_locations or ()), None)
+
+
 def _is_installed(file: Path) -> bool:
-    roots = {sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")}
-    return any(file.is_relative_to(root) for root in roots if root) or "site-packages" in file.parts
+    return any(file.is_relative_to(root) for root in _roots()) or not _INSTALLED_IN.isdisjoint(file.parts)
+
+
+@functools.cache
+def _roots() -> frozenset[str]:
+    return frozenset(filter(None, map(sysconfig.get_path, ("purelib", "platlib", "stdlib", "platstdlib"))))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_editable(top: str) -> bool:
+    """Tell whether a module belongs to a distribution that was installed to be edited."""
+    for name in (top, top.replace("_", "-"), *_distributions().get(top, ())):
+        try:
+            url = json.loads(importlib.metadata.distribution(name).read_text("direct_url.json") or "{}")
+        except (importlib.metadata.PackageNotFoundError, ValueError):
+            continue
+        if url.get("dir_info", {}).get("editable"):
+            return True
+    return False
 
 
 @functools.cache

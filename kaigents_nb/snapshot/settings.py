@@ -11,6 +11,7 @@ import ast
 import decimal
 import logging
 import sys
+from abc import ABCMeta
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -19,7 +20,8 @@ from typing import Any
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.snapshot.cells import DEFINITIONS, Cell, Cells, Statement, dotted, imported_names, parse
-from kaigents_nb.snapshot.live import follow
+from kaigents_nb.snapshot.live import follow, in_module
+from kaigents_nb.snapshot.packages import is_local
 
 _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 _NUMPY_WITH_CONTEXT = 2
@@ -94,10 +96,10 @@ _PLOTS = _Kind(
 )
 _ENVIRONMENT = _Kind(
     "the environment of this process",
-    "Start workers with it in their environment, or set it in the step; a secret is read in the step, never sent along.",
+    "Start workers with it in their environment, or set it in the step; a secret is read there, and never sent along.",
 )
 _DIRECTORY = _Kind("the working directory of this process", "Give steps an absolute path.")
-_LOGGING = _Kind("the logging of this process", "Do it in the step, or print there: what a step prints is on the card.")
+_LOGGING = _Kind("the logging of this process", "Do it in the step, or print there: what steps print is on the card.")
 _PROCESS = _Kind("something of this process", "Do it in the step.")
 _MODULE = _Kind(
     "something in a module of this process", "Do it in the step, or pass it to what uses it.", everywhere=False
@@ -317,12 +319,19 @@ class _Reader:
                 return
             inside = repr(constants[0]) if kind is _ENVIRONMENT and constants and constants[0] is not None else "…"
             yield self._at(cell, node, kind, f"{ast.unparse(node.func)}({inside})", name)
+        elif name and "register" in name.rpartition(".")[2] and not self._is_abstract(name):
+            yield self._at(cell, node, _PROCESS, f"{ast.unparse(node.func)}(…)", name)
         elif isinstance(node.func, ast.Attribute) and node.func.attr in _LOGGER_CALLS:
             parts = dotted(node.func.value)
             logger = self._namespace.get(parts[0]) if len(parts) == 1 else None
             of_root = isinstance(node.func.value, ast.Call) and self._name(node.func.value.func) == "logging.getLogger"
             if isinstance(logger, logging.Logger) or of_root:
                 yield self._at(cell, node, _LOGGING, f"{ast.unparse(node.func)}(…)", "logging")
+
+    def _is_abstract(self, name: str) -> bool:
+        """Tell whether it is ``register`` of an abstract class, which is carried."""
+        module, _, owner = name.rpartition(".")[0].rpartition(".")
+        return isinstance(in_module(module, owner), ABCMeta)
 
     def _target(self, cell: Cell, target: ast.expr) -> Iterator[_Found]:
         inner, key = target, ""
@@ -341,6 +350,8 @@ class _Reader:
             module = owner.__name__ if isinstance(owner, ModuleType) else getattr(owner, "__module__", "")
             if owner is None or module in ("", "__main__", self._namespace.get("__name__")):
                 return
+            if is_local(module.partition(".")[0]):
+                return  # its state is carried
             kind = _MODULE
         yield self._at(cell, target, kind, ast.unparse(target), name)
 

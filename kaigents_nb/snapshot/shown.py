@@ -6,6 +6,7 @@ import linecache
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kaigents_nb.snapshot.local_modules import is_local_filename, local_filename
 from kaigents_nb.snapshot.module import Snapshot
 
 _showing: dict[str, set[int]] = {}
@@ -19,6 +20,9 @@ def show(snapshot: Snapshot, owner: object) -> None:
         lines = [f"{line}\n" for line in snapshot.source.split("\n")]
         # An entry without a time is never checked against a file.
         linecache.cache[snapshot.filename] = (len(snapshot.source), None, lines, snapshot.filename)
+        for module in snapshot.local:
+            name = local_filename(snapshot.filename, module)
+            linecache.cache[name] = (len(module.source), None, module.source.splitlines(keepends=True), name)
 
 
 def hide(filename: str, owner_id: int) -> None:
@@ -27,7 +31,8 @@ def hide(filename: str, owner_id: int) -> None:
     others.discard(owner_id)
     if not others:
         _showing.pop(filename, None)
-        linecache.cache.pop(filename, None)
+        for name in [name for name in linecache.cache if name == filename or is_local_filename(name, filename)]:
+            linecache.cache.pop(name, None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import inspect
 import logging
 import numbers
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,11 +29,11 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import literal
-from kaigents_nb.snapshot.cells import Cells, Statement
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.problems import Problem, with_article
 from kaigents_nb.snapshot.takeover import at
-from kaigents_nb.values.class_names import display_name, is_namedtuple, is_pydantic_model
+from kaigents_nb.values.class_names import display_name, is_data_class, is_namedtuple, is_pydantic_model
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.sharing import has_identity
 
@@ -74,6 +75,8 @@ class StateReader:
     """Looks at the objects of one namespace."""
 
     def __init__(self, namespace: Mapping[str, Any], cells: Cells, names: Mapping[int, str], module: str) -> None:
+        self.elsewhere: Mapping[int, str] = {}
+        """Names of what is not of this namespace, and can be reached all the same."""
         self._namespace = namespace
         self._cells = cells
         self._names = names
@@ -87,6 +90,16 @@ class StateReader:
             node = next((n for n in [node.value] if isinstance(n, ast.expr)), None)
         yield from _Look(self, name, origin).at(name, name, value, node)
 
+    def value(
+        self, path: str, form: str, value: object, node: ast.expr | None, origin: Statement | None
+    ) -> Iterator[Finding]:
+        """Yield what becomes of a module's global that is not code."""
+        look = _Look(self, path, origin)
+        foreign = type(value).__module__.partition(".")[0] not in (self._module, *sys.stdlib_module_names)
+        for found in look.consider(path, form, path, value, node):
+            if not (isinstance(found, Told) and foreign):  # a client of a library is made anew by its statement
+                yield found
+
     def mentioned(self, attribute: str) -> bool:
         """Tell whether an attribute is in the text of the cells, or only something that a library put there."""
         return re.search(rf"\.{attribute}\b|['\"]{attribute}['\"]|\b{attribute}\b\s*[:=]", self._texts) is not None
@@ -99,7 +112,7 @@ class StateReader:
 class _Look:
     """At one global name."""
 
-    def __init__(self, reader: StateReader, name: str, origin: Statement) -> None:
+    def __init__(self, reader: StateReader, name: str, origin: Statement | None) -> None:
         self._reader = reader
         self._name = name
         self._origin = origin
@@ -140,7 +153,11 @@ class _Look:
             yield from self.at(path, f"{expr}.{_WRAPPED}", inner, None, depth - 1)
 
     def _has_own_name(self, value: object) -> bool:
-        return id(value) in self._reader._names and (live.is_code(value) or has_identity(value))
+        name = self._reader._names.get(id(value))
+        if name is None or not (live.is_code(value) or has_identity(value)):
+            return False
+        bindings = self._reader._cells.bindings(name)
+        return not (bindings and bindings[-1].leaf.header)  # the last one of a loop
 
     # --- functions --------------------------------------------------------------------------------------------------
 
@@ -163,7 +180,7 @@ class _Look:
             if live.is_code(content) or isinstance(content, (staticmethod, classmethod, property)):
                 yield from self.at(path if content is not function else here, inner, content, None, depth)
             elif own and name != "__class__" and not self._explained(function, name, content):
-                yield from self._consider(here, f"{inner} = {HOLE}", inner, content, None, depth)
+                yield from self.consider(here, f"{inner} = {HOLE}", inner, content, None)
         yield from self.at(path, f"{expr}.{_WRAPPED}", vars(function).get(_WRAPPED), None, depth)
         registry = vars(function).get("registry")
         if isinstance(registry, MappingProxyType) and "dispatch" in vars(function):
@@ -180,14 +197,14 @@ class _Look:
             around = [f"*{held}[:{number}]"] * (number > 0), [f"*{held}[{number + 1}:]"] * (number + 1 < len(defaults))
             inside = ", ".join([*around[0], HOLE, *around[1]])
             form = f"{held} = ({inside}{',' if len(defaults) == 1 else ''})"
-            yield from self._consider(f"{path}'s default {name}", form, f"{held}[{number}]", value, text)
+            yield from self.consider(f"{path}'s default {name}", form, f"{held}[{number}]", value, text)
         keyword = {
             a.arg: d
             for a, d in zip(getattr(arguments, "kwonlyargs", ()), getattr(arguments, "kw_defaults", ()), strict=True)
         }
         for name, value in (function.__kwdefaults__ or {}).items():
             held = f"{expr}.__kwdefaults__[{name!r}]"
-            yield from self._consider(f"{path}'s default {name}", f"{held} = {HOLE}", held, value, keyword.get(name))
+            yield from self.consider(f"{path}'s default {name}", f"{held} = {HOLE}", held, value, keyword.get(name))
 
     def _attributes(
         self, path: str, expr: str, value: FunctionType | Step[..., Any] | Agent[..., Any, Any]
@@ -198,7 +215,7 @@ class _Look:
             if name in _OWN_ATTRIBUTES or (name in copied and copied[name] is held):
                 continue
             if name.isidentifier() and self._reader.mentioned(name):
-                yield from self._consider(f"{path}.{name}", f"{expr}.{name} = {HOLE}", f"{expr}.{name}", held, None)
+                yield from self.consider(f"{path}.{name}", f"{expr}.{name} = {HOLE}", f"{expr}.{name}", held, None)
 
     def _marked(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         yield from self._attributes(path, expr, value)
@@ -211,7 +228,7 @@ class _Look:
         factory = self._reader._cells.around(function.__code__)
         if factory is None:
             return False
-        parts = [*ast.walk(factory), *ast.walk(self._origin.node)]
+        parts = [*ast.walk(factory), *(ast.walk(self._origin.node) if self._origin is not None else ())]
         if any(isinstance(part, ast.Nonlocal) and name in part.names for part in parts):
             return False
         return any(
@@ -230,7 +247,7 @@ class _Look:
                 continue
             if cls is object:
                 continue  # the function itself
-            yield from self._consider(
+            yield from self.consider(
                 f"{path} for {display_name(cls)}", f"{expr}.register(*{HOLE})", "", (cls, function), None
             )
 
@@ -244,10 +261,10 @@ class _Look:
             text = given[number] if number < len(given) and len(given) == len(value.args) else None
             args = f"(*{expr}.args[:{number}], {HOLE}, *{expr}.args[{number + 1}:])"
             form = f"{expr}.__setstate__(({expr}.func, {args}, {expr}.keywords, vars({expr})))"
-            yield from self._consider(f"{path}'s argument {number + 1}", form, f"{expr}.args[{number}]", held, text)
+            yield from self.consider(f"{path}'s argument {number + 1}", form, f"{expr}.args[{number}]", held, text)
         for name, held in value.keywords.items():
             target = f"{expr}.keywords[{name!r}]"
-            yield from self._consider(f"{path}'s argument {name}", f"{target} = {HOLE}", target, held, named.get(name))
+            yield from self.consider(f"{path}'s argument {name}", f"{target} = {HOLE}", target, held, named.get(name))
 
     # --- classes and instances --------------------------------------------------------------------------------------
 
@@ -263,6 +280,7 @@ class _Look:
                     given[target.id] = statement.value  # type: ignore[attr-defined]
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 given[statement.name] = statement
+        made_anew = self._is_made_by_others(cls, node)
         for name, held in list(vars(cls).items()):
             if (
                 (name.startswith("__") and name.endswith("__"))
@@ -270,25 +288,50 @@ class _Look:
                 or _is_machinery(cls, name, held)
             ):
                 continue
-            target = f"{expr}.{name}"
-            if isinstance(held, FunctionType) or (
+            target, here, text = f"{expr}.{name}", f"{path}.{name}", given.get(name)
+            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held):
+                yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
+            elif isinstance(held, FunctionType) or (
                 isinstance(held, type) and held.__qualname__ == f"{cls.__qualname__}.{name}"
             ):
-                yield from self.at(f"{path}.{name}", target, held, given.get(name), depth)
+                yield from self.at(here, target, held, text, depth)
             elif isinstance(held, (staticmethod, classmethod, property, functools.cached_property)):
-                yield from self.at(f"{path}.{name}", f"vars({expr})[{name!r}]", held, None, depth)
+                yield from self.at(here, f"vars({expr})[{name!r}]", held, None, depth)
+            elif live.is_code(held) and isinstance(text, DEFINITIONS):
+                yield from self.at(here, target, held, text, depth)
             elif not inspect.isdatadescriptor(held) and self._reader.mentioned(name):
-                text = given.get(name)
-                if isinstance(held, (Step, Agent)) and text is not None:
-                    continue
-                yield from self._consider(f"{path}.{name}", f"{target} = {HOLE}", target, held, text, depth)
+                if isinstance(held, (list, dict, set)) and made_anew:
+                    text = None  # making what registers with it fills it again
+                yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
+        if not made_anew and not any(isinstance(part, ast.Delete) for part in body):
+            for name in given.keys() - vars(cls).keys():
+                yield Slot(f"{path}.{name}", f"del {expr}.{name}", None)
         yield from self._registered(expr, cls)
+
+    def _is_made_by_others(self, cls: type, node: ast.AST | None) -> bool:
+        """Tell whether more than its body makes a class: decorators, bases, and what registers with it."""
+        return (
+            not isinstance(node, ast.ClassDef)
+            or bool(node.decorator_list or node.keywords)
+            or type(cls) not in (type, abc.ABCMeta)
+            or any("__init_subclass__" in vars(b) for b in cls.__mro__ if b.__module__ == cls.__module__)
+            or is_data_class(cls)
+            or any(isinstance(s.node, DEFINITIONS) for s in self._reader._cells.changes(self._name))
+        )
+
+    def _is_put_in(self, function: FunctionType) -> bool:
+        """Tell whether a method was put into its class by a function, and is not a part of its body."""
+        code = function.__code__
+        if not self._reader.is_own(function) or self._origin is None or self._origin.holds(code):
+            return False
+        changes = self._reader._cells.changes(self._name, self._origin)
+        return not any(statement.holds(code) for statement in changes)
 
     def _registered(self, expr: str, cls: type) -> Iterator[Finding]:
         """Yield the virtual subclasses of a class, and the classes of others that it was registered with."""
         for other in _virtual_subclasses(cls):
             if not self._decorated(other, self._name):
-                yield from self._consider(f"{self._name}.register", f"{expr}.register({HOLE})", "", other, None)
+                yield from self.consider(f"{self._name}.register", f"{expr}.register({HOLE})", "", other, None)
         known = {id(item): item for item in self._reader._namespace.values() if isinstance(item, abc.ABCMeta)}
         known.update(
             {
@@ -328,7 +371,7 @@ class _Look:
             form = f"object.__setattr__({expr}, {name!r}, {HOLE})"
             if isinstance(value, tuple):
                 form = f"{target}[:] = {HOLE}" if type(held) is list else f"({target}.clear(), {target}.update({HOLE}))"
-            yield from self._consider(f"{path}.{name}", form, target, held, text, depth)
+            yield from self.consider(f"{path}.{name}", form, target, held, text)
 
     def _container(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         """Look into what a list or dict holds that stays as its statement makes it."""
@@ -344,8 +387,13 @@ class _Look:
 
     # --- one value --------------------------------------------------------------------------------------------------
 
-    def _consider(
-        self, path: str, form: str, expr: str, value: object, text: ast.AST | None, depth: int = 0
+    def consider(
+        self,
+        path: str,
+        form: str,
+        expr: str,
+        value: object,
+        text: ast.AST | None,
     ) -> Iterator[Finding]:
         """Yield what becomes of a value in a place, for which the source has an expression, or none."""
         if isinstance(text, ast.expr) and is_as_written(text, value, self._reader._namespace):
@@ -355,9 +403,11 @@ class _Look:
             return
         if live.is_code(value) or live.holds_code(value):
             try:
-                written(value, self._reader._names, path="…")
+                written(value, {**self._reader.elsewhere, **self._reader._names}, path="…")
             except (Unnamed, RecursionError) as unnamed:
                 changed = self._changed()
+                if isinstance(unnamed, Unnamed) and self._is_of_the_statement(unnamed.value):
+                    return
                 if changed is not None or not isinstance(text, ast.Call):
                     inside = f"{path}{unnamed.path[1:]}" if isinstance(unnamed, Unnamed) else path
                     where = f", changed after its definition ({at(changed)})" if changed is not None else ""
@@ -378,9 +428,14 @@ class _Look:
         else:
             yield Slot(path, form, value)
 
+    def _is_of_the_statement(self, value: object) -> bool:
+        """Tell whether code is made where its holder is made, each time."""
+        function = live.function_in(value)
+        return function is not None and self._origin is not None and self._origin.holds(function.__code__)
+
     def _changed(self) -> Statement | None:
         """Return the last statement that changed something below a global name, as far as the text tells."""
-        return self._reader._cells.touched(self._name, self._origin)
+        return self._reader._cells.touched(self._name, self._origin) if self._origin is not None else None
 
 
 def _virtual_subclasses(cls: type) -> list[type]:
@@ -396,7 +451,7 @@ def _is_machinery(cls: type, name: str, held: object) -> bool:
     if name.startswith("_abc_"):
         return True
     if issubclass(cls, enum.Enum):
-        return isinstance(held, cls) or name.startswith("_")
+        return name in cls.__members__ or name.startswith("_")
     if is_namedtuple(cls):
         return name.startswith("_") or name in cls._fields  # type: ignore[attr-defined]
     if is_pydantic_model(cls):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -10,14 +11,19 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
+from kaigents_nb.snapshot.local_modules import is_local_filename, local_place
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.shown import shown
 from kaigents_nb.values.brief import without_middle
+from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
 LIMIT_CHARS = 16_000
 """Longest traceback; from a longer one the middle is left out."""
 _MAX_FRAMES = 40
 _MAX_MESSAGE = 3_900
+
+_REGISTERED = re.compile(rf"\b{RUN_MODULE_PREFIX}[0-9a-f]{{12}}(?:_agent)?(?:_\d+)?\.")
+"""How the names of classes begin that were loaded with a run."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _HIDDEN = (str(_PACKAGE), str(Path(asyncio.__file__).parent))
@@ -48,6 +54,7 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot, limit: int = LIMIT
     max_message = min(_MAX_MESSAGE, limit // 2 - 100)
     with shown(snapshot):
         text = "".join(without_middle(part, max_message) for part in whole.format())
+    text = _REGISTERED.sub("", text)
     return without_middle(text.encode("utf-8", "backslashreplace").decode().rstrip(), limit)
 
 
@@ -55,7 +62,7 @@ class _Frames(traceback.StackSummary):
     """The frames from the analyst's first one on, without those of the machinery."""
 
     def __init__(self, found: Iterable[traceback.FrameSummary], snapshot: Snapshot) -> None:
-        below = dropwhile(lambda frame: frame.filename != snapshot.filename, found)
+        below = dropwhile(lambda frame: not _is_of(frame.filename, snapshot.filename), found)
         super().__init__(frame for frame in below if not _is_hidden(frame.filename))
         self._snapshot = snapshot
 
@@ -86,7 +93,13 @@ def _is_hidden(filename: str) -> bool:
     )
 
 
+def _is_of(filename: str, snapshot_filename: str) -> bool:
+    return filename == snapshot_filename or is_local_filename(filename, snapshot_filename)
+
+
 def _short(filename: str) -> str:
+    if (place := local_place(filename)) is not None:
+        return place
     for root in _ROOTS:
         if filename.startswith(root):
             return filename[len(root) :].lstrip("/\\")

@@ -19,7 +19,8 @@ KINDS = "a dataclass, pydantic model, Enum, NamedTuple or a subclass of a built-
 def type_name(cls: type) -> tuple[str, str]:
     """Return the module and qualified name under which a class is saved.
 
-    A class from a cell is in ``"__main__"``, wherever its code is loaded at the moment.
+    A class from a cell is in ``"__main__"``, and one of a module beside the notebook in that, wherever their code is
+    loaded at the moment.
 
     Raises
     ------
@@ -39,16 +40,21 @@ def type_name(cls: type) -> tuple[str, str]:
             f"Class {cls.__name__} is defined inside {outer.rpartition('.')[2]}(), and can't be found. "
             "Define it at the top level of a cell or module."
         )
-    return (MAIN if module.startswith(RUN_MODULE_PREFIX) else module), qualname
+    return own_module(module) or MAIN, qualname
+
+
+def own_module(module: str) -> str:
+    """Return a module's name without what says of which run it is; ``""`` for the module of the cells."""
+    return module.partition(".")[2] if module.startswith(RUN_MODULE_PREFIX) else module
 
 
 def display_name(cls: type) -> str:
     """Return a class's name as people read it: ``Supplier`` from a cell, ``openai.OpenAI`` from a module."""
     module = getattr(cls, "__module__", "builtins")
     name: str = getattr(cls, "__qualname__", "?").rpartition("<locals>.")[2]
-    if not isinstance(module, str) or module in (MAIN, "builtins") or module.startswith(RUN_MODULE_PREFIX):
+    if not isinstance(module, str) or own_module(module) in ("", MAIN, "builtins"):
         return name
-    return f"{module}.{name}"
+    return f"{own_module(module)}.{name}"
 
 
 def resolve_loaded(module: str, qualname: str) -> type:

@@ -16,8 +16,8 @@ import zoneinfo
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-from kaigents_nb.values.brief import brief
 from kaigents_nb.values.kinds import lazy
+from kaigents_nb.values.stand_in import stand_in
 
 ATOMS = frozenset(
     {
@@ -25,7 +25,7 @@ ATOMS = frozenset(
         dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, zoneinfo.ZoneInfo,
         decimal.Decimal, fractions.Fraction, uuid.UUID,
         pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath, pathlib.PureWindowsPath,
-        types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, functools.partial,
+        types.FunctionType, types.BuiltinFunctionType, types.MethodType, type,
     }
 )  # fmt: skip
 """Classes whose instances can't change, or that are code."""
@@ -60,7 +60,7 @@ def frozen_copy(value: object, memo: dict[int, Any] | None = None) -> Copied:
     try:
         copied = walk.copy(value)
     except Exception:  # noqa: BLE001 - too deep, or a container whose own code raises
-        return Copied(brief(value), False, False)
+        return Copied(stand_in(value), False, False)
     return Copied(copied, walk.whole, walk.shares)
 
 
@@ -92,7 +92,7 @@ class _Walk:
             raise
         except Exception:  # noqa: BLE001 - whatever a value's own code raises: it can't be copied
             self.whole = False
-            return brief(value)
+            return stand_in(value)
         # Ids are good only as long as the object lives; a computed one could make room for another.
         self.memo.setdefault(id(self.memo), []).append(value)
         return copied
@@ -140,10 +140,19 @@ class _Walk:
         out = self.memo[id(value)] = bytearray(value)
         return out
 
+    def _memoryview(self, value: memoryview) -> memoryview:
+        out = self.memo[id(value)] = memoryview(value.tobytes())
+        return out
+
+    def _partial(self, value: functools.partial[Any]) -> functools.partial[Any]:
+        out = functools.partial(value.func, *self._items(value.args), **self._dict(value.keywords))
+        self.memo[id(value)] = out
+        return out
+
 
 def _copier_of(value: Any, cls: type) -> Callable[[Any, dict[int, Any]], Any]:
     library = cls.__module__.partition(".")[0]
-    if library in ("pandas", "numpy"):
+    if library in ("pandas", "numpy") or any(base.__module__ == "numpy" for base in cls.__mro__):
         copier: Callable[[Any, dict[int, Any]], Any] | None = lazy("table_copying").table_copier(cls)
         return copier or copy.deepcopy
     if library in ("matplotlib", "asyncio", "_asyncio") or isinstance(value, types.ModuleType):
@@ -161,4 +170,6 @@ _COPIERS: dict[type, Callable[[_Walk, Any], Any]] = {
     frozenset: _Walk._tuple,
     collections.deque: _Walk._deque,
     bytearray: _Walk._bytearray,
+    memoryview: _Walk._memoryview,
+    functools.partial: _Walk._partial,
 }

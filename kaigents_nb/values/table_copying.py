@@ -22,6 +22,8 @@ def table_copier(cls: type) -> Callable[[Any, dict[int, Any]], Any] | None:
         return _series
     if cls is np.ndarray:
         return _array
+    if issubclass(cls, np.ndarray):
+        return _subclassed
     if issubclass(cls, np.generic) or cls in _SCALARS:
         return lambda value, memo: value
     return None
@@ -29,6 +31,14 @@ def table_copier(cls: type) -> Callable[[Any, dict[int, Any]], Any] | None:
 
 def _array(value: Any, memo: dict[int, Any]) -> Any:
     return copy.deepcopy(value, memo) if value.dtype.hasobject else value.copy(order="K")
+
+
+def _subclassed(value: Any, memo: dict[int, Any]) -> Any:
+    out = copy.deepcopy(value, memo)
+    for name, item in vars(value).items():
+        if name not in vars(out):  # numpy copies what it knows itself, such as a mask
+            vars(out)[name] = copy.deepcopy(item, memo)
+    return out
 
 
 def _frame(value: Any, memo: dict[int, Any]) -> Any:

@@ -230,7 +230,7 @@ def open_notebook(
 
     def open_(code_or_name: str) -> NotebookPage:
         committed = ROOT / "notebooks" / f"{code_or_name}.ipynb"
-        if committed.exists():
+        if code_or_name in {file.stem for file in committed.parent.glob("*.ipynb")}:
             file = Path(shutil.copy(committed, folder))
         else:
             file = folder / "other.ipynb"

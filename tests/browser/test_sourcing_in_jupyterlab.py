@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 import kaigents_nb as kg
+from kaigents_nb.display.kept import GONE
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from tests.browser.conftest import Lab, NotebookPage, Opener
 
@@ -49,8 +50,9 @@ def test_run_all_and_approve(sourcing: NotebookPage) -> None:
     assert "widgets" not in saved["metadata"]
     outputs = {cell["id"]: cell["outputs"] for cell in saved["cells"] if cell["cell_type"] == "code"}
     assert not any(WIDGET_VIEW in output.get("data", {}) for shown in outputs.values() for output in shown)
-    [card] = outputs["start"]
+    card, gone = outputs["start"]
     assert sorted(card["data"]) == ["text/html", "text/plain"]
+    assert gone["data"] == GONE
     assert f"Approved: {CHOICE}" in "".join(card["data"]["text/html"])
     assert "good rating" in "".join(card["data"]["text/plain"])
 

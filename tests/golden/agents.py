@@ -174,3 +174,56 @@ async def sleeps_between():
     second, _ = await asyncio.gather(double(first), kg.sleep(0.05))
     await kg.sleep(0.05)
     return await double(second)
+
+
+@kg.step
+async def later(x, delay_s):
+    await asyncio.sleep(delay_s)
+    return x
+
+
+@kg.agent
+async def races():
+    """Who comes first decides what is called next; a wait is given up, and others are over."""
+    first = asyncio.as_completed([later("slow", 0.3), later("fast", 0), kg.sleep(0.1)])
+    seen = [await double(await one or "slept") for one in first]
+    waiting = {asyncio.create_task(later(n, 0.1 * n)) for n in range(3)}
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        seen += [await double(task.result()) for task in done]
+    try:
+        await asyncio.wait_for(kg.approve("Never?"), 0.1)
+    except TimeoutError:
+        first, then = asyncio.create_task(kg.approve("Soon?")), asyncio.create_task(later("then", 2))
+        done, _ = await asyncio.wait({then, first}, return_when=asyncio.FIRST_COMPLETED)
+        seen += [first in done, (await first).by, await then]
+
+    async def branch(n):
+        return await double(await later(n, 0.2 - 0.1 * n))
+
+    seen += await asyncio.gather(branch(0), branch(1))
+    return seen, await double(kg.random().random())
+
+
+@kg.agent
+async def waits(n):
+    decision = await kg.approve(f"Go on with {n}?")
+    return decision.by, n
+
+
+@kg.agent
+async def starts_runs():
+    """Runs of their own, beside a called agent and chance."""
+    first, result, second = await asyncio.gather(waits.start(1), called(2), waits.start(2, id="of its own"))
+    return first.id, result, second.id, kg.random().random()
+
+
+@kg.step
+def length(text):
+    return len(text)
+
+
+@kg.agent
+async def takes_turns():
+    """More arguments than go in one message: calls wait for their turns."""
+    return await asyncio.gather(*(length(f"{n} " + "x" * 65_000) for n in range(30)))

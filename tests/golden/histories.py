@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,18 +22,27 @@ from kaigents_nb.values.preload import preload
 
 FOLDER = Path(__file__).parent / "histories"
 SIGNING_KEY = "signs the golden histories only"
+_READABLE_CHARS = 500_000
 
 
 def recorded() -> list[Path]:
     """Return the files of all recorded histories: one folder for each version of the interpreter that wrote some."""
-    return sorted(FOLDER.glob("*/*.json"))
+    return sorted(FOLDER.glob("*/*.json*"))
 
 
 def read(path: Path) -> WorkflowHistory:
     """Return a recorded history."""
-    text = path.read_text()
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
     started = json.loads(text)["events"][0]["workflowExecutionStartedEventAttributes"]
     return WorkflowHistory.from_json(started["workflowId"], text)
+
+
+def write(path: Path, text: str) -> None:
+    """Save a recorded history; a big one compressed."""
+    if len(text) < _READABLE_CHARS:
+        path.write_text(text)
+    else:
+        path.with_suffix(".json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 async def replay(history: WorkflowHistory, blobs: Path, key: bytes = SIGNING_KEY.encode()) -> str:

@@ -18,7 +18,7 @@ import kaigents_nb as kg
 from kaigents_nb.control.run import Run
 from kaigents_nb.server import embedded
 from tests.golden import agents
-from tests.golden.histories import FOLDER, SIGNING_KEY
+from tests.golden.histories import FOLDER, SIGNING_KEY, write
 from tests.support import eventually
 
 END_S = 30
@@ -122,6 +122,22 @@ def forked_after_waits() -> Run:
     return ended(ended(agents.sleeps_between.start()).fork(at=("double", 2)))
 
 
+def races() -> Run:
+    """Branches that race, with a gate that is decided and one that nobody decides in time."""
+    run = agents.races.start()
+    eventually(lambda: run.pending()["question"].tolist() == ["Soon?"], END_S)
+    run.approve(by="ann")
+    return ended(run)
+
+
+def forked_after_races() -> Run:
+    """A fork that goes the way of the first run up to its last call, with the gate asked again."""
+    fork = races().fork(at="double")
+    eventually(lambda: fork.pending()["question"].tolist() == ["Soon?"], END_S)
+    fork.approve(by="bob")
+    return ended(fork)
+
+
 SCENARIOS: dict[str, Callable[[], Run]] = {
     "sequence": lambda: ended(agents.sequence.start("panel")),
     "gathered": lambda: ended(agents.gathered.start(3)),
@@ -140,6 +156,10 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "forked_and_edited": forked_and_edited,
     "decides_at_once": decides_at_once,
     "forked_after_waits": forked_after_waits,
+    "races": races,
+    "forked_after_races": forked_after_races,
+    "starts_runs": lambda: ended(agents.starts_runs.start()),
+    "takes_turns": lambda: ended(agents.takes_turns.start()),
     "forbidden": lambda: ended(agents.reads_the_clock.start()),
     "fails_by_itself": lambda: ended(agents.fails_by_itself.start()),
 }
@@ -162,7 +182,7 @@ def _anonymous(part: Any) -> Any:
 
 def record(folder: Path) -> None:
     """Record what is missing in the folder, on a server of its own."""
-    missing = {name: play for name, play in SCENARIOS.items() if not (folder / f"{name}.json").exists()}
+    missing = {name: play for name, play in SCENARIOS.items() if not any(folder.glob(f"{name}.json*"))}
     kept = len(SCENARIOS) - len(missing)
     print(f"{kept} of {len(SCENARIOS)} histories are in {folder.name} already and stay as they are.")
     if not missing:
@@ -180,7 +200,7 @@ def record(folder: Path) -> None:
             kg.disconnect()  # the next connection knows the search attribute
             for name, play in missing.items():
                 run = play()
-                (folder / f"{name}.json").write_text(history_of(run))
+                write(folder / f"{name}.json", history_of(run))
                 print(f"{name}: {run.status}")
         finally:
             kg.disconnect()

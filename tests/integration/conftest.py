@@ -11,6 +11,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 import kaigents_nb as kg
 from kaigents_nb.runtime import queue_worker
+from kaigents_nb.runtime.recheck import Report
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.server.embedded import ServerInfo
 from tests.golden.histories import replay_run
@@ -27,8 +28,8 @@ def forgetful_worker(server: ServerInfo) -> Iterator[Executed]:
     """
     executed: Executed = Counter()
 
-    def noting() -> SandboxedWorkflowRunner:
-        runner = sandbox()
+    def noting(report: Report) -> SandboxedWorkflowRunner:
+        runner = sandbox(report)
         create = runner.create_instance
 
         def create_and_note(details: WorkflowInstanceDetails) -> WorkflowInstance:

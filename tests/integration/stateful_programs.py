@@ -56,6 +56,33 @@ CARRIED: dict[str, tuple[str, ...]] = {
         "set_factor(2.5)",
         "def run(): return Price(usd=2).usd * Price.factor",
     ),
+    "instances that their own class keeps": (
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n@dataclass\nclass Item:\n    name: str\n"
+        "    known: ClassVar[list] = []\n    def __post_init__(self): self.known.append(self)",
+        "first = Item('a'); Item('b')",
+        "def run(): return [i.name for i in Item.known], Item.known[0] is first, Item('c') is Item.known[2]",
+    ),
+    "an attribute of an Enum": (
+        "from enum import Enum\nclass Mode(Enum):\n    FAST = 1\n    SLOW = 2",
+        "def choose(mode): Mode.default = mode\nchoose(Mode.SLOW)",
+        "def run(): return Mode.default.name, Mode.default is Mode.SLOW, len(Mode)",
+    ),
+    "a method that was replaced in a function": (
+        "class Quote:\n    def total(self): return 1\ndef dearer(self): return 2",
+        "def patch(): Quote.total = dearer\npatch()",
+        "def run(): return Quote().total()",
+    ),
+    "an attribute that was deleted": (
+        "class Quote:\n    old = 1\n    new = 2",
+        "def tidy(): del Quote.old\ntidy()",
+        "def run(): return hasattr(Quote, 'old'), Quote.new",
+    ),
+    "a registry that was emptied": (
+        "class Base:\n    known = {}\n    def __init_subclass__(cls): Base.known[cls.__name__] = cls",
+        "class One(Base): n = 1",
+        "Base.known.pop('One')",
+        "def run(): return list(Base.known), One.n",
+    ),
     "a closure's counter": (
         "def make():\n    n = 0\n    def up():\n        nonlocal n\n        n += 1\n        return n\n    return up\nup = make()",
         "up(); up()",
@@ -215,6 +242,12 @@ CARRIED: dict[str, tuple[str, ...]] = {
         "def later(): faq_agent.handoffs.append(triage)\nlater()",
         "def run(): return [a.name for a in faq_agent.handoffs], faq_agent.handoffs[0] is triage, triage.handoffs[0] is faq_agent",
     ),
+    "objects made in a comprehension, changed in a loop": (
+        "from dataclasses import dataclass, field\n@dataclass\nclass Node:\n    f: object\n    hooks: list = field(default_factory=list)",
+        "def one(): return 1\nnodes = {k: Node(one) for k in 'xy'}",
+        "for node in nodes.values(): node.hooks.append(node.f())",
+        "def run(): return {k: n.hooks for k, n in nodes.items()}, nodes['x'].f()",
+    ),
     "decimal's precision": (
         "import decimal\ndecimal.getcontext().prec = 50",
         "def run(): return str(decimal.Decimal(1) / 3), decimal.getcontext().prec",
@@ -339,6 +372,14 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
             "def run(): return [h() for h in n.hooks]",
         ),
         r"n\.hooks.*In \[4\]",
+    ),
+    "an unnamed method put into a class": (
+        (
+            "class Quote:\n    def total(self): return 1",
+            "def patch(): Quote.total = lambda self: 2\npatch()",
+            "def run(): return Quote().total()",
+        ),
+        r"Quote\.total",
     ),
     "an unnamed function in a registry": (
         (

@@ -18,6 +18,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
+from kaigents_nb.display.kept import GONE
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.server.embedded import ServerInfo
 from tests.support import eventually
@@ -99,9 +100,27 @@ class Kernel:
 
     def until_static(self) -> str:
         """Wait until the card has become static, and return its text."""
-        self.until(lambda: WIDGET_VIEW not in self.last_display(), "the card is replaced by HTML")
-        assert sorted(self.last_display()) == ["text/html", "text/plain"]
-        return str(self.last_display()["text/plain"])
+        self.until(lambda: self.last_display() == GONE, "the widget is gone")
+        kept = list(self.displays.values())[-2][-1]
+        assert sorted(kept) == ["text/html", "text/plain"]
+        assert "kaigents-kept" not in kept["text/html"]
+        return str(kept["text/plain"])
+
+    def ask(self, code: str) -> str:
+        """Execute a cell that asks; return its id."""
+        return str(self._client.execute(textwrap.dedent(code), allow_stdin=True))
+
+    def answer(self, text: str | None) -> str:
+        """Wait until a cell asks, and answer if there is an answer; return what it asked with."""
+        prompt = self._client.get_stdin_msg(timeout=60)["content"]["prompt"]
+        if text is not None:
+            self._client.input(text)
+        return str(prompt)
+
+    def ended(self, cell: str) -> str:
+        """Wait until a cell has ended; return what it printed, its value and its error."""
+        self.until(lambda: cell in self._idle, "the cell ends")
+        return self.printed.get(cell, "")
 
     def close(self) -> None:
         """Let go of the kernel's sockets."""
@@ -252,8 +271,10 @@ def test_two_cards_and_a_decision_in_code_stay_in_step(open_kernel: Opener) -> N
     kernel.until(
         lambda: all(WIDGET_VIEW not in shown[-1] for shown in kernel.displays.values()), "both cards are static"
     )
-    assert len(kernel.displays) == 2
-    assert all("“in code”" in shown[-1]["text/plain"] for shown in kernel.displays.values())
+    kept, gone = list(kernel.displays.values())[::2], list(kernel.displays.values())[1::2]
+    assert len(kept) == 2
+    assert all("“in code”" in shown[-1]["text/plain"] for shown in kept)
+    assert all(shown[-1] == GONE for shown in gone)
     assert not any(model.get("description") == "Approve" for model in kernel.models.values())
 
 
@@ -291,6 +312,53 @@ def test_a_parked_step_is_mended_from_the_card(open_kernel: Opener) -> None:
     assert kernel.cell("run.result()") == "'6 True '"
 
 
+@pytest.mark.parametrize(("version", "shell"), [SHELLS[0], SHELLS[-1]])
+def test_result_asks_until_it_need_not(open_kernel: Opener, version: str, shell: str) -> None:
+    """At a gate result() shows it and asks: again after a wrong answer, no longer than the time given, and no longer
+    when somebody decides elsewhere. An empty answer ends the cell, so that others run.
+    """
+    _, kernel = open_kernel(version, shell)
+    kernel.cell(AGENT + "\n    run, other = copier.start(21), copier.start(2)\n    run.wait_for_gate(30)")
+    cell = kernel.ask("import time; began = time.monotonic()\nrun.result(timeout=2.5)")
+    assert "approve / reject" in kernel.answer(None)
+    told = kernel.ended(cell)
+    assert "Keep it?" in told and "y: 42" in told and "RunTimeout" in told
+    assert float(kernel.cell("print(time.monotonic() - began)")) < 10
+
+    cell = kernel.ask("run.result()")
+    kernel.answer("aprove")
+    kernel.answer("")
+    told = kernel.ended(cell)
+    assert "'aprove' is none of: approve, reject." in told and "so that others can run" in told
+
+    elsewhere = "kg.run(run.id).approve('1', comment='elsewhere')"
+    cell = kernel.ask(f"import threading\nthreading.Timer(2.5, lambda: {elsewhere}).start()\nrun.result()")
+    kernel.answer(None)
+    assert "'42 True elsewhere'" in kernel.ended(cell)
+
+    cell = kernel.ask("other.result()")
+    kernel.answer("approve")
+    assert "'4 True '" in kernel.ended(cell)
+
+
+@pytest.mark.parametrize(("version", "shell"), [SHELLS[0], SHELLS[-1]])
+def test_an_interrupted_await_is_over(open_kernel: Opener, version: str, shell: str) -> None:
+    """The interrupt ends the cell at once, not the next one, and what becomes of the run is told in no other cell."""
+    manager, kernel = open_kernel(version, shell)
+    kernel.cell(
+        AGENT.replace("return f", "raise ValueError(decision.comment)\n        return f") + "\n    import asyncio, gc"
+    )
+    kernel.cell("run = copier.start(1)\nrun.wait_for_gate(30)")
+    cell = kernel.ask("print('awaiting', flush=True)\nawait run")
+    kernel.until(lambda: "awaiting" in kernel.printed.get(cell, ""), "the cell awaits")
+    manager.interrupt_kernel()
+    assert "CancelledError" in kernel.ended(cell) or "KeyboardInterrupt" in kernel.ended(cell)
+    assert kernel.cell("run.approve(comment='x'); print('next')") == "next\n"
+    kernel.until(lambda: kernel.cell("print(run.status)") == "failed\n", "the run fails")
+    assert kernel.cell("gc.collect(); await asyncio.sleep(0.5)") == ""
+    assert kernel.cell("print('later')") == "later\n"
+
+
 @pytest.mark.usefixtures("server")
 def test_an_executed_notebook_keeps_the_record(tmp_path: Path) -> None:
     """nbclient, and so papermill and nbconvert, save static HTML of the end where the card was shown."""
@@ -307,8 +375,9 @@ def test_an_executed_notebook_keeps_the_record(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     client.km._kernel_spec = KernelSpec(argv=argv, language="python", display_name="this")
     client.execute()
-    [shown] = notebook.cells[0].outputs
+    shown, gone = notebook.cells[0].outputs
     assert sorted(shown.data) == ["text/html", "text/plain"]
+    assert gone.data == GONE
     assert "copier · completed" in shown.data["text/plain"]
     assert "Rejected by" in shown.data["text/html"]
     assert notebook.cells[2].outputs[0].data["text/plain"] == "'10 False no'"

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import kaigents_nb as kg
+from kaigents_nb.runtime import protocol
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("replayed")
@@ -81,11 +82,9 @@ def test_a_fork_after_a_fan_out_gives_each_branch_its_own(tmp_path):
     assert fork.result(60) == result
     assert lines(ledger)[73:] == ["sum"]
     again = fork.fork(at=("noted", 30))
-    before = run.steps()["inputs"].tolist()
     assert again.result(60) == result
     made_again = lines(ledger)[74:]
     assert len(made_again) == len(set(made_again)) < 30
-    assert len(before) == 73
 
 
 def test_a_fork_goes_the_way_of_races(tmp_path):
@@ -105,17 +104,126 @@ def test_gates_asked_again_come_in_the_recorded_order_or_as_they_are_decided(tmp
     ledger = tmp_path / "ledger"
     run = gates_at_once.start(str(ledger))
     eventually(lambda: len(run.pending()) == 2)
-    run.approve("2", by="bea")
+    gates = run.pending().set_index("question")["gate"]
+    run.approve(gates["b"], by="bea")
     eventually(lambda: "b2" in lines(ledger))
-    run.approve("1", by="al")
+    run.approve(gates["a"], by="al")
     result = run.result(20)
-    for first, then in (("2", "1"), ("1", "2")):
+    by = {gates["a"]: "al", gates["b"]: "bea"}
+    for first, then in ((gates["b"], gates["a"]), (gates["a"], gates["b"])):
         before = len(lines(ledger))
         fork = run.fork(at=("noted", 5))
         eventually(lambda fork=fork: len(fork.pending()) == 2)
-        fork.approve(first, by={"1": "al", "2": "bea"}[first])
+        fork.approve(first, by=by[first])
         eventually(lambda fork=fork, first=first: first not in fork.pending()["gate"].tolist())
-        fork.approve(then, by={"1": "al", "2": "bea"}[then])
+        fork.approve(then, by=by[then])
         assert fork.result(20) == result
         assert lines(ledger)[before:] == ["end"]
     assert run.fork(at=("noted", 5), decisions="keep").result(20) == result
+
+
+def test_a_run_of_an_older_version_is_forked_by_place_too(tmp_path, monkeypatch):
+    """Its history says nothing of places; the recorded code does, and a fork of that fork as well."""
+    ledger = tmp_path / "ledger"
+    with monkeypatch.context() as older:
+        older.setattr(protocol, "INTERPRETER_VERSION", 1)
+        run = fan_out.start(str(ledger))
+    result = run.result(60)
+    fork = run.fork(at=("noted", 40))
+    assert fork.result(60) == result
+    made_again = lines(ledger)[73:]
+    assert len(made_again) == len(set(made_again)) < 40
+    assert fork.fork(at=("noted", 49)).result(60) == result
+    assert lines(ledger)[-1] == "sum"
+    assert len(lines(ledger)) == 73 + len(made_again) + 1
+
+
+@kg.agent
+async def three_branches(ledger, changed):
+    async def branch(n):
+        name = "other" if n == changed else f"{n}a"
+        first = await noted_after(ledger, f"{n}", 0.01) if n != changed else await noted(ledger, "new")
+        return await noted(ledger, name, first)
+
+    results = await asyncio.gather(*(branch(n) for n in range(3)))
+    return await noted(ledger, "sum", results), await noted(ledger, "done")
+
+
+def test_an_edit_in_one_branch_leaves_the_others_alone(tmp_path):
+    """That branch goes its own way, and what was computed from it; the card says where, and nothing else runs again."""
+    ledger = tmp_path / "ledger"
+    run = three_branches.start(str(ledger), None)
+    run.result(30)
+    assert len(lines(ledger)) == 8
+    fork = run.fork(at=("noted", 5), args=[str(ledger), 1])
+    assert fork.result(30) == three_branches.dry_run(str(tmp_path / "direct"), 1)
+    assert lines(ledger)[8:] == ["new", "other", "sum", "done"]
+    [notice] = fork.view().notices
+    assert "From call 2 on" in notice
+    assert "'noted_after'" in notice
+
+
+def test_a_result_of_other_arguments_is_taken_over_knowingly(tmp_path):
+    """The same call before the point, with other arguments: it is not made again, and the card says so."""
+    ledger = tmp_path / "ledger"
+    run = gates_at_once.start(str(ledger))
+    for gate in ("1", "2"):
+        eventually(lambda gate=gate: gate in run.pending()["gate"].tolist())
+        run.approve(gate)
+    result = run.result(20)
+    other = tmp_path / "other"
+    fork = run.fork(at=("noted", 5), args=[str(other)], decisions="keep")
+    assert fork.result(20) == result
+    assert lines(other) == ["end"]
+    [notice] = fork.view().notices
+    assert notice.startswith(
+        "Taken over from the first run although this one calls with other arguments: noted (call 1)"
+    )
+    same = run.fork(at=("noted", 5), decisions="keep")
+    assert same.result(20) == result
+    assert same.view().notices == ()
+
+
+@kg.step
+def needs_a_key(ledger, name, x):
+    if name == "1b":
+        return x.nope
+    return noted(ledger, name, x)
+
+
+@kg.agent
+async def fails_in_one_branch(ledger):
+    async def branch(n):
+        first = await noted_after(ledger, f"{n}a", 0.01 * n)
+        return await noted(ledger, f"{n}c", await needs_a_key(ledger, f"{n}b", first))
+
+    return await asyncio.gather(*(branch(n) for n in range(4)))
+
+
+def test_a_run_is_forked_while_a_branch_is_parked(tmp_path):
+    """What the other branches have done is theirs; only the failing call is made again, or its output given."""
+    ledger = tmp_path / "ledger"
+    run = fails_in_one_branch.start(str(ledger))
+    eventually(lambda: sorted(run.steps()["status"]) == ["completed"] * 10 + ["parked"])
+    fork = run.fork(at="failed")
+    eventually(lambda: fork.status == "parked")
+    names = run.steps().set_index("call")["step"].to_dict()
+    assert fork.steps().set_index("call")["step"].to_dict() == names
+    [parked] = [step for step in fork.view().steps if not step.reused]
+    occurrence = [names[n] for n in sorted(names) if n <= int(parked.call)].count("needs_a_key")
+    given = fork.fork(values={("needs_a_key", occurrence): "given"}, at="failed")
+    assert given.result(20)[1] == "1c(given)"
+    assert lines(ledger)[10:] == ["1c"]
+    run.terminate()
+    fork.terminate()
+
+
+def test_a_run_that_no_worker_has_begun_is_forked(tmp_path, monkeypatch):
+    """Nothing is recorded yet: the fork begins at the start."""
+    kg.disconnect()
+    monkeypatch.setenv("KAIGENTS_WORKER", "off")
+    run = three_branches.start(str(tmp_path / "ledger"), None)
+    fork = run.fork(at=1)
+    kg.disconnect()
+    monkeypatch.delenv("KAIGENTS_WORKER")
+    assert kg.run(fork.id).result(30) == kg.run(run.id).result(30)

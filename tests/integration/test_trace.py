@@ -90,7 +90,7 @@ def test_open_run_and_its_end():
     run.wait_for_gate(20)
     before = run.trace()
     assert list(before.columns) == list(TRACE_COLUMNS)
-    assert str(before.time.dtype) == "datetime64[us, UTC]" and str(before.cell_line.dtype) == "Int64"
+    assert str(before.time.dtype) == "datetime64[us, UTC]" and str(before.code_line.dtype) == "int64"
     assert before.attrs == {"run_id": run.id}
     assert before.source.iloc[-1].startswith("decision = await kg.approve")
     assert run.at("last").waiting_for == ["Buy?"]
@@ -105,7 +105,7 @@ def test_open_run_and_its_end():
     assert after.event_id.is_monotonic_increasing and after.time.is_monotonic_increasing
     assert set(after.branch) == {0, 1, 2}
     assert set(after[after.branch > 0].function) == {"branch"}
-    cells = after[["cell", "cell_line"]].drop_duplicates()
+    cells = after[["cell", "line"]].drop_duplicates()
     assert cells.cell.str.contains("test_trace").all()
     known = trace_of(kg.connect(), run.id)
     assert trace_of(kg.connect(), run.id) is known
@@ -449,10 +449,11 @@ def test_forked_run_has_the_whole_trace():
     assert fork.result(20) == 9.0
     assert fork.trace().source.tolist() == run.trace().source.tolist()
     assert fork.at("last").variables["first"].supplier == "edited"
+    depends_line = depends.fn.__code__.co_firstlineno + 2
     parts = kg.diff(run, fork)
     assert parts[["kind", "where"]].values.tolist()[:2] == [
         ["step output", "quote, call 1"],
-        ["variable", f"first in depends, line {run.at(0).line}"],
+        ["variable", f"first in depends, test_trace.py, line {depends_line}"],
     ]
 
 

@@ -60,7 +60,7 @@ def test_trace_is_what_the_agent_did(folder, source, n):
             (
                 row.branch,
                 row.function,
-                row.cell_line,
+                row.line,
                 {variable: f"{type(value).__name__} {value!r}" for variable, value in row.changed.items()},
             )
             for row in lines.itertuples()

@@ -226,3 +226,31 @@ def test_what_was_told_to_stop_is_no_longer_waited_for():
     """cancel() is a word of one's own; what the task had started stops with it."""
     assert leaves_what_it_has_stopped.start().result(20) == "stopped"
     assert leaves_what_it_has_stopped.dry_run() == "stopped"
+
+
+@kg.agent
+async def ends_with_its_last_item():
+    queue = asyncio.Queue()
+
+    async def produces():
+        for n in range(3):
+            await queue.put(await publish(n))
+        await queue.put(None)
+        await asyncio.sleep(0)
+
+    task = asyncio.create_task(produces())
+    found = [item async for item in items(queue)]
+    assert not task.done()
+    return found
+
+
+async def items(queue):
+    while (item := await queue.get()) is not None:
+        yield item
+
+
+def test_a_task_that_is_about_to_end_may():
+    """A producer that has put its last item does not run on, though it has not returned."""
+    expected = [f"published {n}" for n in range(3)]
+    assert ends_with_its_last_item.start().result(20) == expected
+    assert ends_with_its_last_item.dry_run() == expected

@@ -179,6 +179,43 @@ def a_card(view: RunView) -> tuple[FakeRun, Card]:
 
 
 @pytest.mark.usefixtures("messages")
+def test_nothing_is_clicked_before_the_details_are_there() -> None:
+    """While the details are on their way, or can't be read, the buttons are grey, and the form says why."""
+    late = replace(GATE, complete=False)
+    run, card = a_card(replace(VIEW, status="waiting", gates=(late,)))
+    assert all(buttons(card.widget)[name].disabled for name in ("Approve", "Reject"))
+    assert "Its details are not here yet" in said(card.widget)
+    buttons(card.widget)["Approve"].click()
+    assert run.sent == []
+    run.become(replace(VIEW, status="waiting", gates=(replace(late, details="The details can't be shown here: x"),)))
+    assert buttons(card.widget)["Approve"].disabled and "run.approve()" in said(card.widget)
+    run.become(replace(VIEW, status="waiting", gates=(replace(GATE, details={"to": "Ann"}),)))
+    assert "details are not here" not in said(card.widget)
+    buttons(card.widget)["Approve"].click()
+    assert run.sent == [("1", True, "approve", "")]
+
+
+@pytest.mark.usefixtures("messages")
+def test_a_click_on_a_question_that_has_changed_is_nobodys() -> None:
+    """Another question at the same gate, of another execution, is another form: the old buttons are gone."""
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
+    old = buttons(card.widget)["Approve"]
+    other = replace(GATE, asked=replace(GATE.asked, question="Pay 5,000,000?", execution="2"))
+    run.become(replace(VIEW, status="waiting", gates=(other,)))
+    old.click()
+    assert run.sent == []
+    buttons(card.widget)["Approve"].click()
+    assert run.sent == [("1", True, "approve", "")]
+
+
+@pytest.mark.usefixtures("messages")
+def test_an_option_that_reads_like_the_reject_button() -> None:
+    """The two can be told apart."""
+    _, card = a_card(replace(VIEW, gates=(a_gate("1", GATE.question, ("REJECT", "Beta", " "), opened=START),)))
+    assert list(buttons(card.widget))[:4] == ["REJECT", "Beta", "(blank)", "Reject, none of these"]
+
+
+@pytest.mark.usefixtures("messages")
 def test_a_click_posts_the_decision_once() -> None:
     """Approve goes out with its comment, the buttons go grey at once, and a second click sends nothing."""
     run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
@@ -361,13 +398,15 @@ def test_printing_sends_one_widget(messages: list[tuple[str, dict[str, Any]]]) -
 
 
 def test_what_is_shown_is_replaced_at_the_end(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
-    """Each place has the widget with static forms; a gate renews these, and the end leaves only them."""
+    """Each place has a static form beside the widget; a gate renews it, and the end leaves only the record."""
     run = FakeRun(VIEW)
     show(run)
     show(run)
-    assert [sorted(bundle) for _, bundle, _ in shown] == [[WIDGET_VIEW, "text/html", "text/plain"]] * 2
-    places = [display_id for display_id, _, _ in shown]
-    assert len(set(places)) == 2
+    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"], [WIDGET_VIEW, "text/plain"]] * 2
+    assert "kg.run(&#39;run-1&#39;)" in shown[0][1]["text/html"]
+    ids = [display_id for display_id, _, _ in shown]
+    assert len(set(ids)) == 4
+    places, widgets_shown = ids[::2], ids[1::2]
     assert len(run.callbacks) == 1
     shown.clear()
     run.become(replace(VIEW, steps=(replace(STEP, progress=Progress(1, 2)),)))
@@ -375,14 +414,19 @@ def test_what_is_shown_is_replaced_at_the_end(shown: list[tuple[str, dict[str, A
     run.become(replace(VIEW, status="waiting", gates=(GATE,)))
     assert [(display_id, update) for display_id, _, update in shown] == [(place, True) for place in places]
     assert "Contact ACME?" in shown[-1][1]["text/plain"]
+    assert shown[-1][1]["text/html"].count("Contact ACME?") == 2  # at once, and among all that was known
     shown.clear()
     decided = replace(VIEW, status="completed", gates=(replace(GATE, answer=DECISION),), result="'ok'")
     run.become(decided)
-    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"]] * 2
-    assert "Approved by anna" in shown[-1][1]["text/html"]
+    assert [(display_id, update) for display_id, _, update in shown] == [
+        (display_id, True) for place in zip(places, widgets_shown, strict=True) for display_id in place
+    ]
+    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"], ["text/plain"]] * 2
+    assert "Approved by anna" in shown[0][1]["text/html"]
+    assert shown[1][1] == {"text/plain": ""}
     assert run.callbacks == []
     run.become(decided)
-    assert len(shown) == 2
+    assert len(shown) == 4
 
 
 def test_an_ended_run_is_static(shown: list[tuple[str, dict[str, Any], bool]]) -> None:
@@ -413,7 +457,7 @@ def test_a_failed_run_shows_the_moment_of_failure(
     live = FakeRun(VIEW)
     show(live)
     live.become(run.now)
-    assert [WIDGET_VIEW in bundle for _, bundle, _ in shown] == [True, False, False]
+    assert [WIDGET_VIEW in bundle for _, bundle, _ in shown] == [False, True, False, False, False]
     assert "<strong>run-1 at its failure</strong>" in shown[-1][1]["text/html"]
 
 
@@ -607,7 +651,7 @@ def test_prices_are_not_typeset_as_formulas(shown: list[tuple[str, dict[str, Any
         part.value for root in (card, inbox, explorer) for part in parts(root.widget) if isinstance(part, widgets.HTML)
     ]
     pages += [
-        shown[-1][1]["text/html"],
+        shown[-2][1]["text/html"],
         inbox._repr_mimebundle_()["text/html"],
         explorer._repr_mimebundle_()["text/html"],
     ]

@@ -119,14 +119,22 @@ def test_moving_sends_only_what_differs(sent: list[dict[str, Any]]) -> None:
 
 @pytest.mark.usefixtures("sent")
 def test_a_saved_notebook_keeps_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the widget there are static forms: the moment with the timeline, and text."""
+    """Beside the widget there is a static form, the moment with the timeline, and text: an output of its own."""
     explorer = explore(FakeRun(a_trace(LOOP)), 3)
     bundle = explorer._repr_mimebundle_()
     assert sorted(bundle) == ["text/html", "text/plain"]
     assert "moment 3 of 5" in bundle["text/html"] and "<svg" in bundle["text/html"]
     assert "Moment 3 of 5" in bundle["text/plain"]
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(explore_module, "show", shown.extend)
+    explorer._ipython_display_()
+    [alone] = shown
+    assert sorted(alone) == sorted(bundle)
     monkeypatch.setattr(explore_module, "has_widgets", lambda: True)
-    assert sorted(explorer._repr_mimebundle_()) == [WIDGET_VIEW, "text/html", "text/plain"]
+    explorer._ipython_display_()
+    _, kept, live = shown
+    assert sorted(kept) == ["text/html", "text/plain"] and "moment 3 of 5" in kept["text/html"]
+    assert sorted(live) == [WIDGET_VIEW, "text/plain"]
 
 
 @pytest.mark.usefixtures("sent")

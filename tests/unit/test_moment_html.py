@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +14,7 @@ from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.moment_blocks import LINES, failure_blocks, moment_html
 from kaigents_nb.errors import ReplayDiverged
 from kaigents_nb.replay.moment import Moment
+from kaigents_nb.replay.records import Differs
 from tests.unit.moments import SOURCE, a_trace
 
 LOOP = [(8, {"total": 0}), (9, {"price": 3}), (10, {"total": 3}), (9, {"price": 4}), (10, {"total": 7}), (11, {})]
@@ -175,3 +177,11 @@ def test_the_moment_of_the_library_is_shown_by_it() -> None:
     moment = Moment(a_trace(LOOP), 0)
     assert moment._repr_html_() == moment_html(moment)
     assert SOURCE.splitlines()[7].strip() in moment._repr_html_()
+
+
+def test_a_replay_that_is_not_what_was_recorded_says_so_above_the_code():
+    """On the card and in the explorer too, where no warning is seen."""
+    trace = replace(a_trace([(7, {}), (8, {"total": 0})]), differs=(Differs(1, "call 1, load(): argument 1 was 1"),))
+    for moment in (Moment(trace, 0), Moment(trace, 1)):
+        assert "call 1, load(): argument 1 was 1" in moment._repr_html_()
+    assert "other than recorded: call 1, load()" in repr(Moment(trace, 1))

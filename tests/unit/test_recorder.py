@@ -21,6 +21,7 @@ from kaigents_nb.replay.copies import Copier, same
 from kaigents_nb.replay.recorder import Enough, Recorder
 from kaigents_nb.replay.records import DELETED
 from kaigents_nb.replay.statements import Statements
+from kaigents_nb.values.stand_in import StandIn
 
 FILE = "<kaigents test>"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -277,7 +278,7 @@ def test_what_cant_be_copied_is_text():
             return client
     """, __import__("threading").Lock())  # fmt: skip
     changes = [(c.name, c.copied, type(c.value)) for c in recorder.log.changes]
-    assert changes[:3] == [("lock", False, str), ("client", False, str), ("pair", False, list)]
+    assert changes[:3] == [("lock", False, StandIn), ("client", False, StandIn), ("pair", False, list)]
     assert len(changes) == 5
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
@@ -13,10 +15,19 @@ from tests.unit.snapshot_cells import Notebook, notebook
 
 @pytest.fixture(scope="module")
 def nb() -> Iterator[Notebook]:
-    with notebook() as found:
+    with notebook() as found, pytest.MonkeyPatch.context() as patch:
+        for name in ("polars", "duckdb"):
+            patch.setitem(sys.modules, name, ModuleType(name))
+        sys.modules["polars"].RATES = {}  # type: ignore[attr-defined]
         found.cells(
-            "import numpy as np, asyncio, os, subprocess, threading\nfrom numpy.random import default_rng as rng\n"
-            "from concurrent.futures import ThreadPoolExecutor",
+            "import numpy as np, asyncio, os, subprocess, threading, random\n"
+            "import duckdb, polars as pl, pandas as pd\n"
+            "from numpy.random import default_rng as rng\nfrom concurrent.futures import ThreadPoolExecutor\n"
+            "from os import environ\nfrom polars import RATES",
+            "def draws(): return np.random.rand()\ndef again(): return draws()",
+            "class Finder:\n    def __init__(self): self.x = np.random.rand()\n"
+            "    def find(self): return np.random.rand()",
+            "class Quote:\n    def noise(self): return np.random.rand()\n    def __hash__(self): return hash(1)",
             "@kg.step\ndef search(x):\n    np.random.seed(1)\n    return {y for y in {x}}",
         )
         yield found
@@ -41,6 +52,18 @@ REFUSED = {
     "subprocess.run(['ls'])": "@kg.step",
     "os.system('ls')": "@kg.step",
     "await asyncio.to_thread(print)": "@kg.step",
+    "return pl.read_csv('a.csv')": "@kg.step",
+    "return duckdb.sql('select 1')": "@kg.step",
+    "os.path.sep = '/'": "a variable of the agent",
+    "os.environ.update(a='b')": "a variable of the agent",
+    "RATES['a'] = 1": "a variable of the agent",
+    "RATES.update(a=1)": "a variable of the agent",
+    "del os.path.sep": "a variable of the agent",
+    "environ['HOME']": "hand it over as an argument",
+    "return hash(names[0])": "hashlib",
+    "seen = {id(name): name for name in names}": "a key of your own",
+    "return f'{set(names)}'": "sorted(",
+    "return min(*set(names), key=len), [*{*names}]": "sorted(",
 }
 
 
@@ -53,6 +76,22 @@ def test_what_cannot_be_replayed_is_refused(nb: Notebook, body: str) -> None:
         lint(nb.freeze())
     assert REFUSED[body] in str(caught.value)
     assert f"run(), {label}" in str(caught.value)
+
+
+IN_HELPERS = {
+    "return draws()": "draws(), In [3], line 1, which run() uses: np.random.rand()",
+    "return [again() for _ in names]": "draws(), In [3], line 1, which run() uses: np.random.rand()",
+    "x = [print, draws][1]": "draws(), In [3], line 1, which run() uses: np.random.rand()",
+    "return Finder()": "Finder.__init__(), In [4], line 2, which run() uses: np.random.rand()",
+    "return Finder().find()": "Finder.find(), In [4], line 3, which run() uses: np.random.rand()",
+}
+
+
+@pytest.mark.parametrize("body", IN_HELPERS)
+def test_what_an_agent_uses_is_looked_at(nb: Notebook, body: str) -> None:
+    """Functions that it calls or hands on, and methods of classes that it uses, by their own line."""
+    nb.cell(f"@kg.agent\nasync def run(names):\n    {body}")
+    assert any(found.startswith(IN_HELPERS[body]) for found in findings(nb.freeze()))
 
 
 ALLOWED = [
@@ -73,6 +112,12 @@ ALLOWED = [
     "return sorted([n for n in set(names)])",
     "for s in dict.fromkeys(names): await search(s)",
     "return os.path.join('a', 'b'), threading.__name__",
+    "return Quote(), random.Random(3).random()",
+    "return kg.random().sample(names, 2), kg.random().sample(names, k=2)",
+    "return pd.DataFrame({'a': names}).sample(1, random_state=3)",
+    "rates = {}\n    rates['a'] = 1\n    rates.update(b=2)\n    return sorted([*set(names)]), min({*names})",
+    "id = 3\n    return dict(id=id, hash=id)",
+    "return ', '.join(sorted(set(names)))",
 ]
 
 

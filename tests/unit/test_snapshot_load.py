@@ -257,8 +257,9 @@ def test_debuggers_see_the_source(nb: Notebook) -> None:
 
 def test_an_import_that_fails_says_where(nb: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker without a module raises ImportError with the cell; it can be tried again."""
-    (tmp_path / "gone_soon.py").write_text("x = 1")
-    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "site-packages").mkdir()  # installed: a module beside the notebook travels
+    (tmp_path / "site-packages" / "gone_soon.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
     nb.cells("import gone_soon", "def run(): return gone_soon.x")
     loaded = load(nb.freeze(), [], for_agent=False)
     monkeypatch.setitem(sys.modules, "gone_soon", None)
