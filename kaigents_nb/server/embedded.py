@@ -104,9 +104,12 @@ def _joined_or_started(data_dir: Path, durability: Durability) -> ServerInfo:
         # Somebody else has started it meanwhile, or was killed while starting it.
         if server_process.is_alive(data_dir) and (info := join(data_dir)):
             return info
-        # One that was killed may leave a launcher, which takes the server's lock after we have looked.
-        with contextlib.suppress(ServerLives):
+        # One that was killed may leave a launcher, which takes lock and database after we have looked.
+        try:
             return _started(data_dir, durability)
+        except (ServerLives, DatabaseError) as error:
+            if not isinstance(error, ServerLives) and not server_process.is_alive(data_dir):
+                raise
     raise ServerNotReady(
         f"Somebody starts servers for {data_dir} without holding {data_dir / datadir.START_LOCK}. "
         "`kaigents-nb doctor` says what runs."

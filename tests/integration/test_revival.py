@@ -63,6 +63,10 @@ async def does_two(ledger, first, second):
     return await asyncio.gather(ends_meanwhile(ledger, first), goes_on(ledger, second))
 
 
+SOON_S = 5
+"""It takes less than one on an idle machine."""
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data directory of this file's own, whose server may be killed."""
@@ -104,14 +108,14 @@ def revived(place: Path, killed: int) -> float:
 
 
 def test_a_worker_alone_revives_the_server(place, tmp_path):
-    """Killed while nothing but a worker process is left, the server is back within two seconds, and the run goes on."""
+    """Killed while nothing but a worker process is left, the server is back at once."""
     kg.disconnect()
     worker = subprocess.Popen(
         [sys.executable, "-m", "kaigents_nb", "worker"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )
     try:
         assert "Serving" in worker.stdout.readline()
-        assert revived(place, kill_server(place)) < 2
+        assert revived(place, kill_server(place)) < SOON_S
     finally:
         worker.kill()
         worker.communicate()
@@ -154,7 +158,7 @@ def test_waits_go_on_by_themselves(place, tmp_path):
     for _ in range(3):
         eventually(lambda: views and views[-1].status == "waiting", 10)
         views.clear()
-        assert revived(place, kill_server(place)) < 2
+        assert revived(place, kill_server(place)) < SOON_S
         eventually(lambda: [view for view in views if view.problem.startswith("The server at")], 5)
     began = time.monotonic()
     assert run.approve(by="ann").by == "ann"
@@ -286,5 +290,6 @@ def test_a_launcher_left_by_a_killed_starter_is_joined(alone, monkeypatch, first
 
     monkeypatch.setattr(embedded, "find_binary", find_late)
     info = embedded.ensure(alone)
-    assert (info.pid == launched[0]) is not first_start
     assert embedded.find_server(alone) == info
+    if first_start:
+        assert info.pid != launched[0]  # that one made a database that nobody waits for any more
