@@ -134,7 +134,7 @@ class ForbiddenInAgent(KaigentsError):
 
 
 class ForbiddenInStep(KaigentsError):
-    """A step did what no retry mends, such as ``sys.exit()`` or asking for a gate."""
+    """A step did what no retry mends, such as ``sys.exit()``, ``input()`` or asking for a gate."""
 
 
 class StepFailed(KaigentsError):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from kaigents_nb.authoring.awaited import Begin, durable
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.loading import one_at_a_time
+
+if TYPE_CHECKING:
+    from kaigents_nb.authoring.gate import Decision
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,18 +93,26 @@ class Agent(Generic[P, R, Handle]):
         run: Any = start(self, args, kwargs, id=id)
         return run  # type: ignore[no-any-return]
 
-    def dry_run(self, *args: Any, decisions: Iterable[str] = (), **kwargs: Any) -> Any:
-        """Run the agent in this cell, without a server: nothing is saved or retried, waits are skipped, pdb works.
+    def dry_run(self, *args: Any, decisions: Iterable[str | Decision | Mapping[str, Any]] = (), **kwargs: Any) -> Any:
+        """Run the agent in this cell, without a server: nothing is kept or retried, waits are skipped, pdb works.
+
+        Arguments and results are copied as in a run, and what a run can't save is refused here too.
+
+        What a run refuses an agent when it happens, such as to read a file, is not refused here.
 
         Parameters
         ----------
         *args, **kwargs
             The agent's arguments.
         decisions
-            What to answer at its gates, in order: an option, ``"approve"`` or ``"reject"``. Without, you are asked.
+            What to answer at its gates, in order: an option, ``"approve"`` or ``"reject"``; with values and a comment
+            ``{"choice": "approve", "values": {"price": 5}, "comment": "cheap"}`` or a ``kg.Decision``. Without, you
+            are asked.
 
         Raises
         ------
+        ConversionError
+            When an argument or result can't be saved.
         ImportError
             In a notebook without nest-asyncio: ``pip install 'kaigents-nb[dry-run]'``.
 

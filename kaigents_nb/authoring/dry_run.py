@@ -9,15 +9,20 @@ import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
-from kaigents_nb.authoring.gate import Decision
+from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.tasks import AgentTasks
-from kaigents_nb.gates.answer import REJECT
+from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
+from kaigents_nb.values.decode import decode
+from kaigents_nb.values.encode import encode_for
+from kaigents_nb.values.encoded import Encoded
+from kaigents_nb.values.in_json import to_json
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.agent import Agent
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from kaigents_nb.gates.question import Question
 
 
+_ANSWERED = frozenset(field.name for field in fields(Decision))
 _ABOUT_TO_END_S = 0.05
 """So long a task may still run that has handed over its last result; in a run it is until all tasks wait."""
 
@@ -36,10 +42,11 @@ def dry_run(
 
     async def execute() -> Any:
         interpreter = DryRun(iter(decisions))
+        work = interpreter.call_agent(agent, tuple(args), kwargs)
         token = agent_context.set(interpreter)
         with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
             try:
-                result = await agent.fn(*args, **kwargs)
+                result = await work()
                 if running := list(tasks.still_running()):
                     await asyncio.wait(running, timeout=_ABOUT_TO_END_S)
                 refuse_unawaited(interpreter, tasks.still_running())
@@ -76,8 +83,60 @@ def _nested_asyncio() -> Any:
     )
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """The arguments of a call as they were when it was made."""
+
+    args: tuple[Encoded, ...]
+    kwargs: Mapping[str, Encoded]
+
+    def read(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return new copies."""
+        return [decode(item) for item in self.args], {name: decode(item) for name, item in self.kwargs.items()}
+
+
+def _arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], where: str) -> _Saved:
+    return _Saved(
+        tuple(encode_for(item, f"argument {number} of {where}") for number, item in enumerate(args, 1)),
+        {name: encode_for(item, f"argument {name!r} of {where}") for name, item in kwargs.items()},
+    )
+
+
+def _copied(value: object, where: str) -> Any:
+    """Return what a run would get, which saves the value and reads it."""
+    return decode(encode_for(value, where))
+
+
+def _answer(question: Question, given: Any) -> Answer | None:
+    """Return what a given decision says to a question; None, and says why, where it is no answer to it."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        given = {"choice": given}
+    elif isinstance(given, Decision):
+        given = {field.name: getattr(given, field.name) for field in fields(given)}
+    if not isinstance(given, Mapping) or not set(given) <= _ANSWERED:
+        raise TypeError(
+            f"A decision is an option, a kg.Decision or a dict with some of {', '.join(sorted(_ANSWERED))}, "
+            f"not {given!r}."
+        )
+    choice = given.get("choice")
+    approved = given.get("approved", choice != REJECT) and choice != REJECT
+    # Where a gate has no options, approving it is the only one.
+    named = None if choice == APPROVE and not question.options else choice
+    values = to_json(dict(given.get("values") or {}), f"values of the decision on {question.question!r}")
+    try:
+        answer = question.answer(
+            approved, choice=named, values=values, comment=given.get("comment", ""), by=given.get("by", "")
+        )
+    except ValueError as error:
+        print(error)
+        return None
+    return replace(answer, at=given.get("at"))
+
+
 class DryRun:
-    """Answers what an agent asks for without saving anything: steps are called, waits are skipped."""
+    """Answers what an agent asks for: steps are called, waits are skipped, and what is passed is copied as in a run."""
 
     replaying = False
 
@@ -106,48 +165,51 @@ class DryRun:
         return f"line {line}"
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
-        """Call the step's function."""
+        """Call the step's function, with copies as a run does."""
         assert step.fn is not None
-        return partial(self._call, step.fn, args, kwargs)
+        return partial(self._call, step.fn, f"step {step.name}", _arguments(args, kwargs, f"step {step.name}"))
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Execute the other agent in the same way."""
-        return partial(agent.fn, *args, **kwargs)
+        return partial(self._execute, agent, _arguments(args, kwargs, f"agent {agent.name}"))
 
     def start_agent(
         self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str | None
     ) -> Begin[str]:
         """Execute the other agent here, now: there is nobody else who would."""
-        return partial(self._start, agent, args, kwargs, run_id or f"{agent.name}-dry-run")
+        given = _arguments(args, kwargs, f"agent {agent.name}")
+        return partial(self._start, agent, given, run_id or f"{agent.name}-dry-run")
 
-    async def _start(
-        self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], run_id: str
-    ) -> str:
-        await agent.fn(*args, **kwargs)
+    async def _start(self, agent: Agent[..., Any, Any], given: _Saved, run_id: str) -> str:
+        await self._execute(agent, given)
         return run_id
 
-    async def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    async def _execute(self, agent: Agent[..., Any, Any], given: _Saved) -> Any:
+        args, kwargs = given.read()
+        return _copied(await agent.fn(*args, **kwargs), f"result of agent {agent.name}")
+
+    async def _call(self, fn: Callable[..., Any], where: str, given: _Saved) -> Any:
         # A step calls other steps as plain functions.
         token = agent_context.set(None)
         try:
+            args, kwargs = given.read()
             result = fn(*args, **kwargs)
-            return await result if inspect.isawaitable(result) else result
+            return _copied(await result if inspect.isawaitable(result) else result, f"result of {where}")
         finally:
             agent_context.reset(token)
 
     def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
         """Take the next given decision, else ask here."""
         question.check()
-        return partial(self._decide, question)
+        return partial(self._decide, question, details)
 
-    async def _decide(self, question: Question) -> Decision:
-        choice = next(self._decisions, None)
-        allowed = [*question.choices, REJECT]
-        while choice not in allowed:
-            if choice is not None:
-                print(f"No option {choice!r}.")
-            choice = input(f"{question.question} ({' / '.join(allowed)}): ").strip()
-        return Decision(approved=choice != REJECT, choice=choice, by="dry run", at=self.now())
+    async def _decide(self, question: Question, details: Any) -> Decision:
+        encode_for(details, f"details of the gate {question.question!r}")
+        answer = _answer(question, next(self._decisions, None))
+        while answer is None:
+            allowed = " / ".join((*question.choices, REJECT))
+            answer = _answer(question, input(f"{question.question} ({allowed}): ").strip())
+        return replace(to_decision(answer), by=answer.by or "dry run", at=answer.at or self.now())
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Go on at once."""

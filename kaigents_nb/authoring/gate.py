@@ -12,6 +12,8 @@ from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.errors import ForbiddenInStep
 from kaigents_nb.gates.answer import REJECT, Answer
 from kaigents_nb.gates.question import Question
+from kaigents_nb.values.encoded import TypeResolver
+from kaigents_nb.values.in_json import from_json
 
 _LONGEST = 8_000
 
@@ -35,12 +37,12 @@ class Decision:
         return self.approved
 
 
-def to_decision(answer: Answer) -> Decision:
-    """Return a recorded answer as the agent gets it."""
+def to_decision(answer: Answer, resolve: TypeResolver | None = None) -> Decision:
+    """Return a recorded answer as the agent gets it; ``resolve`` finds the classes of its values."""
     return Decision(
         approved=answer.approved,
         choice=answer.choice,
-        values=dict(answer.values),
+        values=from_json(dict(answer.values), resolve),
         comment=answer.comment,
         by=answer.by,
         at=answer.at,

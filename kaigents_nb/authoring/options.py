@@ -15,7 +15,8 @@ class Retry:
     Parameters
     ----------
     max_attempts
-        Attempts in all; ``None`` means no end.
+        Attempts in all; then the error is raised in the agent. ``None`` means no end, but that the same error three
+        times in a row, unless it is of network or HTTP, parks the run as a bug.
     first_wait, max_wait
         Wait before the second attempt, and the longest wait; seconds, ``timedelta`` or text.
     backoff

@@ -56,12 +56,14 @@ def step(
     """Mark a sync or async function as a step.
 
     In an agent, ``await name(...)`` runs it on a worker: its result is saved, a failure that may pass is
-    retried for ever, a bug parks the run until the cell is mended. Called anywhere else it is the plain function.
+    retried for ever, a bug parks the run until the cell is mended; the same error from the same line three times in a
+    row is one, unless it is of network or HTTP. Called anywhere else it is the plain function.
 
     Parameters
     ----------
     timeout
-        Longest time for one attempt; seconds, ``timedelta`` or text such as ``"5 min"``. ``None``: no end.
+        Longest time for one attempt; seconds, ``timedelta`` or text such as ``"5 min"``. ``None``: no end. An attempt
+        that takes longer gets ``asyncio.CancelledError`` at its next line of Python, and the next one begins after it.
     retry
         A :class:`Retry`; the default retries for ever, waiting 1 s at first and 60 s at most.
 

@@ -33,7 +33,7 @@ def worker(
 
     Several workers may serve one queue. A step that is under way when this worker leaves is given to the next.
     """
-    # Local modules that a run imports are found as in a notebook of this directory.
+    # Runs of before modules beside the notebook travelled look for them here, as in a notebook of this directory.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     leave = threading.Event()

@@ -55,13 +55,19 @@ def submit(connection: Connection, question: Question, answer: Answer, kept: Cal
     return taken
 
 
-def look(connection: Connection, run_id: str) -> tuple[GateView, ...]:
-    """Return the open gates of a run and of the agents it called, with their details, for somebody to look at."""
+def look(connection: Connection, run_id: str, timeout_s: float | None = None) -> tuple[GateView, ...]:
+    """Return the open gates of a run and of the agents it called, with their details, for somebody to look at.
+
+    Raises
+    ------
+    TimeoutError
+        When the server takes longer than ``timeout_s``.
+    """
 
     async def read() -> tuple[GateView, ...]:
         return (await view_of(await observed_with_called(connection, run_id))).open_gates
 
-    gates = connection.run(read)
+    gates = connection.run(read, timeout_s)
     shown.see(run_id, [gate.asked for gate in gates])
     return gates
 

@@ -30,6 +30,8 @@ def ask(prompt: str, over: Callable[[], bool]) -> str | None:
         try:
             with waiting:
                 return input(prompt).strip()
+        except EOFError:
+            return ""
         except _Over:
             print(flush=True)
             return None

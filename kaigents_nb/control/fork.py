@@ -24,6 +24,8 @@ from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import raw
 from kaigents_nb.runtime.queue import home
 from kaigents_nb.runtime.seeds import Seed, pack_seeds
+from kaigents_nb.snapshot.load import load
+from kaigents_nb.values.encode import Check
 
 StepKey = str | tuple[str, int]
 """A step by its name (its last call), or ``(name, occurrence)``, the first being 1."""
@@ -76,7 +78,8 @@ def fork(
     chosen = carried if code == "same" else current_code(connection, Agent, fold.agent, run_id)
     values = values or {}
     point = find_point(fold, at if at is not None else _default_point(fold, values))
-    edited = _edited(fold, values)
+    readable = load(chosen.snapshot, [], for_agent=False).check_readable
+    edited = _edited(fold, values, readable)
     outcomes = {
         number: seed
         for number, call in fold.calls.items()
@@ -92,7 +95,7 @@ def fork(
         connection,
         fold.agent,
         chosen,
-        _arguments(fold, args),
+        _arguments(fold, args, readable),
         agent=chosen.snapshot.root if code == "current" else fold.launch.agent,
         chance=fold.launch.chance,
         more=[*([pack_seeds(seeds)] if seeds else []), *(RawValue(payload) for _, payload in mends)],
@@ -177,11 +180,11 @@ def _title(call: Call) -> str:
     return f"{call.view.name} (call {call.view.call})"
 
 
-def _edited(fold: RunFold, values: Mapping[StepKey, Any]) -> dict[str, Seed]:
+def _edited(fold: RunFold, values: Mapping[StepKey, Any], readable: Check) -> dict[str, Seed]:
     seeds = {}
     for key, value in values.items():
         view = find_call(fold, key).view
-        saved = raw(value, f"value for step {view.name}")
+        saved = raw(value, f"value for step {view.name}", check=readable)
         seeds[view.call] = Seed(view.call, view.name, saved.payload, edited=True)
     return seeds
 
@@ -203,13 +206,14 @@ def _recorded(call: Call) -> Seed | None:
     return Seed(call.view.call, call.view.name, failure=recorded)
 
 
-def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None) -> Arguments:
+def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None, readable: Check) -> Arguments:
     if args is None:
         payloads = tuple(RawValue(payload) for payload in fold.arguments)
         return Arguments(payloads, fold.launch.positional, fold.launch.keywords)
     if isinstance(args, (str, bytes)):
         raise TypeError(f"args= is a list of positional arguments or a dict of named ones: [{args!r}].")
-    return Arguments.of(fold.agent, (), args) if isinstance(args, Mapping) else Arguments.of(fold.agent, args, {})
+    positional, named = ((), args) if isinstance(args, Mapping) else (args, {})
+    return Arguments.of(fold.agent, positional, named, readable)
 
 
 def _kept_decisions(fold: RunFold, cut: Cut) -> dict[str, Mapping[str, Any]]:

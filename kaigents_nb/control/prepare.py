@@ -14,11 +14,12 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.code import Code, hold
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.payloads import call_arguments
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments
 from kaigents_nb.runtime.protocol import Launch, launch
 from kaigents_nb.snapshot.freeze import freeze
 from kaigents_nb.snapshot.lint import lint
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.values.encode import Check
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ class Arguments:
     keywords: tuple[str, ...]
 
     @classmethod
-    def of(cls, agent: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
-        """Save the arguments of a call.
+    def of(cls, agent: str, args: Sequence[Any], kwargs: Mapping[str, Any], check: Check | None = None) -> Arguments:
+        """Save the arguments of a call; ``check`` refuses classes that the run could not read.
 
         Raises
         ------
         ConversionError
             When one can't be saved.
         """
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent}")
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent}", {META_OWN: "1"}, check)
         return cls(tuple(payloads), len(args), keywords)
 
 

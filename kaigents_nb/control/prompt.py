@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _FIRST_LOOK_S = 1.0
 _LOOK_EVERY_S = 0.4
 """Less than half of it: what one look has read is told at the next."""
-_ANSWER_S = 5.0
-"""So long may the server take to say what is open: the wait for the result goes on meanwhile, and may have an end."""
+_ANSWER_S = 2.0
+"""So long may the server take to say what is open: the wait for the result may have an end."""
 _SHORT_OUTAGE = timedelta(seconds=2)
 """A server that comes back at once is not worth a line."""
 _CLICKS_WHILE_AWAITING = (7, 4)
@@ -61,16 +61,17 @@ class Prompter:
         self._next_look = time.monotonic() + _LOOK_EVERY_S
         if self._awaiting and not _in_old_kernel():
             return
-        if any((gate.run_id, gate.token) not in self._told for gate in self._open() or ()):
-            try:
-                gates = look(self._run._connection, self._run.id)
-            except (ServerError, RPCError):
-                return  # told when the server is back
-            for gate in gates:
-                key = (gate.asked.run_id, gate.asked.token)
-                if key not in self._told and not self._over():
-                    self._told.add(key)
-                    self._tell(gate)
+        if all((gate.run_id, gate.token) in self._told for gate in self._open() or ()):
+            return
+        try:
+            gates = look(self._run._connection, self._run.id, _ANSWER_S)
+        except (TimeoutError, ServerError, RPCError):
+            return  # told when the server is back
+        for gate in gates:
+            key = (gate.asked.run_id, gate.asked.token)
+            if key not in self._told and not self._over():
+                self._told.add(key)
+                self._tell(gate)
 
     def _open(self) -> list[Question] | None:
         """Return what is open; None where the server does not say."""
@@ -127,11 +128,14 @@ class Prompter:
         """Ask until there is an answer to the question as it was shown, or none is needed any more."""
         known = [*map(visible, asked.choices), REJECT]
         leave = "end this cell, so that others can run" if in_kernel else "go on waiting"
-        prompt = f"Decide here ({' / '.join(known)}), or press Enter to {leave}: "
+        prompt = f"Decide here on {asked.token} ({' / '.join(known)}), or press Enter to {leave}: "
+        take_back = _box_of(asked.token) if in_kernel else lambda: None
         said = ask(prompt, lambda: self._is_over(asked))
         while said and said not in known:
             print(f"{visible(said)!r} is none of: {', '.join(known)}.")
             said = ask(prompt, lambda: self._is_over(asked))
+        if said is None:
+            take_back()
         if said:
             choice = said if asked.options and said != REJECT else None
             answer = asked.answer(said != REJECT, choice=choice)
@@ -155,6 +159,17 @@ class Prompter:
             return True
         gates = self._open()
         return gates is not None and (asked.run_id, asked.token) not in {(gate.run_id, gate.token) for gate in gates}
+
+
+def _box_of(token: str) -> Callable[[], None]:
+    """Return what closes the input box of a question on the pages of this kernel: open, it keeps cells from running."""
+    from kaigents_nb.display.kernel import has_widgets
+    from kaigents_nb.display.taken_back import TakenBack
+
+    if not has_widgets():
+        return lambda: None
+    page = TakenBack()
+    return lambda: page.set_trait("question", token)
 
 
 def _kernel() -> Any:

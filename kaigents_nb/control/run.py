@@ -38,6 +38,7 @@ from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.connection import Connection
 
 _POLL_S = 0.2
+_STATUS_S = 1.0
 _KEPT = (
     "The server keeps the decision. Whether it counts is known when the worker that has the run in hand answers: "
     "waiting for that. An interrupt ends the waiting, not the decision."
@@ -88,15 +89,14 @@ class Run(LookingBack):
         RunNotFound
             When the server does not know the run (any more).
         """
-
-        async def look() -> RunView:
-            observer = await self._caught_up()
-            await look_at_called(observer)
-            return await view_of(observer)
-
-        view = self._connection.run(look)
+        view = self._connection.run(self._look)
         shown.add(self.id, [gate.asked for gate in view.open_gates])
         return view
+
+    async def _look(self) -> RunView:
+        observer = await self._caught_up()
+        await look_at_called(observer)
+        return await view_of(observer)
 
     def watch(self, callback: Callable[[RunView], None], *, adopt: bool = True) -> Callable[[], None]:
         """Call back with the view now and on every change, at most four times a second, until the run has ended.
@@ -185,9 +185,14 @@ class Run(LookingBack):
             await settle(self._connection, self.id)
 
     def _state(self) -> str:
-        """What the run does, for somebody who has waited for long enough."""
+        """What the run does, for somebody who has waited for long enough: it must come in time."""
         outage = self._connection.supervisor.outage
-        return f". {outage.told}" if outage else f": it is {self.status!r}"
+        if outage is not None:
+            return f". {outage.told}"
+        try:
+            return f": it is {self._connection.run(self._look, _STATUS_S).status!r}"
+        except (TimeoutError, KaigentsError):
+            return ": its server does not say what it does"
 
     # Deciding.
 
@@ -298,7 +303,7 @@ class Run(LookingBack):
         Raises
         ------
         RunError
-            When no step is parked or retrying, or the notebook does not define the step.
+            When no step is parked or retrying, or the notebook does not define the step, or its cell is unchanged.
         CannotFreeze
             When the new code can't travel.
         """
@@ -389,7 +394,8 @@ class Run(LookingBack):
         (datetime64, UTC), ``duration_s`` (float, how long the last attempt worked: from ``started`` to ``ended``),
         ``waited_s`` (float, what went before, from ``scheduled`` to ``started``: queueing, parking, earlier attempts
         and the waits between them), ``inputs`` (dict), ``result`` (object), ``error`` (str), ``output`` (str, what it
-        printed), ``worker`` (str), ``child_run`` (str).
+        printed), ``worker`` (str), ``child_run`` (str). Where a run of its own
+        was started, ``step`` is ``other.start``.
 
         Source: the server's history, and for steps that still run its description. Empty case: the same columns,
         zero rows. ``df.attrs["run_id"]`` is the run.

@@ -11,7 +11,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from kaigents_nb.control.prepare import Prepared
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_TOLD, to_wire
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_TOLD, TASK_TIMEOUT, to_wire
 from kaigents_nb.runtime.queue import task_queue
 
 
@@ -27,6 +27,7 @@ def submit(connection: Connection, prepared: Prepared, *, id: str | None, origin
             args=[to_wire(prepared.launch), prepared.code.payload(), *prepared.payloads],
             id=workflow_id,
             task_queue=queue,
+            task_timeout=TASK_TIMEOUT,
             memo={MEMO_ORIGIN: {**origin, **({MEMO_TOLD: told} if told else {})}},
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

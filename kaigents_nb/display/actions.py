@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 from markupsafe import Markup
@@ -16,6 +16,14 @@ from kaigents_nb.display.moment_blocks import failure_blocks
 from kaigents_nb.display.run_blocks import message_blocks
 from kaigents_nb.history.view import RunView
 
+_Seen = tuple[bool, Sequence[tuple[str, str, int]]]
+"""Whether the run is closed; the calls in trouble with their state and attempt."""
+
+
+def _states(seen: _Seen | None) -> object:
+    """Return what is in trouble; one more attempt of the same changes nothing."""
+    return [(call, status) for call, status, _ in seen[1]] if seen else None
+
 
 class RunActions:
     """The buttons that the run's state calls for; each acts in the background and returns at once."""
@@ -23,7 +31,9 @@ class RunActions:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._lock = threading.RLock()
-        self._seen: object = None
+        self._seen: _Seen | None = None
+        self._refused: object = None
+        """In which state of the steps a click was refused: told until that is another."""
         self._offered: list[widgets.Button] = []
         self._mend = button(
             "Mend and go on",
@@ -56,19 +66,20 @@ class RunActions:
         troubled = [
             (step.call, step.status, step.attempt) for step in view.steps if step.status in ("parked", "retrying")
         ]
-        seen = (view.closed, troubled)
+        seen: _Seen = (view.closed, troubled)
         with self._lock:
             if seen == self._seen:
                 return
             self._seen = seen
-            parked = any(status == "parked" for _, status, _ in troubled)
-            self._offered = [self._mend] * parked + [self._retry, self._look] * bool(troubled)
+            self._offered = [self._mend, self._retry, self._look] * bool(troubled)
             if view.closed:
                 self._row.children = self._offered = []
             else:
                 self._ask(False)
             self._enable(True)
-            self._message.value = self._moment.value = ""
+            self._moment.value = ""
+            if self._refused is None or self._refused != _states(seen):
+                self._message.value = ""
 
     def close(self) -> None:
         """Take the buttons away, also those not offered now."""
@@ -104,6 +115,7 @@ class RunActions:
         def done(_result: object, error: Exception | None) -> None:
             with self._lock:
                 self._enable(error is not None)
+                self._refused = _states(self._seen) if error is not None else None
                 self._message.value = root(*message_blocks(words.reason(error) or told, bad=error is not None))
 
         in_background(work, done)

@@ -156,11 +156,12 @@ class Card:
 
     def _renew(self) -> None:
         static, *_ = self._bundles()
-        self._keeper.kept, self._keeper.ended = static, self._view.closed
+        with self._keeper.hold_sync():
+            self._keeper.kept, self._keeper.ended = static, self._view.closed
         for static_id, live_id in self._places:
-            publish(static, static_id, update=True)
             if self._view.closed and not self._kept:
-                publish(GONE, live_id, update=True)
+                publish(GONE, live_id, update=True)  # first, for the record is not to be seen twice
+            publish(static, static_id, update=True)
         self._kept = self._view.closed
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
 """HTML by construction: text is escaped unless it is ``Markup``, and colours read well in light and dark.
 
-No scripts, no style sheets, nothing fetched. Colours come from ``currentColor`` and JupyterLab's CSS variables
-with a fallback; where a viewer strips styles, tables and words are left.
+No scripts, nothing fetched, and of style sheets only the two rules of ``kept.py``. Colours come from ``currentColor``
+and JupyterLab's CSS variables with a fallback; where a viewer strips styles, tables and words are left.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from kaigents_nb.display.details import details_blocks
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, RunView, StepView
+from kaigents_nb.values.in_json import from_json
 
 _OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
 
@@ -143,7 +144,7 @@ def _decided(gate: GateView) -> b.Aside:
     if answer.comment:
         parts.append(b.line("“", visible(answer.comment), "”"))
     if answer.values:
-        parts += details_blocks(dict(answer.values))
+        parts += details_blocks(from_json(dict(answer.values)))
     return b.Aside(tuple(parts), "success" if answer.approved else "error")
 
 
@@ -181,6 +182,8 @@ def _notes(step: StepView) -> Iterable[b.Inline]:
             yield words.line(step.progress.note)
     if step.status == "retrying" and step.next_retry:
         yield f"next try at {words.clock(step.next_retry)}"
+    if step.note:
+        yield words.line(step.note)
     if step.child_run:
         yield b.Code(f"kg.run({step.child_run!r})")
 

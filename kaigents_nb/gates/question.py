@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -32,6 +32,10 @@ class Question:
     run_id: str = ""
     agent: str = ""
     queue: str = field(default="", repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{item.name}={getattr(self, item.name)!r}" for item in fields(self) if item.repr)
+        return visible(f"Question({told})")
 
     @cached_property
     def digest(self) -> str:

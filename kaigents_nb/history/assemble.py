@@ -48,7 +48,7 @@ async def view_of(observer: Observer) -> RunView:
         error=failure_text(fold.failure) if fold.failure is not None else "",
         executor="" if fold.closed else _executor(observer, service),
         problem="" if fold.closed else problem,
-        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold)),
+        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold), *_lingering(observer)),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
@@ -147,6 +147,16 @@ async def _read_details(observer: Observer) -> None:
         await _read_details(called)
 
 
+def _lingering(observer: Observer) -> tuple[str, ...]:
+    """What this process still executes of a run that has ended."""
+    if not observer.fold.closed:
+        return ()
+    attempts = observer.connection.attempts.of_run(observer.run_id)
+    notes = {call: str(attempt.heartbeat().get("note", "")).partition(";")[0] for call, attempt in attempts.items()}
+    names = {call.view.call: call.view.name for call in observer.fold.calls.values()}
+    return tuple(f"Step {names.get(call, call)}: {note}." for call, note in notes.items() if note)
+
+
 def _unasked(fold: RunFold) -> tuple[str, ...]:
     running = len(fold.running_called)
     if running <= CALLED_ASKED:
@@ -223,4 +233,5 @@ def _beating(view: StepView, beat: Any) -> StepView:
         status="running",
         output=beat.get("output", view.output),
         progress=Progress(**progress) if progress else view.progress,
+        note=str(beat.get("note", "")),
     )

@@ -8,12 +8,12 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 
 from kaigents_nb.history.view import AttemptView, StepView
 from kaigents_nb.runtime.lacking import LACKS_MODULE
 from kaigents_nb.runtime.payloads import plain
+from kaigents_nb.runtime.repeats import fell_silent
 from kaigents_nb.runtime.seeds import Seed
 
 
@@ -45,12 +45,6 @@ def failure_text(failure: Failure) -> str:
     return str(known.get("traceback") or failure.message)
 
 
-def worker_lost(failure: Failure) -> bool:
-    """Whether an attempt ended because its worker fell silent."""
-    lost = TimeoutType.TIMEOUT_TYPE_HEARTBEAT
-    return failure.HasField("timeout_failure_info") and failure.timeout_failure_info.timeout_type == lost
-
-
 def lacks_module(failure: Failure) -> bool:
     """Whether a worker left something to others, for it lacks a module."""
     return own_failure(failure).application_failure_info.type == LACKS_MODULE
@@ -72,6 +66,8 @@ class Call:
     activity_scheduled: datetime | None = None
     """When the server got it last: for the first time, mended, or retried by hand."""
     scheduled_event: int = 0
+    activity_event: int = 0
+    """At which event the server got it last."""
     closed_event: int = 0
     code: str = ""
     detached: bool = False
@@ -89,5 +85,5 @@ def earlier_attempts(call: Call, attempt: int, ended: datetime | None, failure: 
     if attempt < 2:
         return ()
     first, last = call.earlier_attempts + 1, call.earlier_attempts + attempt - 1
-    text, lost = failure_text(failure), worker_lost(failure)
+    text, lost = failure_text(failure), fell_silent(failure)
     return (AttemptView(first, last, "failed", call.activity_scheduled, ended, text, lost=lost),)

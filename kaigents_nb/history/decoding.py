@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import functools
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from kaigents_nb.errors import SnapshotError
-from kaigents_nb.runtime.code import Code, check_admitted, held
-from kaigents_nb.runtime.payloads import value
+from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.payloads import plain, value
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.snapshot.cells import parse_once
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.values.class_names import resolve_loaded
@@ -45,8 +47,12 @@ class Decoder:
         await self.code()
         return value(fetched, self.resolve)
 
-    async def code(self) -> Code | None:
-        """Return the code the run carries, verified."""
+    async def code(self, mended: Payload | None = None) -> Code | None:
+        """Return the code the run carries, or that of a mend, verified."""
+        if mended is not None:
+            [arrived] = await self._connection.client.data_converter.decode([mended], [RawValue])
+            check_admitted(arrived.payload)
+            return held(plain(arrived.payload))
         payload = self._fold.code_payload
         if self._code is None and payload is not None:
             digest = self._fold.launch.code
@@ -56,6 +62,20 @@ class Decoder:
                 check_admitted(arrived.payload)
                 self._code = held(digest)
         return self._code
+
+    async def check_readable(self, classes: Iterable[type]) -> None:
+        """Refuse classes that the run could not read.
+
+        Raises
+        ------
+        ConversionError
+            Saying what to do.
+        """
+        code = await self.code()
+        if code is not None:
+            loaded = self._load(code)
+            for cls in classes:
+                loaded.check_readable(cls)
 
     async def parameters(self, name: str) -> tuple[str, ...]:
         """Return the names that a step's or agent's positional arguments go to, ``()`` where they aren't known."""
@@ -77,7 +97,10 @@ class Decoder:
             if isinstance(mine, type):
                 return mine
         if code is not None:
-            if self._loaded is None:
-                self._loaded = load(code.snapshot, [], for_agent=False)
-            return self._loaded.resolve(module, qualname)
+            return self._load(code).resolve(module, qualname)
         return resolve_loaded(module, qualname)
+
+    def _load(self, code: Code) -> LoadedCode:
+        if self._loaded is None:
+            self._loaded = load(code.snapshot, [], for_agent=False)
+        return self._loaded

@@ -16,6 +16,7 @@ from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
+from kaigents_nb.errors import KaigentsError
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Gates, Standing
 from kaigents_nb.gates.question import Question
@@ -27,7 +28,6 @@ from kaigents_nb.history.calls import (
     failure_text,
     lacks_module,
     utc,
-    worker_lost,
 )
 from kaigents_nb.history.view import (
     AttemptView,
@@ -58,8 +58,11 @@ from kaigents_nb.runtime.protocol import (
     StepCall,
     from_wire,
 )
+from kaigents_nb.runtime.repeats import fell_silent
 from kaigents_nb.runtime.seeds import Seed
 
+_NOT_OURS = (ValueError, TypeError, LookupError, AttributeError, KaigentsError)
+"""What reading an event raises that another program has written."""
 _GATE_PREFIX = MEMO_GATE.format(gate="")
 
 
@@ -90,6 +93,8 @@ class RunFold:
         """By the event that started them."""
         self.losses: list[LossView] = []
         self.origin: dict[str, Any] = {}
+        self.unreadable: list[str] = []
+        """What in this history can't be read, and why."""
         self.calls: dict[str, Call] = {}
         self.gates: dict[str, GateView] = {}
         self.details: dict[str, Payload] = {}
@@ -111,7 +116,11 @@ class RunFold:
         self.last_event = event.event_id
         name = (event.WhichOneof("attributes") or "").removesuffix("_event_attributes")
         if handler := getattr(self, f"_on_{name}", None):
-            handler(event)
+            try:
+                handler(event)
+            except _NOT_OURS as error:
+                # Every client of the server may start and send what it likes; the rest of the run is shown.
+                self.unreadable.append(f"Event {event.event_id} can't be read: {type(error).__name__}: {error}")
 
     # The run itself.
 
@@ -209,6 +218,7 @@ class RunFold:
     def _on_activity_task_scheduled(self, event: HistoryEvent) -> None:
         data = event.activity_task_scheduled_event_attributes
         header = from_wire(StepCall, plain(data.input.payloads[0]))
+        int(header.call)  # calls are numbered
         count = header.positional + len(header.keywords)
         call = self.calls.get(header.call)
         when = utc(event.event_time)
@@ -222,7 +232,7 @@ class RunFold:
         call.keywords, call.positional, call.code = header.keywords, header.positional, header.code
         call.arguments = tuple(data.input.payloads[1 : 1 + count])
         call.activity_id, call.failure, call.closed_event = data.activity_id, None, 0
-        call.activity_scheduled = when
+        call.activity_scheduled, call.activity_event = when, event.event_id
         self._by_event[event.event_id] = call
 
     def _on_activity_task_started(self, event: HistoryEvent) -> None:
@@ -266,15 +276,17 @@ class RunFold:
             call.view = replace(call.view, status="cancelled", ended=utc(event.event_time))
 
     def _on_activity_task_canceled(self, event: HistoryEvent) -> None:
-        call = self._by_event[event.activity_task_canceled_event_attributes.scheduled_event_id]
-        self._end(call, event, "cancelled")
+        scheduled = event.activity_task_canceled_event_attributes.scheduled_event_id
+        call = self._by_event[scheduled]
+        if scheduled == call.activity_event:  # else it has been started again, mended or by hand
+            self._end(call, event, "cancelled")
 
     def _end(self, call: Call, event: HistoryEvent, status: StepStatus, **changes: Any) -> None:
         call.closed_event, ended = event.event_id, utc(event.event_time)
         call.view = view = replace(call.view, status=status, ended=ended, **changes)
         if not view.child_run and (view.attempts or status != "completed"):
             # Of a call that simply succeeded, the call itself says it all.
-            lost = call.failure is not None and worker_lost(call.failure)
+            lost = call.failure is not None and fell_silent(call.failure)
             last = AttemptView(
                 view.attempt, view.attempt, status, view.started, ended, changes.get("error", ""), view.worker, lost
             )
@@ -459,4 +471,4 @@ class RunFold:
                 f"Taken over from the first run although this one calls with other arguments: {named}. To make such a "
                 "call again, fork before it."
             )
-        return tuple(dict.fromkeys(text for text in (*texts, *self.differs) if text))
+        return tuple(dict.fromkeys(text for text in (*texts, *self.differs, *self.unreadable) if text))

@@ -22,6 +22,7 @@ from kaigents_nb.history.observe import Observer, describe
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.payloads import plain, reference, shown
 from kaigents_nb.runtime.protocol import StepCall, from_wire
+from kaigents_nb.values.in_json import from_json
 
 UTC_TIME = "datetime64[us, UTC]"
 STEP_COLUMNS = {
@@ -190,7 +191,10 @@ def _detail(data: Any) -> str:
 def decision_rows(fold: RunFold) -> list[dict[str, Any]]:
     """Return the rows of :meth:`Run.decisions`."""
     more = {"run_id": fold.run_id}
-    return [{**vars(it), **vars(it.answer), **more, "counted": it.counted} for it in fold.decisions]
+    return [
+        {**vars(it), **vars(it.answer), "values": from_json(dict(it.answer.values)), **more, "counted": it.counted}
+        for it in fold.decisions
+    ]
 
 
 def gates_frame(gates: Iterable[Question]) -> pd.DataFrame:

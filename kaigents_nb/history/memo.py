@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.gates.question import Question
-from kaigents_nb.runtime.payloads import plain
+from kaigents_nb.runtime.payloads import plain, reference
 from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
 
 
@@ -52,7 +52,7 @@ def problem(fields: Mapping[str, Payload]) -> str:
     try:
         for key in (MEMO_STATE, MEMO_ORIGIN):
             if key in fields:
-                dict(plain(fields[key]))
+                dict(plain(_inline(fields[key])))
         for gate in state(fields).get("gates", ()):
             Question.from_wire(gate)
     except _UNREADABLE as error:
@@ -62,9 +62,15 @@ def problem(fields: Mapping[str, Payload]) -> str:
 
 def _read(fields: Mapping[str, Payload], key: str) -> dict[str, Any]:
     try:
-        return dict(plain(fields[key])) if key in fields else {}
+        return dict(plain(_inline(fields[key]))) if key in fields else {}
     except _UNREADABLE:
         return {}
+
+
+def _inline(payload: Payload) -> Payload:
+    if reference(payload) is not None:
+        raise ValueError("it lies in a file")
+    return payload
 
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import ParentClosePolicy
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflow.v1 import PendingChildExecutionInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.service import RPCError, RPCStatusCode
 
-from kaigents_nb.errors import RunNotFound
+from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import DECIDE_SIGNAL
-from kaigents_nb.runtime.seeds import unpack_seeds
+from kaigents_nb.runtime.refused import lost
+from kaigents_nb.runtime.seeds import Seed, unpack_seeds
 from kaigents_nb.runtime.supervisor import is_coming_up
 
 
@@ -31,6 +34,12 @@ def not_found(run_id: str, error: RPCError) -> RunNotFound | RPCError:
         "the server's retention is over.",
         run_id=run_id,
     )
+
+
+def running_called(children: Iterable[PendingChildExecutionInfo]) -> list[str]:
+    """Return the ids of the agents that a run waits for; a run of its own that it has started is none of them."""
+    detached = ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON
+    return [child.workflow_id for child in children if child.parent_close_policy != detached]
 
 
 async def describe(
@@ -141,11 +150,16 @@ class Observer:
         # A task under way is shown with the history though it is not in it, under ids that others may get.
         recorded = bool(event.task_id) or not self._numbered
         if recorded and event.event_id > self.fold.last_event:
-            await complete(self.connection, event)
+            for error in await complete(self.connection, event):
+                self.fold.unreadable.append(f"Event {event.event_id} can't be read here: {error}")
             self.fold.add(event)
         if self.fold.seeds_payload is not None:
-            payload = await self.connection.fetch(self.fold.seeds_payload)
-            self.fold.take_seeds(unpack_seeds(payload))
+            seeds: list[Seed] = []
+            try:
+                seeds = unpack_seeds(await self.connection.fetch(self.fold.seeds_payload))
+            except (KaigentsError, OSError) as error:
+                self.fold.unreadable.append(f"The calls that this fork took over can't be shown here: {error}")
+            self.fold.take_seeds(seeds)
 
 
 @dataclass
@@ -154,10 +168,19 @@ class _Page:
     waiting: int = 0
 
 
-async def complete(connection: Connection, event: HistoryEvent) -> None:
-    """Put what a person wrote into the event of the decision: it may be long enough to lie in a file."""
+async def complete(connection: Connection, event: HistoryEvent) -> list[Exception]:
+    """Put what a person wrote into the event of the decision: it may be long enough to lie in a file.
+
+    Returns why, where a file can't be read. Such a decision counts for nothing.
+    """
+    errors: list[Exception] = []
     for payload in _decision(event):
-        payload.CopyFrom(await connection.fetch(payload))
+        try:
+            payload.CopyFrom(await connection.fetch(payload))
+        except (KaigentsError, OSError) as error:
+            payload.CopyFrom(lost(error))
+            errors.append(error)
+    return errors
 
 
 def _decision(event: HistoryEvent) -> Sequence[Payload]:

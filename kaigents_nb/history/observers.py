@@ -10,7 +10,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 
 from kaigents_nb.errors import RunNotFound
 from kaigents_nb.history import memo
-from kaigents_nb.history.observe import Observer, describe
+from kaigents_nb.history.observe import Observer, describe, running_called
 from kaigents_nb.runtime.connection import Connection
 
 CALLED_ASKED = 100
@@ -73,8 +73,7 @@ async def observed_with_called(connection: Connection, run_id: str) -> Observer:
 async def look_at_called(observer: Observer) -> None:
     """Find the called agents that are at a gate, and how gates found before were decided."""
     pending = () if observer.fold.closed else observer.description.pending_children
-    detached = {call.view.child_run for call in observer.fold.calls.values() if call.detached}
-    running = [child.workflow_id for child in pending if child.workflow_id not in detached][:CALLED_ASKED]
+    running = running_called(pending)[:CALLED_ASKED]
     for run_id, called in list(observer.called.items()):
         if run_id not in running and not called.ended:
             await called.catch_up()

@@ -99,6 +99,8 @@ class StepView:
     """The run id, where the call is another agent."""
     attempts: tuple[AttemptView, ...] = ()
     """What is known of each attempt, where the first one did not simply succeed."""
+    note: str = ""
+    """What holds it up: an earlier attempt that has not ended yet."""
 
     @property
     def duration_s(self) -> float | None:

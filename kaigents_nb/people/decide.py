@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.exceptions import ApplicationError
@@ -27,6 +28,8 @@ from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, NO_DECISION
 from kaigents_nb.runtime.served import queue_is_served
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES
+from kaigents_nb.values.encode import classes_of
+from kaigents_nb.values.in_json import to_json
 
 _UPDATE_TIMEOUT = timedelta(seconds=5)
 _KNOWN_TIMEOUT = timedelta(seconds=60)
@@ -122,8 +125,10 @@ async def decide(
         When the run asks something else there by now, or when it is still not known whether the decision counts.
     ValueError
         When it is too big to be sent.
+    ConversionError
+        When one of its values can't be saved, or not read by the run; nothing was sent.
     """
-    answer = identified(answer)
+    answer = identified(replace(answer, values=await _values(connection, question, answer)))
     _check_size(answer)
     if await queue_is_served(connection, question.queue) and await _updated(connection, question, answer):
         return answer
@@ -137,6 +142,16 @@ async def decide(
                 raise
         await _known(connection, question, answer, kept)
     return answer
+
+
+async def _values(connection: Connection, question: Question, answer: Answer) -> dict[str, Any]:
+    """Return the values of an answer as JSON that the run reads as they are."""
+    values = dict(answer.values)
+    data: dict[str, Any] = to_json(values, f"values of the decision on {question.question!r}")
+    if classes := classes_of(values):
+        observer = await observed(connection, question.run_id)
+        await observer.decoder.check_readable(classes)
+    return data
 
 
 def _check_size(answer: Answer) -> None:
@@ -185,7 +200,7 @@ async def _known(connection: Connection, question: Question, answer: Answer, kep
     """Wait until the history says that an answer counts.
 
     Where a worker has a task of the run in hand, the server writes down what it is sent meanwhile only when that is
-    over: a moment, or ten seconds where the worker has died over it.
+    over: a moment, or twenty seconds where the worker has died over it.
     """
     told = False
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kaigents_nb.errors import RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history import memo
-from kaigents_nb.history.observe import describe
+from kaigents_nb.history.observe import describe, running_called
 from kaigents_nb.runtime.connection import Connection
 
 
@@ -16,9 +16,9 @@ async def open_gates(connection: Connection, run_id: str) -> list[Question]:
     if info.HasField("close_time"):
         return []
     gates = memo.questions(info.memo.fields, run_id, info.type.name, info.task_queue)
-    for child in described.pending_children:
+    for called in running_called(described.pending_children):
         try:
-            gates += await open_gates(connection, child.workflow_id)
+            gates += await open_gates(connection, called)
         except RunNotFound:
             continue  # asked for, but not started yet
     return gates

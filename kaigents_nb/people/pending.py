@@ -71,7 +71,10 @@ def decisions(limit: int = 100) -> pd.DataFrame:
         rows = []
         for run_id in known:
             try:
-                rows += decision_rows((await observed(connection, run_id)).fold)
+                fold = (await observed(connection, run_id)).fold
+                rows += decision_rows(fold)
+                for text in fold.unreadable:
+                    warnings.warn(f"Run {run_id!r} is not shown whole: {text}", stacklevel=2)
             except RunNotFound:
                 continue  # deleted by retention between the two questions
             except (KaigentsError, ValueError, TypeError, LookupError) as error:

@@ -13,11 +13,10 @@ from kaigents_nb.replay.comparison import Found
 from kaigents_nb.replay.copies import same, short
 from kaigents_nb.replay.recorder import Recorder
 from kaigents_nb.replay.records import Differs
-from kaigents_nb.runtime.requests import Part
+from kaigents_nb.runtime.requests import Part, beside
 from kaigents_nb.snapshot.module import Snapshot
 
 _SHOWN = 5
-_SHOWN_CHARS = 120
 
 
 Where = Callable[[Found], tuple[int, str]]
@@ -30,11 +29,11 @@ async def told(found: Iterable[Found], decoder: Decoder, where: Where) -> list[D
     for one in found:
         difference = one.difference
         was, now = await _read(difference.was, decoder), await _read(difference.now, decoder)
-        if difference.was is not None and difference.now is not None and same(was, now):
+        if not isinstance(was, Part) and not isinstance(now, Part) and same(was, now):
             continue  # other bytes, as another version of a package writes them
         row, place = where(one)
-        values = f"{difference.label} was {_shown(difference.was, was)}, and is {_shown(difference.now, now)} now"
-        texts.append(Differs(row, f"{difference.recorded.title}{place}: {values}"))
+        values = beside(_text(was), _text(now))
+        texts.append(Differs(row, f"{difference.recorded.title}{place}: {difference.label} {values}"))
     return texts
 
 
@@ -51,20 +50,21 @@ def notice(run_id: str, differs: Sequence[Differs]) -> str:
     )
 
 
+_NOTHING = Part("", "nothing")
+
+
 async def _read(part: Part | None, decoder: Decoder) -> object:
-    if part is None:
-        return "nothing"
-    if part.payload is None:
-        return part.text
+    """Return a value; where there is none that can be had here, the part itself."""
+    if part is None or part.payload is None:
+        return part or _NOTHING
     try:
         return await decoder.value(part.payload)
     except (KaigentsError, ValueError, LookupError, TypeError, AttributeError):
-        return part.text  # of a class that is not to be had here
+        return part  # of a class that this process does not have
 
 
-def _shown(part: Part | None, value: object) -> str:
-    text = str(value) if part is None or part.payload is None else short(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
+def _text(value: object) -> str:
+    return value.text if isinstance(value, Part) else short(value)
 
 
 def in_rows(recorder: Recorder, snapshot: Snapshot) -> Where:

@@ -15,10 +15,24 @@ from typing import Any
 from kaigents_nb.authoring.tasks import AgentTask
 from kaigents_nb.errors import ForbiddenInAgent
 
+_BELOW = ("asyncio.tasks", "kaigents_nb.runtime.agent_loop")
+
 
 def provide() -> None:
     """Have the code that is loaded from now on import this one. In the sandbox: its modules are the run's own."""
     sys.modules["asyncio"] = _ASYNCIO
+
+
+def refuse_unordered() -> None:
+    """Refuse that asyncio's own ``as_completed()``, as a library calls it, starts what it is given: in any order."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _BELOW:
+        if frame.f_code.co_qualname.partition(".")[0] in ("as_completed", "_AsCompletedIterator"):
+            raise ForbiddenInAgent(
+                "asyncio.as_completed() in a library starts what it is given in an order that differs after a restart. "
+                "Give it tasks: asyncio.create_task(…)."
+            )
+        frame = frame.f_back
 
 
 def _as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:

@@ -18,7 +18,7 @@ from temporalio.workflow import ParentClosePolicy
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, Launch, launch, to_wire
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, TASK_TIMEOUT, Launch, launch, to_wire
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class AgentCalls:
                 args=arguments,
                 id=f"{workflow.info().workflow_id}/{called.agent.name}-{called.call}",
                 result_type=RawValue,
+                task_timeout=TASK_TIMEOUT,
                 parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             )
             self._budget.leave(size, calls=0)
@@ -79,14 +80,16 @@ class AgentCalls:
         started = run_id or f"{called.agent.name}-{own}"
         await self._budget.enter(size)
         try:
-            await workflow.start_child_workflow(
+            handle = await workflow.start_child_workflow(
                 called.agent.name,
                 args=arguments,
                 id=started,
+                task_timeout=TASK_TIMEOUT,
                 memo={MEMO_ORIGIN: {"home": str(workflow.memo().get(MEMO_ORIGIN, {}).get("home", ""))}},
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 parent_close_policy=ParentClosePolicy.ABANDON,
             )
+            handle.add_done_callback(_let_go)
         except WorkflowAlreadyStartedError:
             pass  # as start() in a cell does: that run
         finally:
@@ -105,3 +108,9 @@ class AgentCalls:
             call=call,
         )
         return [to_wire(header), self.code.payload(), *called.payloads]
+
+
+def _let_go(ended: asyncio.Task[Any]) -> None:
+    """Look at how a run of its own ended, so that Python does not complain that nobody did."""
+    if not ended.cancelled():
+        ended.exception()

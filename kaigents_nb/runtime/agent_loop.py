@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from kaigents_nb.authoring.context import AgentContext, agent_context
 from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.runtime.agent_asyncio import refuse_unordered
 
 
 class TimedAgent(AgentContext, Protocol):
@@ -36,6 +37,11 @@ def serve(loop: Any, agent: TimedAgent, tasks: AgentTasks) -> None:
         if agent_context.get() is not agent:
             task: asyncio.Task[Any] = create_task(work, name=name, context=context)
             return task
+        try:
+            refuse_unordered()
+        except BaseException:
+            work.close()
+            raise
         own = tasks.start(work, agent.watched(work), context, loop)
         # The SDK takes no factory of tasks; this is what it does with those that it makes.
         loop._register_task(own, name=name)

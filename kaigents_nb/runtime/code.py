@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -13,13 +12,9 @@ from weakref import WeakValueDictionary
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from kaigents_nb import errors
-from kaigents_nb.errors import SnapshotError, UntrustedCode
 from kaigents_nb.runtime.protocol import CODE_ENCODING
 from kaigents_nb.snapshot.module import Snapshot
 
-_REFUSED = "kaigents-refused"
-"""Payload metadata of what stands for refused code: the error's class."""
 _RECENT = 64
 _RECENT_BYTES = 64 * 2**20
 _ARRIVED_S = 12.0
@@ -94,26 +89,3 @@ class HeldCode:
 _held = HeldCode()
 held = _held.get
 hold = _held.add
-
-
-def refused(error: Exception) -> Payload:
-    """Return what stands for code that was not let in: text that names no code, and that tells whoever needs it why."""
-    kind = type(error) if isinstance(error, SnapshotError) else UntrustedCode
-    return Payload(
-        data=json.dumps(f"refused: {error}").encode(),
-        metadata={"encoding": b"json/plain", _REFUSED: kind.__name__.encode()},
-    )
-
-
-def check_admitted(payload: Payload) -> None:
-    """Raise what code was refused with, where a payload stands for refused code.
-
-    Raises
-    ------
-    SnapshotError, UntrustedCode
-        As unpacking did.
-    """
-    kind = payload.metadata.get(_REFUSED)
-    if kind is not None:
-        raised: type[SnapshotError] = getattr(errors, kind.decode())
-        raise raised(json.loads(payload.data).removeprefix("refused: "))

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 from weakref import WeakValueDictionary
@@ -20,13 +22,16 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from kaigents_nb.runtime.code import Code, held, hold, refused
+from kaigents_nb.runtime.code import Code, held, hold
 from kaigents_nb.runtime.failures import LeanFailures
 from kaigents_nb.runtime.lacking import is_here
 from kaigents_nb.runtime.protocol import CODE_ENCODING
+from kaigents_nb.runtime.refused import lost, refused
 from kaigents_nb.runtime.seeds import SEEDS_ENCODING, located
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES, FileStore
 from kaigents_nb.snapshot.module import Snapshot
+
+_importing = threading.Lock()
 
 
 def data_converter(key: bytes, store: FileStore) -> DataConverter:
@@ -47,6 +52,31 @@ class _Converter(DataConverter):
 
     def _with_store_context(self, store_ctx: StorageDriverStoreContext) -> Self:
         return self
+
+    async def _decode_reference_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return await _each(super()._decode_reference_payload_sequence, payloads)
+
+    async def _external_retrieve_payload_sequence(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return await _each(super()._external_retrieve_payload_sequence, payloads)
+
+
+_Read = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
+
+
+async def _each(read: _Read, payloads: Sequence[Payload]) -> list[Payload]:
+    """Read payloads; what stands for one that can't be read says so, and the others are read.
+
+    Every client of the server may send what it likes, such as a reference to a file that is not here. Raised here, one
+    such signal would stop a run for good.
+    """
+    try:
+        return await read(payloads)
+    except OSError:
+        raise  # this machine's trouble, such as too many open files: the task is tried again
+    except Exception as error:  # noqa: BLE001 - whatever somebody put there
+        if len(payloads) == 1:
+            return [lost(error)]
+        return [(await _each(read, [payload]))[0] for payload in payloads]
 
 
 class VerifyingCodec(PayloadCodec):
@@ -101,9 +131,11 @@ class VerifyingCodec(PayloadCodec):
 
 
 def _import(modules: Iterable[str]) -> None:
-    for module in modules:
-        if module not in sys.modules:
-            try:
+    """Import modules, one after the other: of those that import each other, two threads would each get a half-made one.
+
+    Also where a module is known already, for another thread may be at it.
+    """
+    with _importing:
+        for module in modules:
+            with suppress(Exception):  # the code that needs it raises there, with its line
                 importlib.import_module(module)
-            except Exception:  # noqa: BLE001, S112 - the code that needs it raises there, with its line
-                continue

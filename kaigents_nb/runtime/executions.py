@@ -23,6 +23,11 @@ _KEPT_BYTES = 256 * 2**20
 """At most so much is kept, but for the last result, for a server that does not answer."""
 
 
+def call_of(key: Key) -> tuple[str, str, str]:
+    """Return the call that an activity is for: one that is mended or started again gets another activity."""
+    return key[0], key[1], key[2].partition(".")[0]
+
+
 @dataclass
 class _Execution:
     task: asyncio.Task[RawValue]
@@ -55,6 +60,15 @@ class Executions:
             execution.task.add_done_callback(partial(self._ended, key))
         execution.given_up = False
         return execution.task
+
+    def in_the_way(self, key: Key) -> tuple[Key, asyncio.Task[RawValue]] | None:
+        """Return an execution of the same call that was told to stop, or that another activity of it began."""
+        for other, execution in self._executions.items():
+            if execution.task.done() or call_of(other) != call_of(key):
+                continue
+            if other != key or execution.task.cancelling():
+                return other, execution.task
+        return None
 
     def give_up(self, key: Key) -> None:
         """The server takes no answer of this attempt: go on for the next one, unless there will be none here."""
@@ -114,6 +128,8 @@ class Executions:
             described = await self._client.get_workflow_handle(workflow_id, run_id=run_id).describe()
         except RPCError as error:
             return {} if error.status == RPCStatusCode.NOT_FOUND and not is_coming_up(error) else None
+        if described.close_time is not None:
+            return {}  # of an ended run the server may still list calls
         return {
             pending.activity_id: pending.last_worker_identity
             if pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED

@@ -1,5 +1,7 @@
 """What an error does: pass with time (retried), wait for a person (parked), or reach the agent (raised).
 
+What is retried here may still park: :mod:`repeats <kaigents_nb.runtime.repeats>`.
+
 A failure crosses the server as Temporal's ``ApplicationError``; its first detail is a dict that says which of
 the three it is and how to build the analyst's own exception again.
 """
@@ -68,9 +70,16 @@ def classify(error: BaseException, retry: Retry) -> str:
     """Return ``park``, ``raise`` or ``retry`` for an error of a step."""
     if isinstance(error, Fatal) or (retry.give_up_on and isinstance(error, retry.give_up_on)):
         return RAISE
+    if is_half_imported(error):
+        return RETRY
     if isinstance(error, _BUGS) or http_status(error) in _REFUSALS:
         return PARK
     return RETRY
+
+
+def is_half_imported(error: BaseException) -> bool:
+    """Whether a module was asked while another thread was still importing it: it is whole a moment later."""
+    return isinstance(error, (ImportError, AttributeError)) and "partially initialized module" in _message(error)
 
 
 def http_status(error: BaseException) -> int | None:

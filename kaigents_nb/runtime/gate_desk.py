@@ -95,7 +95,7 @@ class GateDesk:
         listed: list[dict[str, Any]] = []
         size = 0
         for question in self._gates.open.values():
-            size += len(question.question) + sum(map(len, question.options)) + _WIRE_CHARS
+            size += len(json.dumps([question.question, *question.options])) + _WIRE_CHARS
             if listed and size > _LISTED_CHARS:
                 break
             listed.append(question.to_wire())

@@ -7,6 +7,7 @@ one.
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import threading
@@ -21,6 +22,7 @@ from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.runtime.forbidden import ALL_OVER_AGAIN, advice
 from kaigents_nb.snapshot.cells import OWN_FILES
+from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
 _FILES = "os. shutil. tempfile. glob. pathlib. fcntl. sqlite3.connect mmap. open"
 _PROGRAMS = "subprocess. pty. signal."
@@ -100,10 +102,16 @@ def _agents_line(frame: FrameType | None) -> tuple[str, int] | None:
             return code.co_filename, frame.f_lineno
         if module == "asyncio.events":
             return "", 0
-        if (module.partition(".")[0] in _MACHINERY and module != _WATCHER) or code.co_name == "__del__":
+        if code.co_name == "__del__" or _is_machinery(module):
             return None
         frame = frame.f_back
     return None
+
+
+def _is_machinery(module: str) -> bool:
+    # What a dataclass of a cell generates has no file of its own, but the name of the run's module.
+    own = module == _WATCHER or module.startswith(RUN_MODULE_PREFIX)
+    return module.partition(".")[0] in _MACHINERY and not own
 
 
 def _is_harmless(event: str, args: tuple[Any, ...]) -> bool:
@@ -124,4 +132,4 @@ def _is_installed(path: object) -> bool:
 @cache
 def _installed() -> tuple[str, ...]:
     folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return tuple(f"{folder}/" for folder in dict.fromkeys([*folders, *zoneinfo.TZPATH]) if folder)
+    return tuple(f"{folder}{os.sep}" for folder in dict.fromkeys([*folders, *zoneinfo.TZPATH]) if folder)

@@ -29,12 +29,12 @@ from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime import agent_asyncio, agent_loop, guard
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
-from kaigents_nb.runtime.code import Code, check_admitted, held
+from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.lacking import LacksModule, lacked
-from kaigents_nb.runtime.payloads import call_arguments, plain, raw, read_arguments, value
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
@@ -43,12 +43,14 @@ from kaigents_nb.runtime.protocol import (
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
     STARTED,
+    UNREADABLE_SIGNAL,
     Launch,
     StepCall,
     from_wire,
 )
 from kaigents_nb.runtime.recorded import Asked, Recorded
 from kaigents_nb.runtime.recorded_by_number import RecordedByNumber
+from kaigents_nb.runtime.refused import check_admitted, check_found, is_lost, wait_until_readable
 from kaigents_nb.runtime.sandbox import unwrap
 from kaigents_nb.runtime.seeds import Seed, recorded, store_of, unpack_seeds
 from kaigents_nb.runtime.signature import hints, positional_names
@@ -56,6 +58,7 @@ from kaigents_nb.runtime.step_calls import StepCalls
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.local_modules import local_place
 from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 from kaigents_nb.values.decode import decode
@@ -79,6 +82,7 @@ class AgentWorkflow:
         self._steps = StepCalls(self._publish)
         self._recorded = Recorded()  # what a fork takes over
         self._store: FileStore | None = None  # where the results lie
+        self._signals = 0
         self._tasks = AgentTasks()
         self.unawaited: dict[int, NotAwaited[Any]] = {}
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
@@ -89,7 +93,8 @@ class AgentWorkflow:
     async def run(self, args: Sequence[RawValue]) -> RawValue:
         """Execute the agent."""
         self._launch = header = from_wire(Launch, plain(args[0].payload))
-        check_admitted(args[1].payload)
+        for item in args:
+            check_admitted(item.payload)
         self._code = self._steps.code = self._agents.code = code = code_by_digest(header.code)
         self._tasks.salt = header.chance
         agent_loop.serve(asyncio.get_running_loop(), self, self._tasks)
@@ -110,6 +115,7 @@ class AgentWorkflow:
                 loaded.resolve,
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
+                coerce=header.version < 4,
             )
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
@@ -184,7 +190,8 @@ class AgentWorkflow:
         """Return a line of the run's code as the cell's line."""
         assert self._code is not None
         where = self._code.snapshot.where(line) if filename == self._code.snapshot.filename else None
-        return f"{where[0]}, line {where[1]}" if where else f"line {line}"
+        file, line = where or (local_place(filename), line)
+        return f"{file}, line {line}" if file else f"line {line}"
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""
@@ -197,7 +204,9 @@ class AgentWorkflow:
 
     async def _perform(self, call: str, step: Step[..., Any], payloads: list[RawValue], header: StepCall) -> Any:
         try:
-            return self._decode(await self._steps.perform(call, step, payloads, header))
+            result = await self._steps.perform(call, step, payloads, header)
+            await wait_until_readable([result])
+            return self._decode(result)
         except ActivityError as error:
             own = self._own(error.cause)
             raise own from own.__cause__
@@ -209,7 +218,9 @@ class AgentWorkflow:
 
     async def _child(self, called: Called) -> Any:
         try:
-            return self._decode(await self._agents.perform(called, self._launch))
+            result = await self._agents.perform(called, self._launch)
+            await wait_until_readable([result])
+            return self._decode(result)
         except ChildWorkflowError as error:
             own = self._own(error.cause)
             raise own from own.__cause__
@@ -226,7 +237,8 @@ class AgentWorkflow:
         self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[str, Called]:
         place, call = self._next_place(CALL)
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}")
+        own = {META_OWN: "1"} if self._launch.version >= 4 else {}
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own)
         return place, Called(call, agent, payloads, len(args), keywords)
 
     def _next_place(self, kind: str) -> tuple[str, str]:
@@ -252,7 +264,8 @@ class AgentWorkflow:
         self.asked("gate", Asked(place, number, question.question, ()))
         kept = self._gates.kept(number, question) is not None
         begin = self._recorded.gate(place, partial(self._gates.open, number, question, details), kept=kept)
-        return to_decision(await begin())
+        assert self._loaded is not None
+        return to_decision(await begin(), self._loaded.resolve)
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Wait by a timer of the server; a wait that was over before the point of a fork is not repeated."""
@@ -349,9 +362,23 @@ class AgentWorkflow:
             MEND_SIGNAL: self._mend,
             RETRY_SIGNAL: self._retry_now,
         }
-        if name in handlers:
+        self._signals += 1
+        if name in handlers and not self._is_unreadable(args):
             with suppress(TypeError, ValueError, LookupError):
                 handlers[name](*(plain(item.payload) for item in args))
+
+    def _is_unreadable(self, args: Sequence[RawValue]) -> bool:
+        """Whether a signal is left alone because a file of it was missing when it came; the history says so then.
+
+        Whatever becomes of the file, a replay leaves the same signals alone.
+        """
+        missing = any(is_lost(item.payload) for item in args)
+        marker = UNREADABLE_SIGNAL.format(number=self._signals)
+        if (missing or workflow.unsafe.is_replaying()) and workflow.patched(marker):
+            return True
+        for item in args:  # it was read once, and the run went on by it
+            check_found(item.payload)
+        return False
 
     def _mend(self, steps: list[str], calls: list[str], code: str) -> None:
         """Give steps new code (by its digest) and start the named calls again."""

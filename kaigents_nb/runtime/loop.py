@@ -45,9 +45,6 @@ class LoopThread:
         begun: list[asyncio.Task[T]] = []
 
         def begin() -> None:
-            if done.cancelled():
-                work.close()
-                return
             begun.append(self.loop.create_task(work))
             begun[0].add_done_callback(over)
 
@@ -59,13 +56,12 @@ class LoopThread:
             for task in begun:
                 task.cancel()
 
-        self.loop.call_soon_threadsafe(begin)
-        try:
-            return await done
-        except asyncio.CancelledError:
+        def stop() -> None:
             with suppress(RuntimeError):  # that loop is gone, and all in it was cancelled
                 self.loop.call_soon_threadsafe(cancel)
-            raise
+
+        self.loop.call_soon_threadsafe(begin)
+        return await until_ended(done, stop)
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Run a coroutine there and wait for its result; an interrupt (■) cancels it.
@@ -103,6 +99,23 @@ class LoopThread:
             self._thread.join(5)
             if not self._thread.is_alive():
                 self.loop.close()
+
+
+async def until_ended(work: asyncio.Future[T], stop: Callable[[], None]) -> T:
+    """Wait for work of another thread; when this is cancelled, stop that work and wait for its end.
+
+    Cancelled once more, as by a loop that ends, it waits no longer.
+    """
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        if work.done():
+            raise
+    stop()
+    await asyncio.wait([work])
+    if work.cancelled() or work.exception() is not None:
+        raise asyncio.CancelledError
+    return work.result()
 
 
 def contained(error: BaseException) -> Exception:

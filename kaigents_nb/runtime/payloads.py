@@ -5,27 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.converter import JSONProtoPayloadConverter
 
-from kaigents_nb.errors import ConversionError
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.values.brief import summary
 from kaigents_nb.values.decode import decode
-from kaigents_nb.values.encode import encode
+from kaigents_nb.values.encode import Check, encode_for
 from kaigents_nb.values.encoded import Encoded, TypeResolver
 
 _META = "kaigents-"
+META_OWN = "kaigents-own"
+"""Payload metadata of an agent's arguments that this library saved: they say themselves what they are."""
 
 
-def raw(value: object, where: str, extra: Mapping[str, str] | None = None) -> RawValue:
-    """Encode a value; ``where`` names it in an error, such as ``"result of step load"``."""
-    try:
-        encoded = encode(value)
-    except ConversionError as error:
-        raise ConversionError(f"The {where} can't be saved: {error}") from error
+def raw(value: object, where: str, extra: Mapping[str, str] | None = None, check: Check | None = None) -> RawValue:
+    """Encode a value; ``where`` names it in an error, such as ``"result of step load"``.
+
+    ``check`` refuses classes that a reader of the value would not find.
+    """
+    encoded = encode_for(value, where, check)
     payload = Payload(data=encoded.data)
     payload.metadata["encoding"] = encoded.encoding.encode()
     for key, text in encoded.meta.items():
@@ -35,19 +38,22 @@ def raw(value: object, where: str, extra: Mapping[str, str] | None = None) -> Ra
     return RawValue(payload)
 
 
-def value(payload: Payload, resolve: TypeResolver | None, hint: object = None) -> Any:
+def value(payload: Payload, resolve: TypeResolver | None, hint: object = None, *, coerce: bool = False) -> Any:
     """Decode a payload that :func:`raw` made, or that any Temporal client made as JSON."""
-    return decode(encoded(payload), resolve=resolve, hint=hint)
+    return decode(encoded(payload), resolve=resolve, hint=hint, coerce=coerce)
 
 
 def encoded(payload: Payload) -> Encoded:
-    """Return the payload's bytes and description, not decoded."""
+    """Return the payload's bytes and description, not decoded. Raises ConversionError where it can't be read."""
+    check_admitted(payload)
     meta = {
         key.removeprefix(_META): data.decode("utf-8", "replace")
         for key, data in payload.metadata.items()
         if key.startswith(_META)
     }
-    return Encoded(payload.metadata["encoding"].decode(), payload.data, meta)
+    return Encoded(
+        payload.metadata["encoding"].decode("utf-8", "replace"), payload.data, meta, own=META_OWN in payload.metadata
+    )
 
 
 def claimed(claim: Mapping[str, str], data: bytes) -> Encoded:
@@ -62,11 +68,15 @@ def plain(payload: Payload) -> Any:
 
 
 def call_arguments(
-    args: Sequence[Any], kwargs: Mapping[str, Any], where: str
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    where: str,
+    extra: Mapping[str, str] | None = None,
+    check: Check | None = None,
 ) -> tuple[list[RawValue], tuple[str, ...]]:
     """Encode the arguments of a call, one payload each: positional ones first, then those by keyword."""
-    payloads = [raw(item, f"argument {number} of {where}") for number, item in enumerate(args, 1)]
-    payloads += [raw(item, f"argument {name!r} of {where}") for name, item in kwargs.items()]
+    payloads = [raw(item, f"argument {number} of {where}", extra, check) for number, item in enumerate(args, 1)]
+    payloads += [raw(item, f"argument {name!r} of {where}", extra, check) for name, item in kwargs.items()]
     return payloads, tuple(kwargs)
 
 
@@ -77,15 +87,20 @@ def read_arguments(
     resolve: TypeResolver | None,
     hints: Mapping[str, Any] | None = None,
     names: Sequence[str] = (),
+    *,
+    coerce: bool = False,
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Undo :func:`call_arguments`; ``hints`` are the callee's annotations, ``names`` its positional parameters."""
+    """Undo :func:`call_arguments`.
+
+    ``hints`` are the callee's annotations and ``names`` its positional parameters, for what other programs sent.
+    """
     hints, items = hints or {}, list(payloads)
     args = [
-        value(payload, resolve, hints.get(names[number]) if number < len(names) else None)
+        value(payload, resolve, hints.get(names[number]) if number < len(names) else None, coerce=coerce)
         for number, payload in enumerate(items[:positional])
     ]
     kwargs = {
-        name: value(payload, resolve, hints.get(name))
+        name: value(payload, resolve, hints.get(name), coerce=coerce)
         for name, payload in zip(keywords, items[positional:], strict=False)
     }
     return args, kwargs
@@ -95,8 +110,10 @@ def reference(payload: Payload) -> dict[str, str] | None:
     """Return the claim of a payload that is kept in a file, or None for one that is inline."""
     if payload.metadata.get("encoding") != JSONProtoPayloadConverter().encoding.encode():
         return None
-    claim = json.loads(payload.data).get("claimData")
-    return dict(claim) if isinstance(claim, dict) else None
+    with suppress(ValueError, AttributeError):  # not from us
+        claim = json.loads(payload.data).get("claimData")
+        return dict(claim) if isinstance(claim, dict) else None
+    return None
 
 
 def metadata(payload: Payload, key: str) -> str:

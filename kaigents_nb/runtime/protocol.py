@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 3
+INTERPRETER_VERSION = 4
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
 0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: a fork takes over what was
 recorded by its place and in its order, and an agent does not end while something that it started still runs. 3: an
-agent may not reach for the world through libraries.
+agent may not reach for the world through libraries. 4: an agent gets the arguments that were passed, whatever it is
+annotated with.
 """
 
 MEMO_STATE = "kaigents"
@@ -43,11 +44,19 @@ DIFFERS_SIGNAL = "replayed_otherwise"
 STARTED = "{agent}.start"
 """Name of a call by which an agent starts a run of its own."""
 
+UNREADABLE_SIGNAL = "kaigents-unreadable-{number}"
+"""Patch marker: a run has left its signal of that number alone, because it could not be read."""
+
 SLEEP_SUMMARY = "kg.sleep"
 """Summary of the timer of a ``kg.sleep``."""
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 """A worker that died in a step is noticed after this time; the library heartbeats every second."""
+
+TASK_TIMEOUT = timedelta(seconds=20)
+"""An agent's task has this long on a worker: what it may take to read and write several big values, once more all of
+them when the run is replayed. Only after it the server asks another worker, where one dies with a task in hand, or asks
+again, where a task fails."""
 
 META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""

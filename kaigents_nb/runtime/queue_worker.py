@@ -17,6 +17,7 @@ from kaigents_nb.authoring import agent, clock, gate, options, progress, resourc
 from kaigents_nb.runtime.attempts import Attempts
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import LoopThread
+from kaigents_nb.runtime.protocol import TASK_TIMEOUT
 from kaigents_nb.runtime.recheck import Rechecks
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.runtime.steps import StepRunner
@@ -25,9 +26,10 @@ from kaigents_nb.runtime.supervisor import Supervisor
 # After a worker died, the server keeps its workflow tasks for the dead one this long before it asks others.
 _STICKY_TIMEOUT = timedelta(seconds=1)
 _HEARTBEAT_THROTTLE = timedelta(seconds=1)
-_DEADLOCK_S = 8
-"""An agent that has not yielded by then hangs. Not the SDK's 2 s: a fork reads and decodes big results it takes over
-in one go, as fast as its agent asks for them. Less than the 10 s of the server, so that the card says what is wrong."""
+_DEADLOCK_S = int(TASK_TIMEOUT.total_seconds()) - 4
+"""An agent that has not yielded by then hangs. Not the SDK's 2 s: values are read and written in the agent's own time,
+several big ones at once where it gathers, and all of them when it is replayed. Less than the server's time-out, so that
+the card says what is wrong."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _SETTLED_S = 3.0
 """A worker that runs for so long has begun well."""

@@ -18,8 +18,9 @@ from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
 from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.runtime.payloads import content_digest, metadata, plain, shown
-from kaigents_nb.runtime.protocol import MEMO_GATE, META_QUESTION, Launch, StepCall, from_wire
+from kaigents_nb.runtime.protocol import MEMO_GATE, META_QUESTION, STARTED, Launch, StepCall, from_wire
 
+_SHOWN_CHARS = 120
 _GATE_PREFIX = MEMO_GATE.format(gate="")
 
 
@@ -71,8 +72,23 @@ class Difference:
         return f"{self.recorded.title}: {self.label}"
 
     def __str__(self) -> str:
-        was, now = (part.text if part is not None else "nothing" for part in (self.was, self.now))
-        return f"{self.about} was {was}, and is {now} now"
+        return (
+            f"{self.about} {beside(*(part.text if part is not None else 'nothing' for part in (self.was, self.now)))}"
+        )
+
+
+def beside(was: str, now: str) -> str:
+    """Return two texts of a value in words; of long ones what is about the place where they part."""
+    if was == now:
+        return f"was {was[:_SHOWN_CHARS]}, and has another content now"
+    parted = next((at for at, (one, other) in enumerate(zip(was, now, strict=False)) if one != other), 0)
+    begin = max(0, parted - _SHOWN_CHARS // 3) if max(len(was), len(now)) > _SHOWN_CHARS else 0
+    return f"was {_cut(was, begin)}, and is {_cut(now, begin)} now"
+
+
+def _cut(text: str, begin: int) -> str:
+    end = begin + _SHOWN_CHARS
+    return ("…" if begin else "") + text[begin:end] + ("…" if end < len(text) else "")
 
 
 def compare(recorded: Request, asked: Request) -> Iterator[Difference]:
@@ -130,7 +146,9 @@ def _step(activity_id: str, name: str, payloads: Sequence[Payload]) -> Request:
 
 def _agent(workflow_id: str, name: str, payloads: Sequence[Payload]) -> Request:
     header = from_wire(Launch, plain(payloads[0]))
-    return Request(("agent", workflow_id), name, _arguments(payloads[2:], header.positional, header.keywords))
+    # A run of its own has an id that the agent may have chosen, so that two calls may name the same.
+    which, name = (header.call, STARTED.format(agent=name)) if header.call else (workflow_id, name)
+    return Request(("agent", which), name, _arguments(payloads[2:], header.positional, header.keywords))
 
 
 def _arguments(payloads: Iterable[Payload], positional: int, keywords: Sequence[str]) -> dict[str, Part]:

@@ -7,14 +7,16 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from temporalio import workflow
 from temporalio.converter import StorageDriverStoreContext
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
-from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
+from temporalio.worker.workflow_sandbox._restrictions import RestrictedModule, RestrictionContext, _RestrictionState
 
 from kaigents_nb.runtime.guard import Activation, activated, install
 from kaigents_nb.runtime.lacking import keep_quiet
 from kaigents_nb.runtime.recheck import ReplayWatch, Report
+from kaigents_nb.values import zones
 
 
 class _Instance(WorkflowInstance):
@@ -79,6 +81,7 @@ def sandbox(report: Report | None = None, *, watched: bool = False) -> Sandboxed
     """
     # What an agent was refused is in the run's error; the SDK's own line about it would land in some cell.
     logging.getLogger(RestrictionContext.__module__).setLevel(logging.ERROR)
+    zones.outside = workflow.unsafe.sandbox_unrestricted
     keep_quiet()
     install()
     return _Runner(
@@ -95,5 +98,8 @@ def sandbox(report: Report | None = None, *, watched: bool = False) -> Sandboxed
 
 def unwrap(value: object) -> object:
     """Return the real object behind the sandbox's guard, for class bodies and type hints."""
+    # The SDK's own way does not do it for modules, and a class can't be derived from what is in a guarded one.
+    if isinstance(value, RestrictedModule):
+        return _RestrictionState.from_proxy(value).obj
     real: object = RestrictionContext.unwrap_if_proxied(value)
     return real

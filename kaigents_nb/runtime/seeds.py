@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.runtime.payloads import claimed, encoded, plain, raw, reference
+from kaigents_nb.runtime.refused import check_admitted, fail_the_task
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.values.encoded import Encoded
 
@@ -100,17 +102,17 @@ async def recorded(result: Payload, store: FileStore) -> Encoded:
             return claimed(claim, store.read(claim["digest"]))
     except (ConversionError, OSError) as error:
         unreadable = error
-
-    def fail_the_task() -> bool:
-        raise unreadable
-
-    await workflow.wait_condition(fail_the_task)
-    raise unreadable  # not reached: a condition that raises ends the task
+    await fail_the_task(unreadable)
+    raise unreadable  # not reached
 
 
 def _parts(payload: Payload) -> tuple[list[dict[str, Any]], list[Payload]]:
-    parts = Payloads.FromString(_inflate(payload.data)).payloads
-    return plain(parts[0]), list(parts[1:])
+    check_admitted(payload)
+    try:
+        parts = Payloads.FromString(_inflate(payload.data)).payloads
+        return plain(parts[0]), list(parts[1:])
+    except (zlib.error, DecodeError, ValueError, LookupError) as error:
+        raise ConversionError(f"The recorded calls of a fork are damaged ({type(error).__name__}: {error}).") from error
 
 
 def _inflate(data: bytes) -> bytes:

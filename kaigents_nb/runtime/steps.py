@@ -10,36 +10,62 @@ import threading
 import time
 import weakref
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
 
 from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.errors import SnapshotError
+from kaigents_nb.errors import ForbiddenInStep, SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
-from kaigents_nb.runtime.code import Code, check_admitted, held
-from kaigents_nb.runtime.executions import Executions
-from kaigents_nb.runtime.failures import PARK, TRACEBACK_LIMIT, classify, to_failure
+from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.executions import Executions, call_of
+from kaigents_nb.runtime.failures import (
+    PARK,
+    RETRY,
+    TRACEBACK_LIMIT,
+    classify,
+    is_half_imported,
+    to_failure,
+)
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
 from kaigents_nb.runtime.late import HAND_OVER, check_wanted
 from kaigents_nb.runtime.library_steps import named
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
+from kaigents_nb.runtime.passing import may_pass
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
 from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
-from kaigents_nb.runtime.signature import hints, positional_names
+from kaigents_nb.runtime.refused import check_admitted
+from kaigents_nb.runtime.repeats import (
+    IN_A_ROW,
+    Record,
+    after_death,
+    after_error,
+    fell_silent,
+    one_at_a_time,
+    same_error,
+    takes_workers_down,
+)
+from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.snapshot.load import LoadedCode, load
+from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.run_module import executing
 from kaigents_nb.snapshot.settings import apply_settings
-from kaigents_nb.snapshot.tracebacks import analyst_traceback
+from kaigents_nb.snapshot.tracebacks import analyst_traceback, in_cells
 
 _HEARTBEAT_S = 1.0
 _TIMEOUT_MARGIN_S = 1.0
 """So exact are the server's time-outs and ours."""
+_LOOKS_AGAIN_S = 0.1
+_WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
 
 
 @dataclass
@@ -53,6 +79,22 @@ class Attempt:
     tracked: int = 0
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
+    before: Record = field(default_factory=Record)
+    """What the attempt before left."""
+    record: Record = field(default_factory=Record)
+    """What this one leaves."""
+    call_made: StoppableCall = field(default_factory=StoppableCall)
+    began: float | None = None
+    told_to_stop: datetime | None = None
+    note: str = ""
+    """What holds it up."""
+    snapshot: Snapshot | None = None
+
+    @property
+    def printed(self) -> str:
+        """What the step has printed so far."""
+        text = self.output.text
+        return in_cells(text, self.snapshot) if text and self.snapshot is not None else text
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
@@ -66,12 +108,37 @@ class Attempt:
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
-        beat: dict[str, Any] = {"output": self.output.text[-2_000:]}
+        ran_s = -1 if self.began is None else round(time.monotonic() - self.began, 1)
+        beat: dict[str, Any] = {
+            "output": self.printed[-2_000:],
+            "record": replace(self.record, attempt=self.number, ran_s=ran_s).to_wire(),
+        }
+        if note := self.note or self._lingers():
+            beat["note"] = note
         if self.progress:
             beat["progress"] = self.progress
         if self.tracked:
             beat["tracked"] = self.tracked
         return beat
+
+    def _lingers(self) -> str:
+        if self.told_to_stop is None:
+            return ""
+        frame, place = self.call_made.frame, ""
+        while frame is not None and self.snapshot is not None:
+            if frame.f_code.co_filename == self.snapshot.filename:
+                cell = self.snapshot.where(frame.f_lineno)
+                place = f" in {frame.f_code.co_name}" + (f", {cell[0]}, line {cell[1]}" if cell else "")
+                break
+            frame = frame.f_back
+        return (
+            f"attempt {self.number} was told to stop at {self.told_to_stop:%H:%M:%S} UTC and is still in its "
+            f"call{place}; the next one begins when it has ended"
+        )
+
+
+_left: dict[tuple[str, str, str], Attempt] = {}
+"""By call, what a closed connection has left in calls of C code, which nothing can end."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +147,6 @@ class _Loaded:
 
     step: Step[..., Any]
     code: LoadedCode
-    annotations: dict[str, Any]
-    parameters: tuple[str, ...]
     notice: str
     required: frozenset[str]
     """Modules that it can't do without."""
@@ -92,13 +157,14 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
-        self._key = key
+        self.key = key
+        """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
 
     def _beat(self) -> None:
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
-        attempt = self._attempts.attempt(self._key)
+        attempt = self._attempts.attempt(self.key)
         activity.heartbeat(attempt.heartbeat() if attempt else {})
 
     def stop(self) -> None:
@@ -125,18 +191,24 @@ class StepRunner:
         info = activity.info()
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         began = time.monotonic()
-        task = self._executions.joined(key, lambda: self._execute(args))
         heartbeats = _Heartbeats(self._attempts, key)
+        task: asyncio.Task[RawValue] | None = None
         try:
+            await self._earlier_ended(key, heartbeats)
+            task = self._executions.joined(key, lambda: self._execute(args))
+            if joined := self._attempts.attempt(key):
+                joined.number = info.attempt
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             longest_s = info.start_to_close_timeout.total_seconds() if info.start_to_close_timeout else math.inf
             lost = details is not None and (details.not_found or details.timed_out) and not details.cancel_requested
-            if lost and time.monotonic() - began < longest_s - _TIMEOUT_MARGIN_S:
+            if task is None:
+                pass  # an earlier attempt has not ended yet
+            elif lost and time.monotonic() - began < longest_s - _TIMEOUT_MARGIN_S:
                 self._executions.give_up(key)
             else:
-                task.cancel()
+                self._stop(key, task)
             if details is not None and details.cancel_requested:
                 raise
             # The worker stops, or the run has ended meanwhile. Another worker takes over at once if there is one.
@@ -149,6 +221,27 @@ class StepRunner:
         finally:
             heartbeats.stop()
 
+    async def _earlier_ended(self, key: Key, heartbeats: _Heartbeats) -> None:
+        """Wait for an attempt of this call that was told to stop: two are never under way at the same time."""
+        while (left := _left.get(call_of(key))) is not None and left.call_made.under_way:
+            self._attempts.started(key, left)  # a former connection of this process has begun it
+            await asyncio.sleep(_LOOKS_AGAIN_S)
+        if _left.pop(call_of(key), None) is not None:
+            self._attempts.ended(key)
+        while (earlier := self._executions.in_the_way(key)) is not None:
+            other, task = earlier
+            if not task.cancelling():  # the call was mended or started again by hand
+                self._stop(other, task)
+            heartbeats.key = other
+            await asyncio.wait([task])
+            heartbeats.key = key
+
+    def _stop(self, key: Key, task: asyncio.Task[RawValue]) -> None:
+        attempt = self._attempts.attempt(key)
+        if isinstance(attempt, Attempt):
+            attempt.told_to_stop = attempt.told_to_stop or datetime.now(UTC)
+        task.cancel()
+
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
         info = activity.info()
         call = from_wire(StepCall, plain(args[0].payload))
@@ -158,16 +251,59 @@ class StepRunner:
             number=info.attempt,
             idempotency_key=f"{info.workflow_id}/{call.call}",
             tracked=_tracked(info.heartbeat_details),
+            before=_record(info.heartbeat_details),
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
         try:
-            return await self._attempt(call, args, attempt)
+            await self._look_back(attempt, call.step)
+            attempt.note = _WAITS_FOR_TURN if attempt.record.deaths else ""
+            async with one_at_a_time(attempt.record):
+                attempt.note = ""
+                if attempt.record.deaths:
+                    # At once: the worker may not live until the next heartbeat.
+                    attempt.began = time.monotonic()
+                    handle = self._client.get_async_activity_handle(task_token=info.task_token)
+                    with suppress(RPCError, AsyncActivityCancelledError):  # told by the next heartbeat too
+                        await handle.heartbeat(attempt.heartbeat())
+                return await self._attempt(call, args, attempt)
         finally:
+            if attempt.call_made.under_way:
+                _left[call_of(key)] = attempt
             self._attempts.ended(key)
+
+    async def _look_back(self, attempt: Attempt, step: str) -> None:
+        """Find out what the attempt before has ended with; park a step that has taken its worker down too often."""
+        before = attempt.before
+        attempt.record = replace(before, failed=False)
+        if attempt.number < 2 or (before.failed and before.attempt == attempt.number - 1):
+            return
+        if not await self._fell_silent():
+            return  # its worker was stopped, or it took too long
+        attempt.record = after_death(before, attempt.number)
+        attempt.before = Record()
+        retry = activity.info().retry_policy
+        if len(attempt.record.deaths) >= IN_A_ROW and not (retry and retry.maximum_attempts):
+            raise to_failure(takes_workers_down(step, attempt.record.deaths), "", PARK)
+
+    async def _fell_silent(self) -> bool:
+        """Whether the attempt before this one lost its worker; only the server knows."""
+        info = activity.info()
+        handle = self._client.get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+        try:
+            described = await handle.describe()
+        except RPCError:
+            return False
+        return any(
+            fell_silent(pending.last_failure)
+            for pending in described.raw_description.pending_activities
+            if pending.activity_id == info.activity_id
+        )
 
     async def _attempt(self, call: StepCall, args: Sequence[RawValue], attempt: Attempt) -> RawValue:
         code = await self._code(call.code)
+        attempt.began = attempt.began or time.monotonic()
+        attempt.snapshot = code.snapshot
         try:
             apply_settings(code.snapshot.settings)  # of this task, and of the thread that it has the step called in
             steps = self._steps.setdefault(code, {})
@@ -178,7 +314,7 @@ class StepRunner:
         except Exception as error:  # noqa: BLE001
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
-            raise to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), PARK) from None
+            raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
         await check_wanted(self._client, attempt.heartbeat())
         try:
@@ -187,30 +323,38 @@ class StepRunner:
                 call.positional,
                 call.keywords,
                 loaded.code.resolve,
-                loaded.annotations,
-                loaded.parameters,
             )
             with attempt.output:
-                token = step_context.set(attempt)
+                token, outer = step_context.set(attempt), executing.set(loaded.code)
                 try:
-                    result = await self._call(loaded.step, positional, keyword)
+                    result = await self._call(loaded.step, positional, keyword, attempt.call_made)
                 finally:
+                    executing.reset(outer)
                     step_context.reset(token)
-            notes = {META_OUTPUT: attempt.output.text, META_NOTICE: loaded.notice}
-            return raw(result, f"result of step {call.step}", {k: v for k, v in notes.items() if v})
+            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
+            extra = {key: text for key, text in notes.items() if text}
+            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
-            failure = to_failure(
-                error,
-                analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT),
-                classify(error, loaded.step.options.retry),
-            )
-            activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
-            if attempt.output.text and isinstance(failure.details[0], dict):
-                failure.details[0]["output"] = attempt.output.text[-1_000:]
-            raise failure from None
+            retry = loaded.step.options.retry
+            raise self._failed(error, classify(error, retry), attempt, code, counts=not retry.max_attempts) from None
+
+    def _failed(
+        self, error: Exception, kind: str, attempt: Attempt, code: Code, *, counts: bool = True
+    ) -> ApplicationError:
+        """Return the failure of an attempt; the same error too often in a row parks, where that ``counts``."""
+        attempt.record = Record(failed=True)
+        if kind == RETRY and not may_pass(error):
+            attempt.record = after_error(attempt.before, same_error(error, code.snapshot.filename))
+            if counts and attempt.record.times >= IN_A_ROW:
+                kind = PARK
+        failure = to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), kind)
+        activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
+        if (printed := attempt.printed) and isinstance(failure.details[0], dict):
+            failure.details[0]["output"] = printed[-1_000:]
+        return failure
 
     @staticmethod
     def _leave_to_others(lacks: str | None, code: Code, call: StepCall, attempt: Attempt) -> None:
@@ -218,13 +362,13 @@ class StepRunner:
             limited = not call.library and code.snapshot.options(call.step).retry.max_attempts is not None
             raise declined(lacks, code.snapshot, attempt.number, limited=limited) from None
 
-    async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    async def _call(self, step: Step[..., Any], args: list[Any], kwargs: dict[str, Any], call: StoppableCall) -> Any:
         fn = step.fn
         assert fn is not None
         if inspect.iscoroutinefunction(fn):
             # Analysts' coroutines share one loop, so that their clients can be shared, but not the worker's.
             return await self._step_loop.awaited(_contained(fn(*args, **kwargs)))
-        result = await in_thread(lambda: fn(*args, **kwargs), f"kaigents step {step.name}")
+        result = await stoppable(lambda: fn(*args, **kwargs), f"kaigents step {step.name}", call)
         if inspect.iscoroutine(result):
             # An async function in disguise: behind a partial, a decorator, or a plain function that returns its call.
             return await self._step_loop.awaited(_contained(result))
@@ -237,11 +381,13 @@ class StepRunner:
             loaded = self._loaded.get(code)
             if loaded is None:
                 loaded = self._loaded[code] = load(code.snapshot, [], for_agent=False)
+                # Not the built-in one, which a kernel gives to whichever cell runs at the time.
+                loaded.namespace.setdefault("input", _no_input)
         place = "" if call.library else code.snapshot.step_global(call.step)
         step: Step[..., Any] = loaded.get(place) if place else named(call.step)
         assert step.fn is not None
         required = loaded.required(place) if place else frozenset[str]()
-        return _Loaded(step, loaded, hints(step.fn), positional_names(step.fn), _differences(code), required)
+        return _Loaded(step, loaded, _differences(code), required)
 
     async def _code(self, digest: str) -> Code:
         code = held(digest)
@@ -272,6 +418,17 @@ async def _contained(work: Coroutine[Any, Any, Any]) -> Any:
             raise  # the run or the worker ends
         carried = contained(error)
         raise carried from carried.__cause__
+
+
+def _no_input(prompt: object = "") -> str:
+    raise ForbiddenInStep(
+        f"input({str(prompt)!r}) in a step: it runs where nobody sits before a keyboard. Ask in the agent, "
+        "`await kg.approve(…)`, or give the answer to start() as an argument."
+    )
+
+
+def _record(details: Sequence[Any]) -> Record:
+    return Record.from_wire(details[0].get("record")) if details and isinstance(details[0], dict) else Record()
 
 
 def _tracked(details: Sequence[Any]) -> int:

@@ -62,7 +62,7 @@ class FileStore(StorageDriver):
         """
         try:
             data = self.path(digest).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
             raise ConversionError(
                 f"A saved value is missing: {self.path(digest)}. Values over {THRESHOLD_BYTES // 1024} KiB are kept "
                 "in the data directory of the machine that made them; connect with that data directory, or restore "
@@ -93,6 +93,8 @@ class FileStore(StorageDriver):
 
     def _retrieve(self, claim: StorageDriverClaim) -> Payload:
         described = dict(claim.claim_data)
+        if "digest" not in described or "encoding" not in described:
+            raise ConversionError(f"Not a reference to a stored value: {sorted(described)}.")
         payload = Payload(data=self.read(described.pop("digest")))
         for key, text in described.items():
             payload.metadata[key] = text.encode("utf-8", "replace")

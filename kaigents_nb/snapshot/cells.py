@@ -12,10 +12,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
 
+from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
+
 OWN_FILES = "<kaigents "
 """How the file names of code that we compile begin."""
 _IGNORED = ("ignore", None, Warning, re.compile(OWN_FILES), 0)
 """An entry of ``warnings.filters``: nothing is warned about in those files."""
+_AGAIN = (
+    "ignore",
+    re.compile("registration of accessor", re.IGNORECASE),
+    UserWarning,
+    re.compile(RUN_MODULE_PREFIX),
+    0,
+)
+"""Another: code that registers an accessor of pandas does it again where it is loaded."""
 
 PARSE_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
@@ -217,6 +227,8 @@ def _hush() -> None:
     # stays, and is only about compiling under our own file names.
     if _IGNORED not in warnings.filters:
         warnings.filterwarnings("ignore", module=OWN_FILES)
+    if _AGAIN not in warnings.filters:
+        warnings.filterwarnings("ignore", "registration of accessor", UserWarning, RUN_MODULE_PREFIX)
 
 
 @functools.lru_cache(maxsize=4096)

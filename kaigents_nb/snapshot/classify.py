@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -30,7 +30,7 @@ from kaigents_nb.snapshot.module import Part
 from kaigents_nb.snapshot.origin import assigned_in, origin_of, resolve
 from kaigents_nb.snapshot.problems import Problem, with_article
 from kaigents_nb.snapshot.takeover import Takeover, at
-from kaigents_nb.values.class_names import display_name
+from kaigents_nb.values.class_names import MAIN, display_name, type_name
 from kaigents_nb.values.encode import encode
 from kaigents_nb.values.encoded import Encoded
 
@@ -286,13 +286,16 @@ def kept(value: object) -> str:
     return f"...  # {shape_of(value)}, kept beside this text"
 
 
-def own_classes(value: object, encoded: Encoded | None, module: str) -> Iterator[str]:
-    """Yield the names of the notebook's classes that a value is made of."""
-    for cls in live.classes_in(value):
-        if cls.__module__ == module:
-            yield cls.__qualname__
+def own_classes(classes: Iterable[type], encoded: Encoded | None, module: str) -> Iterator[str]:
+    """Yield the names of those of a value's classes that are the notebook's, or were when it was encoded."""
+    for cls in classes:
+        try:
+            home, qualname = type_name(cls)
+        except ConversionError:  # it can't be saved, which is said elsewhere
+            continue
+        if home in (module, MAIN):
+            yield qualname
     if encoded is not None:
-        # Complete where the value is too large to be walked.
         for found in _SAVED_CLASS.findall(encoded.data):
             if found[0].decode() == module:
                 yield found[1].decode()

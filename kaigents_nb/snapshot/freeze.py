@@ -195,14 +195,20 @@ class _Freezer:
     def _want_classes(self, value: object, draft: Draft | None) -> None:
         """Take in the notebook's classes that a captured value is made of."""
         encoded = draft.value if draft is not None else None
-        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in live.classes_in(value)}
-        for qualname in set(own_classes(value, encoded, self._classifier.module)):
+        classes = live.classes_in(value)
+        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in classes}
+        for qualname in set(own_classes(classes, encoded, self._classifier.module)):
             # A generic model's qualname is "Page[int]".
             name = bound.get(qualname) or qualname.partition(".")[0].partition("[")[0]
             if name in self._namespace:
                 self._want(name)
                 if draft is not None:
                     draft.needs_now.add(name)
+            elif draft is None:
+                self._problems[name] = Problem(
+                    f"an argument holds an instance of {qualname}, a class that no global name is bound to",
+                    "Run the cell that defines it again, or define it at the top level of a cell.",
+                )
 
     def _look_at_state(self, name: str, value: object, draft: Draft, origin: Statement) -> None:
         """Take in what an object holds now, beyond what its statement gives."""
@@ -259,8 +265,9 @@ class _Freezer:
 
     def _classes_of(self, value: object, encoded: Encoded) -> set[str]:
         """Return the global names of the notebook's classes that a value is made of."""
-        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in live.classes_in(value)}
-        found = own_classes(value, encoded, self._classifier.module)
+        classes = live.classes_in(value)
+        bound = {cls.__qualname__: self._classifier.names.get(id(cls)) for cls in classes}
+        found = own_classes(classes, encoded, self._classifier.module)
         return {bound.get(name) or name.partition(".")[0].partition("[")[0] for name in found}
 
     def _is_type(self, name: str) -> bool:
@@ -335,8 +342,8 @@ class _Freezer:
                         yield chain, found
 
     def _foreign_modules(self, drafts: list[Draft]) -> set[str]:
-        """Return the modules of classes in captured values, which reading them back needs."""
-        values = [slot.value for _, slot in self._slots]
+        """Return the modules of classes in captured values and arguments, which reading them back needs."""
+        values = [*self._values, *(slot.value for _, slot in self._slots)]
         for draft in drafts:
             if draft.value is not None:
                 values += [self._namespace[name] for name in draft.names if name in self._namespace]

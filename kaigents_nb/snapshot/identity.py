@@ -64,7 +64,7 @@ def settle(
         line = slot.form.replace(HOLE, text)
         if line not in draft.state and not any(part.text == line for part in draft.parts):
             draft.state.append(line)
-    for group in _groups(captured, shared):
+    for group in _groups(captured, shared) if shared else ():
         _write_group(group, captured, shared, drafts, classes_of)
     return _views(captured)
 

@@ -23,6 +23,7 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.options import Retry, StepOptions
 from kaigents_nb.authoring.resource import Resource
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.values.encode import classes_of
 
 MAX_DEPTH = 6
 MAX_ITEMS = 10_000
@@ -218,8 +219,8 @@ def holds_code(value: object) -> bool:
 
 
 def classes_in(value: object) -> set[type]:
-    """Return the classes whose instances a value holds, itself included."""
-    return {type(item) for item in walk(value)}
+    """Return the classes whose instances a value holds, itself included: all whose names are saved with it."""
+    return {type(item) for item in walk(value)} | classes_of(value)
 
 
 def is_data_instance(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 import threading
 import weakref
@@ -12,14 +13,25 @@ from types import ModuleType
 from typing import Any, cast
 
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.errors import SnapshotError
+from kaigents_nb.errors import ConversionError, SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
 from kaigents_nb.snapshot.needs import needs_of
+from kaigents_nb.snapshot.packages import comes_with
 from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
+from kaigents_nb.snapshot.run_module import RunModule
 from kaigents_nb.snapshot.shown import hide, show
+from kaigents_nb.values.class_names import MAIN, find_class, type_name
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
+_ALWAYS = frozenset(
+    {
+        "kaigents_nb", "numpy", "pandas", "pyarrow", "pydantic",
+        "collections", "concurrent", "decimal", "dis", "enum", "functools", "http", "inspect", "platform", "re",
+        "signal", "socket", "ssl", "tokenize", "urllib", "uuid",
+    }
+)  # fmt: skip
+"""What may be imported for a value, whatever the code imports: what every worker has loaded, or nearly so."""
 Unwrap = Callable[[object], object]
 
 
@@ -89,6 +101,23 @@ class LoadedCode:
                 found = found[ast.literal_eval(part.slice)]
         return found
 
+    def held(self, module: str, name: str) -> Any:
+        """Return what the run has under a name of the cells (``module`` is empty) or of a module that it carries.
+
+        Raises
+        ------
+        LookupError
+            When it has none.
+        """
+        if module:
+            if not self._imports.carries(module):
+                raise LookupError(f"the run does not carry {module!r}")
+            return vars(self._imports.module(module))[name]
+        if name not in self._definitions:
+            raise LookupError(f"the run's code has no name {name!r}")
+        self.ensure(name)
+        return self.namespace[name]
+
     def ensure(self, name: str) -> None:
         """Load a global name with all it needs, unless that was done before."""
         first = next(_path(name))
@@ -141,12 +170,15 @@ class LoadedCode:
             try:
                 found = self._real(getattr(found, part))
             except AttributeError:
-                raise LookupError(f"{module} has no {qualname!r}") from None
+                found = None if own else find_class(self._module(module), module, qualname)
+                if found is None:
+                    raise LookupError(f"{module} has no {qualname!r}") from None
+                break
         if not isinstance(found, type):
             raise LookupError(f"{module}:{qualname} is not a class")
         return found
 
-    def _module(self, name: str) -> object:
+    def _module(self, name: str) -> ModuleType:
         if self._imports.carries(name):
             try:
                 return self._imports.module(name)
@@ -154,13 +186,50 @@ class LoadedCode:
                 raise LookupError(f"module {name!r} can't be imported here: {error}") from error
         if name in sys.modules:
             return sys.modules[name]
-        if name.partition(".")[0] not in {module.partition(".")[0] for module in self.snapshot.modules}:
+        if not self._may_import(name):
             raise LookupError(f"the run's code does not import {name!r}")
         try:
             __import__(name)
         except ImportError as error:
             raise LookupError(f"module {name!r} can't be imported here: {error}") from error
         return sys.modules[name]
+
+    def _may_import(self, module: str) -> bool:
+        """Tell whether reading a value may import a module: what the code imports, or what comes with that."""
+        top = module.partition(".")[0]
+        return top in _ALWAYS or top in self._imported or comes_with(top, self._imported)
+
+    @functools.cached_property
+    def _imported(self) -> frozenset[str]:
+        """The packages that the code imports, also those that only some function does when it is called."""
+        found = set(self.snapshot.modules)
+        for node in ast.walk(ast.parse(self.snapshot.source)):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module)
+        return frozenset(name.partition(".")[0] for name in found)
+
+    def check_readable(self, cls: type) -> None:
+        """Refuse a class that a worker which has only the run's code could not find.
+
+        Raises
+        ------
+        ConversionError
+            Saying what to do.
+        """
+        module, qualname = type_name(cls)
+        if module in (MAIN, self.snapshot.module):
+            if self.snapshot.types.get(qualname, qualname.partition(".")[0]) not in self._definitions:
+                raise ConversionError(
+                    f"Class {qualname} is not part of the run's code. Name it in the agent or a step, so that it "
+                    "travels along."
+                )
+        elif not self._imports.carries(module) and not self._may_import(module):
+            raise ConversionError(
+                f"Its module {module} is not imported by the run's code, so another worker could not read it. "
+                f"Write import {module} in a cell or in the step."
+            )
 
     # --- which definitions ------------------------------------------------------------------------------------------
 
@@ -261,7 +330,7 @@ def _new_module(snapshot: Snapshot, for_agent: bool) -> ModuleType:
         # Loaded more than once in this process: forward references must not find the other one's classes.
         number += 1
         name = f"{base}_{number}"
-    module = ModuleType(name, snapshot.title)
+    module = RunModule(name, snapshot.title)
     vars(module).pop("__spec__", None)
     module.__file__ = snapshot.filename
     module.__package__ = snapshot.package

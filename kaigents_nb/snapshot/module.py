@@ -139,6 +139,27 @@ class Snapshot:
         """SHA-256 of the content, as hex."""
         return hashlib.sha256(self._content).hexdigest()
 
+    def content_of(self, name: str) -> str:
+        """Return what tells a global name, with all that it needs, from other code: a digest of text and values.
+
+        Where the cells are does not count, nor what else the snapshot holds.
+        """
+        content, waiting, seen = hashlib.sha256(), [name], set()
+        while waiting:
+            current = waiting.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            for definition in self.definitions:
+                if current in definition.names:
+                    waiting += [*definition.needs_now, *definition.needs_later]
+        for definition in sorted(self.definitions, key=lambda one: one.names):
+            if seen.intersection(definition.names):
+                texts = [part.text for part in definition.parts]
+                content.update(json.dumps([definition.names, texts]).encode())
+                content.update(definition.value.data if definition.value is not None else b"")
+        return content.hexdigest()
+
     @property
     def size_bytes(self) -> int:
         """Size of the content, not compressed."""

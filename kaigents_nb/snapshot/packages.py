@@ -6,6 +6,7 @@ import functools
 import importlib.machinery
 import importlib.metadata
 import json
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -107,6 +108,35 @@ def _is_editable(top: str) -> bool:
 @functools.cache
 def _distributions() -> dict[str, list[str]]:
     return {top: sorted(set(names)) for top, names in importlib.metadata.packages_distributions().items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def comes_with(top: str, tops: frozenset[str]) -> bool:
+    """Tell whether an installed package is one that others require, directly or through more."""
+    wanted = {_canonical(name) for name in _distributions().get(top, ())}
+    stack = [_canonical(name) for other in tops for name in _distributions().get(other, ())]
+    seen: set[str] = set()
+    while stack:
+        name = stack.pop()
+        if name in wanted:
+            return True
+        if name not in seen:
+            seen.add(name)
+            stack += _required(name)
+    return False
+
+
+@functools.cache
+def _required(name: str) -> tuple[str, ...]:
+    try:
+        lines = importlib.metadata.requires(name) or ()
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+    return tuple(_canonical(found[0]) for line in lines if (found := re.match(r"[\w.-]+", line)))
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def installed_version(name: str) -> str | None:

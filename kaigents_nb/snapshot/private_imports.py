@@ -20,6 +20,7 @@ from typing import Any
 from kaigents_nb.snapshot.cells import compile_quietly, parse
 from kaigents_nb.snapshot.local_modules import LocalModule
 from kaigents_nb.snapshot.module import Snapshot
+from kaigents_nb.snapshot.run_module import RunModule
 
 Unwrap = Callable[[object], object]
 
@@ -109,7 +110,7 @@ class PrivateImports:
     def _new(self, carried: LocalModule) -> ModuleType:
         registered = f"{self._registered}.{carried.name}"
         # Its classes say that name, under which all that looks up their annotations finds the right module.
-        module = ModuleType(registered)
+        module = RunModule(registered)
         namespace = vars(module)
         namespace.pop("__spec__", None)
         namespace["__builtins__"] = self.builtins

@@ -22,7 +22,7 @@ LIMIT_CHARS = 16_000
 _MAX_FRAMES = 40
 _MAX_MESSAGE = 3_900
 
-_REGISTERED = re.compile(rf"\b{RUN_MODULE_PREFIX}[0-9a-f]{{12}}(?:_agent)?(?:_\d+)?\.")
+_REGISTERED = re.compile(rf"\b{re.escape(RUN_MODULE_PREFIX)}[0-9a-f]{{12}}(?:_agent)?(?:_\d+)?\.")
 """How the names of classes begin that were loaded with a run."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -56,6 +56,18 @@ def analyst_traceback(exc: BaseException, snapshot: Snapshot, limit: int = LIMIT
         text = "".join(without_middle(part, max_message) for part in whole.format())
     text = _REGISTERED.sub("", text)
     return without_middle(text.encode("utf-8", "backslashreplace").decode().rstrip(), limit)
+
+
+def in_cells(text: str, snapshot: Snapshot) -> str:
+    """Return what code has printed, such as a warning or a traceback of its own, with the lines of its cells."""
+
+    def place(found: re.Match[str]) -> str:
+        line = int(found["line"] or found["number"])
+        label, line = snapshot.where(line) or ("the run's code", line)
+        return f"{label}, line {line}"
+
+    name = re.escape(snapshot.filename)
+    return re.sub(rf'File "{name}", line (?P<line>\d+)|{name}:(?P<number>\d+)', place, text)
 
 
 class _Frames(traceback.StackSummary):

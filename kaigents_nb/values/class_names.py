@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import decimal
 import enum
 import sys
+from types import ModuleType
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
 
 MAIN = "__main__"
-BUILTIN_BASES: tuple[type, ...] = (str, int, float, bytes, list, tuple, dict, set, frozenset)
+BUILTIN_BASES: tuple[type, ...] = (
+    str, int, float, complex, bytes, bytearray, list, tuple, dict, set, frozenset,
+    decimal.Decimal, dt.datetime, dt.date, dt.time, dt.timedelta,
+)  # fmt: skip
 """What a class of the analyst's own may extend; such a value is rebuilt without running any of its code."""
 
 KINDS = "a dataclass, pydantic model, Enum, NamedTuple or a subclass of a built-in type"
@@ -25,7 +31,7 @@ def type_name(cls: type) -> tuple[str, str]:
     Raises
     ------
     ConversionError
-        When the class is defined in a function, where nobody else can find it.
+        When nobody could find the class by that: it is defined in a function, or no global name is bound to it.
 
     Examples
     --------
@@ -40,12 +46,52 @@ def type_name(cls: type) -> tuple[str, str]:
             f"Class {cls.__name__} is defined inside {outer.rpartition('.')[2]}(), and can't be found. "
             "Define it at the top level of a cell or module."
         )
+    loaded = sys.modules.get(module)
+    if loaded is not None and module != MAIN and find_class(loaded, module, qualname) is None:
+        # Such as make_dataclass(), which knows the module it is called from only since Python 3.12.
+        module, qualname = _bound(cls)
     return own_module(module) or MAIN, qualname
 
 
 def own_module(module: str) -> str:
     """Return a module's name without what says of which run it is; ``""`` for the module of the cells."""
-    return module.partition(".")[2] if module.startswith(RUN_MODULE_PREFIX) else module
+    run = module.removeprefix(RUN_MODULE_PREFIX)
+    return module if run == module else run.partition(".")[2]
+
+
+def _bound(cls: type) -> tuple[str, str]:
+    """Return the module and global name to which a class is bound that its own module doesn't know."""
+    for module, loaded in sys.modules.copy().items():  # another thread may import meanwhile
+        if getattr(loaded, "__dict__", {}).get(cls.__name__) is cls:
+            return module, cls.__name__
+    for module, loaded in sys.modules.copy().items():  # another thread may import meanwhile
+        for name, found in list(getattr(loaded, "__dict__", {}).items()):
+            if found is cls:
+                return module, name
+    raise ConversionError(
+        f"Class {cls.__qualname__} can't be found in {cls.__module__}: no name is bound to it there. "
+        "Define it at the top level of a cell or module, under its own name."
+    )
+
+
+def find_class(loaded: ModuleType, module: str, qualname: str) -> object:
+    """Return what the module of that name holds under a class's name, or None; never runs code of the module.
+
+    A class that is bound to another name than its own (``functools._CacheInfo`` calls itself ``CacheInfo``) is found
+    by its own.
+    """
+    found: object = loaded
+    for part in qualname.split("."):
+        # vars() and not getattr: a module or class must not get to compute an answer.
+        found = vars(found).get(part) if isinstance(found, type) or found is loaded else None
+    if found is not None:
+        return found
+    for item in list(vars(loaded).values()):
+        # Not isinstance, which asks a proxy for its class, and so may build what is behind it.
+        if issubclass(type(item), type) and (item.__module__, item.__qualname__) == (module, qualname):
+            named: object = item
+            return named
+    return None
 
 
 def display_name(cls: type) -> str:
@@ -69,10 +115,7 @@ def resolve_loaded(module: str, qualname: str) -> type:
     loaded = sys.modules.get(module)
     if loaded is None:
         raise LookupError(f"module {module!r} is not imported here")
-    found: object = loaded
-    for part in qualname.split("."):
-        # vars() and not getattr: a module or class must not get to compute an answer.
-        found = vars(found).get(part) if isinstance(found, type) or found is loaded else None
+    found = find_class(loaded, module, qualname)
     if found is None:
         raise LookupError(f"module {module!r} has no {qualname!r}")
     if not isinstance(found, type) or not is_data_class(found):
@@ -121,5 +164,7 @@ def is_builtin_subclass(cls: type) -> bool:
 
 def builtin_base(cls: type) -> type | None:
     """Return the one built-in type that holds a subclass's content; None when there is more to it."""
-    native = [base for base in cls.__mro__ if not base.__flags__ & (1 << 9) and base is not object]
-    return native[0] if len(native) == 1 and native[0] in BUILTIN_BASES else None
+    # Decimal was made by a class statement, as far as its flag tells, since Python 3.12.
+    native = [base for base in cls.__mro__ if base in BUILTIN_BASES or not base.__flags__ & (1 << 9)]
+    base = native[0]
+    return base if base in BUILTIN_BASES and set(native) <= set(base.__mro__) else None

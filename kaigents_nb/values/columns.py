@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from kaigents_nb.values.kinds import Reading, Writing
 from kaigents_nb.values.numpy_kinds import dtype_text, read_dtype
+from kaigents_nb.values.pandas_kinds import in_zone
 from kaigents_nb.values.refusals import Refused
 from kaigents_nb.values.standard_kinds import write_each
 
@@ -80,7 +81,7 @@ def read_values(spec: Spec, arrays: Iterator[pa.Array], r: Reading) -> Any:
         return _read_string(spec, arrays, r)
     if kind == "tz":
         naive = pd.DatetimeIndex(next(arrays).to_numpy().view(f"M8[{spec['unit']}]"))
-        return naive.tz_localize("UTC").tz_convert(spec["tz"]).array
+        return in_zone(naive, spec["tz"]).array
     if kind == "category":
         dtype: Any = pd.CategoricalDtype(spec["of"], ordered=spec["ordered"])
         return pd.Categorical.from_codes(_read_numpy(spec["v"], next(arrays)).copy(), dtype=dtype)

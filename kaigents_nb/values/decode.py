@@ -8,6 +8,7 @@ from typing import Any
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import class_kinds, standard_kinds
 from kaigents_nb.values.class_names import resolve_loaded
+from kaigents_nb.values.collecting import no_collection
 from kaigents_nb.values.encode import ARROW, JSON, NULL, PLAIN, TAGGED_JSON
 from kaigents_nb.values.encoded import Encoded, TypeResolver
 from kaigents_nb.values.kinds import TAG, Reader, lazy
@@ -16,7 +17,9 @@ _READERS: dict[str, Reader] = {**standard_kinds.READERS, **class_kinds.READERS}
 _MODULES = {"np": "numpy_kinds", "pd": "pandas_kinds", "arrow": "tabular"}
 
 
-def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: object = None) -> object:
+def decode(
+    encoded: Encoded, *, resolve: TypeResolver | None = None, hint: object = None, coerce: bool = False
+) -> object:
     """Return the value that was encoded.
 
     Parameters
@@ -28,8 +31,12 @@ def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: objec
         knows the data classes in modules that are loaded already. Whatever it gives, only classes of data are
         accepted.
     hint
-        A type annotation. Plain JSON says nothing about classes, so there ``hint`` makes dicts into
-        dataclasses, text into dates and so on. Anything else comes back as it was, whatever it says.
+        A type annotation. Plain JSON of another program says nothing about classes, so there ``hint`` makes
+        dicts into dataclasses, text into dates and so on. What was encoded here comes back as it was, whatever it says.
+
+    coerce
+        Whether the hint decides everything about plain JSON, as it did in runs that began before
+        ``INTERPRETER_VERSION`` 2.
 
     Raises
     ------
@@ -49,9 +56,11 @@ def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: objec
         if encoded.encoding == PLAIN:
             return bytes(encoded.data)
         if encoded.encoding == JSON:
-            value = json.loads(encoded.data)
+            with no_collection():
+                value = json.loads(encoded.data)
         elif encoded.encoding == TAGGED_JSON:
-            return reading.json(encoded.data)
+            with no_collection():
+                return reading.json(encoded.data)
         elif encoded.encoding == ARROW:
             return lazy("tabular").from_arrow(encoded.data, reading)
         else:
@@ -68,9 +77,10 @@ def decode(encoded: Encoded, *, resolve: TypeResolver | None = None, hint: objec
             f"Can't read back a saved value ({what}, {len(encoded.data):,} bytes), which is damaged or was "
             f"saved by other versions of the libraries: {type(error).__name__}: {error}. Run the step again."
         ) from error
-    if hint is None:
+    if hint is None or encoded.own:
         return value
-    return lazy("hints").shape(value, hint)
+    hints = lazy("hints")
+    return hints.coerced(value, hint) if coerce else hints.shape(value, hint)
 
 
 class _Reading:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values import class_kinds, standard_kinds
 from kaigents_nb.values.brief import brief, type_label
+from kaigents_nb.values.class_names import type_name
+from kaigents_nb.values.collecting import no_collection
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.kinds import TAG, Writer, lazy, tagged
 from kaigents_nb.values.refusals import Refused, key_step
@@ -21,17 +24,18 @@ NULL, PLAIN, JSON, TAGGED_JSON, ARROW = (
     "json/kaigents",
     "binary/kaigents-arrow",
 )
+Check = Callable[[type], None]
 MAX_DEPTH = 150
 SUMMARY_LIMIT = 120
 _BIG = 1 << 4096
 """Python refuses to print or read decimal integers that are much longer; those go as hexadecimal."""
 
 
-def encode(value: object, *, name: str = "result") -> Encoded:
+def encode(value: object, *, name: str = "result", check: Check | None = None) -> Encoded:
     """Return a value as bytes from which :func:`~kaigents_nb.values.decode.decode` gives the same value.
 
     Plain JSON data is plain JSON (readable in Temporal's Web UI), DataFrames and arrays are Arrow, the rest
-    is JSON with tags. Nothing is ever pickled. Equal values give equal bytes; where two parts of a value are the
+    XX give equal bytes; where two parts of a value are the
     same object, two equal ones come back.
 
     Parameters
@@ -41,6 +45,9 @@ def encode(value: object, *, name: str = "result") -> Encoded:
         objects, nested as you like.
     name
         What error messages call the value.
+    check
+        Called with each class that the value refers to by name; raises ConversionError for one that its readers
+        would not find.
 
     Raises
     ------
@@ -52,21 +59,47 @@ def encode(value: object, *, name: str = "result") -> Encoded:
     >>> encode({"price": 12.5}).data
     b'{"price":12.5}'
     """
-    return encode_with(value, lambda check_text: Walk(check_text=check_text), name=name)
+    return encode_with(value, lambda check_text: Walk(check_text=check_text, check=check), name=name)
 
 
 def encode_with(value: object, walk: Callable[[bool], Walk], *, name: str) -> Encoded:
     """Encode by a walk of another kind, which is told whether to look for text that is not Unicode."""
     try:
-        try:
-            return _encode(value, walk(False))
-        except UnicodeEncodeError:
-            # A lone surrogate somewhere: rare enough to look for it only now.
-            return _encode(value, walk(True))
+        with no_collection():
+            try:
+                return _encode(value, walk(False))
+            except UnicodeEncodeError:
+                # A lone surrogate somewhere: rare enough to look for it only now.
+                return _encode(value, walk(True))
     except Refused as refusal:
         raise ConversionError(refusal.message(name)) from refusal.__cause__
     except RecursionError as error:
         raise ConversionError(f"Can't save {name}: it is nested too deeply. Flatten it.") from error
+
+
+def encode_for(value: object, where: str, check: Check | None = None) -> Encoded:
+    """Encode what passes between parts of a run; ``where`` names it in an error: ``"result of step load"``.
+
+    Raises
+    ------
+    ConversionError
+        As :func:`encode` does.
+    """
+    try:
+        return encode(value, check=check)
+    except ConversionError as error:
+        raise ConversionError(f"The {where} can't be saved: {error}") from error
+
+
+def classes_of(value: object) -> set[type]:
+    """Return the classes that reading a saved value needs, however deep they are in it.
+
+    Those of a value that can't be saved are the ones met before that shows.
+    """
+    walk = _ClassWalk()
+    with suppress(Refused, RecursionError):
+        walk.json(value)
+    return set(walk.names)
 
 
 def _encode(value: Any, walk: Walk) -> Encoded:
@@ -79,7 +112,7 @@ def _encode(value: Any, walk: Walk) -> Encoded:
     data = walk.json(value)
     raw = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
     if data is value:
-        return Encoded(JSON, raw)
+        return Encoded(JSON, raw, own=True)
     return Encoded(TAGGED_JSON, raw, _meta(value))
 
 
@@ -94,10 +127,23 @@ def _library(cls: type) -> str:
 class Walk:
     """One pass over a value: plain JSON data comes out as the same object, the rest as tagged JSON."""
 
-    def __init__(self, *, check_text: bool = False) -> None:
+    def __init__(self, *, check_text: bool = False, check: Check | None = None) -> None:
+        self._check = check
         self._depth = 0
         self._check_text = check_text
         self._as_is = frozenset({bool, type(None)} if check_text else {bool, type(None), str})
+        self.names: dict[type, str] = {}
+        """Those of the classes that the value refers to."""
+
+    def name(self, cls: type) -> str:
+        """Return the name under which a class is found again."""
+        named = self.names.get(cls)
+        if named is None:
+            named = ":".join(type_name(cls))
+            if self._check is not None:
+                self._check(cls)
+            self.names[cls] = named
+        return named
 
     def json(self, value: Any) -> Any:
         """Return JSON data for a value; the same object if it is plain JSON data already."""
@@ -168,6 +214,20 @@ class Walk:
                     out = value.copy()
                 out[key] = data
         return out
+
+
+class _ClassWalk(Walk):
+    """Looks for classes only: a table's numbers and text have none."""
+
+    def json(self, value: Any) -> Any:
+        cls = type(value)
+        if cls in (bytes, bytearray):
+            return None
+        if _library(cls) in ("pandas", "numpy") and (tabular := lazy("tabular")).handles(value):
+            for part in tabular.objects_in(value):
+                super().json(part)
+            return None
+        return super().json(value)
 
 
 def _writer(value: Any) -> Writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-RUN_MODULE_PREFIX = "kaigents_run_"
+RUN_MODULE_PREFIX = "kaigents_nb.snapshot.code_of.run_"
 """Module name under which the code of a run is loaded; types defined there are the notebook's own."""
 
 TypeResolver = Callable[[str, str], type]
@@ -19,3 +19,5 @@ class Encoded:
     encoding: str
     data: bytes
     meta: Mapping[str, str] = field(default_factory=dict)
+    own: bool = field(default=False, compare=False)
+    """Whether this library made it, so that it says itself what it is; other programs send plain JSON too."""

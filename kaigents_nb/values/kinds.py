@@ -27,6 +27,10 @@ class Writing(Protocol):
         """Return that JSON as text."""
         ...
 
+    def name(self, cls: type) -> str:
+        """Return ``"module:qualname"`` for a class. Raises ConversionError where nobody could find it by that."""
+        ...
+
 
 class Reading(Protocol):
     """One payload being decoded."""

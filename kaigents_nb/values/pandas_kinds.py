@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kaigents_nb.values import zones
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 
 
@@ -22,7 +23,13 @@ def _write_timestamp(value: pd.Timestamp, w: Writing) -> dict[str, Any]:
 
 def _read_timestamp(raw: dict[str, Any], r: Reading) -> Any:
     value = pd.Timestamp(np.datetime64(raw["v"], raw["unit"])).as_unit(raw["unit"])
-    return value.tz_localize("UTC").tz_convert(raw["tz"]) if "tz" in raw else value
+    return in_zone(value, raw["tz"]) if "tz" in raw else value
+
+
+def in_zone(utc: Any, zone: Any) -> Any:
+    """Return a moment, or several, that is naive and UTC as one of a zone."""
+    with zones.outside():  # pandas looks a zone up when it first meets it
+        return utc.tz_localize("UTC").tz_convert(zone)
 
 
 _WRITERS: dict[type, Writer] = {

@@ -34,10 +34,10 @@ _BY_LIBRARY = {
     "scipy": "Return .toarray() of a sparse matrix, or its numbers as a dict.",
     "xarray": "Return .to_dataframe().",
     "bs4": "Return str(x) or the text that you need.",
+    "pydantic": "Return str(x) or model.model_dump(); a secret is read in the step that uses it, and is not saved.",
     "requests": "Return response.json() or response.text.",
     "httpx": "Return response.json() or response.text.",
-    "dateutil": "Use zoneinfo.ZoneInfo(name) for time zones.",
-    "pytz": "Use zoneinfo.ZoneInfo(name) for time zones.",
+    "dateutil": "Use zoneinfo.ZoneInfo(name) for time zones, and timedelta for spans.",
 }
 
 
@@ -90,11 +90,11 @@ def advise(value: Any) -> str:
     bases = {(getattr(base, "__module__", "") or "").partition(".")[0] for base in cls.__mro__}
     if "sklearn" in bases:
         return _BY_LIBRARY["sklearn"]
-    if library in ("pandas", "numpy", "geopandas"):
+    if bases & {"pandas", "numpy"}:
         return "Convert it first, for example with pd.DataFrame(x), x.to_numpy() or x.tolist()."
     if hasattr(cls, "__attrs_attrs__"):
         return f"Make {cls.__name__} a @dataclass, or return attrs.asdict(x)."
-    if library == MAIN or library.startswith(RUN_MODULE_PREFIX):
+    if library == MAIN or cls.__module__.startswith(RUN_MODULE_PREFIX):
         return (
             f"If it is data, make {cls.__name__} a @dataclass or pydantic model, or return a dict; "
             f"if it is live, such as a client, make it with @kg.resource."

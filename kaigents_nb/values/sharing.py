@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import collections
 import enum
-from collections.abc import Collection, Iterator
+import functools
+import itertools
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from kaigents_nb.values.class_names import is_data_class
@@ -34,16 +36,21 @@ def encode_together(values: object, shared: Collection[int], *, name: str) -> En
 
 def has_identity(value: object) -> bool:
     """Tell whether it matters that a value is one object: it can be changed in place, or is an instance."""
-    if isinstance(value, _BUILT_IN):
+    kind: Any = type(value)
+    return _kind_has_identity(kind)
+
+
+@functools.lru_cache(maxsize=512)
+def _kind_has_identity(kind: Any) -> bool:
+    if issubclass(kind, _BUILT_IN):
         return True
-    kind = type(value)
-    library = (kind.__module__ or "").partition(".")[0]
-    if library in ("numpy", "pandas"):
+    if (kind.__module__ or "").partition(".")[0] in ("numpy", "pandas"):
         return kind.__name__ in ("ndarray", "DataFrame", "Series")
-    return kind not in _SCALARS and not isinstance(value, (type, tuple)) and _is_instance(kind)
+    return kind not in _SCALARS and not issubclass(kind, (type, tuple)) and _has_fields(kind)
 
 
-def _is_instance(kind: type) -> bool:
+@functools.lru_cache(maxsize=512)
+def _has_fields(kind: Any) -> bool:
     return is_data_class(kind) and not issubclass(kind, enum.Enum)
 
 
@@ -56,28 +63,32 @@ def objects_in(value: object) -> Iterator[object]:
     stack = [value]
     while stack:
         item = stack.pop()
-        if type(item) in _SCALARS:
+        kind: Any = type(item)
+        if kind in _SCALARS:
             continue
-        if has_identity(item):
+        if _kind_has_identity(kind):
             yield item
             if id(item) in seen:
                 continue
             seen.add(id(item))
-        stack.extend(_parts(item))
+        stack += [part for part in _parts(item, kind) if type(part) not in _SCALARS]
 
 
-def _parts(item: Any) -> Iterator[object]:
-    if isinstance(item, dict):
-        yield from dict.keys(item)
-        yield from dict.values(item)
-    elif isinstance(item, (list, tuple, collections.deque)):
-        base: Any = next(kind for kind in (list, tuple, collections.deque) if isinstance(item, kind))
-        yield from base.__iter__(item)
-    if _is_instance(type(item)):
-        yield from getattr(item, "__dict__", {}).values()
-        for cls in type(item).__mro__:
+def _parts(item: Any, kind: Any) -> Iterable[object]:
+    if kind is list or kind is tuple:
+        return item  # type: ignore[no-any-return]
+    if kind is dict:
+        return itertools.chain(item.keys(), item.values())
+    parts: list[object] = []
+    for base in (dict, list, tuple, collections.deque):
+        if issubclass(kind, base):
+            parts += [*dict.keys(item), *dict.values(item)] if base is dict else base.__iter__(item)
+    if _has_fields(kind):
+        parts += getattr(item, "__dict__", {}).values()
+        for cls in kind.__mro__:
             slots = vars(cls).get("__slots__", ())
-            yield from (getattr(item, slot) for slot in slots if isinstance(slot, str) and hasattr(item, slot))
+            parts += [getattr(item, slot) for slot in slots if isinstance(slot, str) and hasattr(item, slot)]
+    return parts
 
 
 class _SharingWalk(Walk):

@@ -6,6 +6,7 @@ import collections
 import copyreg
 import functools
 import hashlib
+import pickle
 import queue
 import sys
 import sysconfig
@@ -52,7 +53,7 @@ def _cut(text: str, limit: int = 200) -> str:
 
 
 class _Mark:
-    """One walk over a value. Of a library's object only the text counts: what is inside it is none of our business."""
+    """One walk over a value. Of a library's object that can't be pickled, such as a client, only the text counts."""
 
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}
@@ -80,10 +81,18 @@ class _Mark:
         elif isinstance(value, queue.SimpleQueue):
             parts.append(str(value.qsize()).encode())
         else:
-            parts.append(brief(value, _TEXT_LIMIT).encode("utf-8", "replace"))
+            parts.append(_content(value))
         if _is_own(type(value)):
             parts += [self.of(part) for item in _attributes(value) for part in item]
         return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+
+def _content(value: object) -> bytes:
+    """Return a library's object as ``pickle`` writes it, such as a table; of one that can't be pickled the text."""
+    if not _is_own(type(value)):
+        with suppress(Exception):  # clients, locks, generators
+            return pickle.dumps(value, 5)
+    return brief(value, _TEXT_LIMIT).encode("utf-8", "replace")
 
 
 def _attributes(value: object) -> Iterator[tuple[str, Any]]:

@@ -7,15 +7,17 @@ import collections
 import datetime as dt
 import decimal
 import fractions
-import importlib
+import ipaddress
 import json
 import pathlib
+import re
 import types
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from kaigents_nb.values import zones
 from kaigents_nb.values.class_names import BUILTIN_BASES
 from kaigents_nb.values.kinds import Reader, Reading, Writer, Writing, tagged
 from kaigents_nb.values.refusals import Refused, inside, key_step
@@ -23,22 +25,23 @@ from kaigents_nb.values.refusals import Refused, inside, key_step
 T = TypeVar("T")
 Clock = TypeVar("Clock", dt.datetime, dt.time)
 
-BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, complex, *BUILTIN_BASES)}
+BUILTINS: dict[str, type] = {cls.__name__: cls for cls in (bool, *BUILTIN_BASES) if cls.__module__ == "builtins"}
 
 
 def writer_for(cls: type) -> Writer | None:
     """Return the writer for a class, or None."""
-    if cls.__module__.partition(".")[0] == "pytz" and issubclass(cls, dt.tzinfo):
-        return _write_pytz
-    return _WRITERS.get(cls)
+    return _WRITERS.get(cls) or zones.writer_for(cls)
 
 
 def write_items(items: Iterable[tuple[Any, Any]], w: Writing) -> list[list[Any]]:
     """Return the JSON of a mapping whose keys are not all plain text."""
-    pairs = []
+    pairs, write = [], w.json
     for key, value in items:
-        with inside(key_step(key)):
-            pairs.append([w.json(key), w.json(value)])
+        try:
+            pairs.append([write(key), write(value)])
+        except Refused as refusal:
+            refusal.path.append(key_step(key))  # only now: what a key looks like takes longer than to write it
+            raise
     return pairs
 
 
@@ -80,8 +83,7 @@ def _write_defaultdict(value: collections.defaultdict[Any, Any], w: Writing) -> 
 
 def _write_datetime(value: dt.datetime, w: Writing) -> dict[str, Any]:
     zone = value.tzinfo
-    if zone is not None and writer_for(type(zone)) is _write_pytz:
-        # pytz zones carry the offset in the object itself, so the moment is saved, not the wall clock.
+    if zone is not None and zones.tells_moments_only(zone):
         utc = value.astimezone(dt.UTC).replace(tzinfo=None)
         return tagged("datetime", utc.isoformat(), utc=w.json(zone))
     return _write_clock("datetime", value, w)
@@ -90,7 +92,7 @@ def _write_datetime(value: dt.datetime, w: Writing) -> dict[str, Any]:
 def _read_datetime(raw: dict[str, Any], r: Reading) -> dt.datetime:
     value = dt.datetime.fromisoformat(raw["v"])
     if "utc" in raw:
-        moment: dt.datetime = raw["utc"].fromutc(value)
+        moment: dt.datetime = raw["utc"].fromutc(value.replace(tzinfo=raw["utc"]))
         return moment
     return _read_clock(value, raw)
 
@@ -123,12 +125,18 @@ def _write_zoneinfo(value: zoneinfo.ZoneInfo, w: Writing) -> dict[str, Any]:
     return tagged("zoneinfo", value.key)
 
 
-def _write_pytz(value: Any, w: Writing) -> dict[str, Any]:
-    if not getattr(value, "zone", None):
-        raise Refused(value)
-    return tagged("pytz", value.zone)
+def _read_pattern(raw: dict[str, Any], r: Reading) -> re.Pattern[Any]:
+    return re.compile(raw["v"], raw["flags"])
 
 
+def _read_address(raw: dict[str, Any], r: Reading) -> Any:
+    name, text = raw["v"]
+    if name not in _ADDRESSES:
+        raise ValueError(f"{name!r} is no class of addresses")
+    return getattr(ipaddress, name)(text)
+
+
+_ADDRESSES = ("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network", "IPv4Interface", "IPv6Interface")
 _WRITERS: dict[type, Writer] = {
     tuple: lambda v, w: tagged("tuple", write_each(v, w.json)),
     set: lambda v, w: tagged("set", write_set(v, w)),
@@ -153,13 +161,20 @@ _WRITERS: dict[type, Writer] = {
     range: lambda v, w: tagged("range", [w.json(v.start), w.json(v.stop), w.json(v.step)]),
     slice: lambda v, w: tagged("slice", [w.json(v.start), w.json(v.stop), w.json(v.step)]),
     type(...): lambda v, w: tagged("ellipsis"),
+    type(NotImplemented): lambda v, w: tagged("NotImplemented"),
+    re.Pattern: lambda v, w: tagged("pattern", w.json(v.pattern), flags=v.flags & ~re.DEBUG),
+    **{getattr(ipaddress, name): lambda v, w: tagged("ip", [type(v).__name__, str(v)]) for name in _ADDRESSES},
     pathlib.PosixPath: lambda v, w: tagged("path", w.json(str(v))),
     pathlib.WindowsPath: lambda v, w: tagged("path", w.json(str(v))),
     pathlib.PurePosixPath: lambda v, w: tagged("PurePosixPath", w.json(str(v))),
     pathlib.PureWindowsPath: lambda v, w: tagged("PureWindowsPath", w.json(str(v))),
 }
 
+CLASSES: frozenset[type] = frozenset({*_WRITERS, *BUILTINS.values()})
+"""Those whose values come back by a kind of their own."""
+
 READERS: dict[str, Reader] = {
+    **zones.READERS,
     "dict": lambda raw, r: dict(raw["v"]),
     "tuple": lambda raw, r: tuple(raw["v"]),
     "set": lambda raw, r: set(raw["v"]),
@@ -183,11 +198,13 @@ READERS: dict[str, Reader] = {
     "timedelta": lambda raw, r: dt.timedelta(*raw["v"]),
     "timezone": lambda raw, r: dt.timezone(dt.timedelta(*raw["v"]), *raw["name"]),
     "zoneinfo": lambda raw, r: zoneinfo.ZoneInfo(raw["v"]),
-    "pytz": lambda raw, r: importlib.import_module("pytz").timezone(raw["v"]),
     "uuid": lambda raw, r: uuid.UUID(raw["v"]),
     "range": lambda raw, r: range(*raw["v"]),
     "slice": lambda raw, r: slice(*raw["v"]),
     "ellipsis": lambda raw, r: ...,
+    "NotImplemented": lambda raw, r: NotImplemented,
+    "pattern": _read_pattern,
+    "ip": _read_address,
     "path": lambda raw, r: pathlib.Path(raw["v"]),
     "PurePosixPath": lambda raw, r: pathlib.PurePosixPath(raw["v"]),
     "PureWindowsPath": lambda raw, r: pathlib.PureWindowsPath(raw["v"]),

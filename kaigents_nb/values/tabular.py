@@ -63,6 +63,26 @@ def write(value: Any, w: Writing) -> dict[str, Any]:
 READERS: dict[str, Reader] = {"arrow": lambda raw, r: from_arrow(read_bytes(raw["v"]), r)}
 
 
+def objects_in(value: Any) -> Iterator[Any]:
+    """Yield what a table holds that is neither numbers nor text: its cells of objects as lists, labels, attributes."""
+    if isinstance(value, pd.DataFrame):
+        yield from (
+            part for position in range(value.shape[1]) for part in objects_in(values_of(value.iloc[:, position]))
+        )
+        yield from (*objects_in(value.columns), *objects_in(value.index), dict(value.attrs))
+    elif isinstance(value, pd.Series):
+        yield from (*objects_in(values_of(value)), *objects_in(value.index), value.name, dict(value.attrs))
+    elif isinstance(value, pd.MultiIndex):
+        yield from (part for level in value.levels for part in objects_in(level))
+    elif isinstance(value, pd.Index):
+        yield value.name
+        yield from objects_in(values_of(value))
+    elif isinstance(value, pd.Categorical):
+        yield from objects_in(value.categories)
+    elif isinstance(value, np.ndarray) and value.dtype == object:
+        yield value.reshape(-1).tolist()
+
+
 def _describe(value: Any, out: list[pa.Array], w: Writing) -> Spec:
     if isinstance(value, pd.DataFrame):
         attrs = _attrs(value, w)

@@ -52,7 +52,7 @@ def test_run_all_and_approve(sourcing: NotebookPage) -> None:
     assert not any(WIDGET_VIEW in output.get("data", {}) for shown in outputs.values() for output in shown)
     card, gone = outputs["start"]
     assert sorted(card["data"]) == ["text/html", "text/plain"]
-    assert gone["data"] == GONE
+    assert {kind: "".join(lines) for kind, lines in gone["data"].items()} == GONE
     assert f"Approved: {CHOICE}" in "".join(card["data"]["text/html"])
     assert "good rating" in "".join(card["data"]["text/plain"])
 

@@ -66,7 +66,7 @@ def test_a_restarted_kernel_leaves_a_static_form(open_notebook: Opener) -> None:
     expect_live(notebook)
     notebook.page.get_by_role("menuitem", name="Kernel", exact=True).click()
     notebook.page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
-    notebook.page.get_by_role("dialog").get_by_role("button", name=re.compile("Restart")).click()
+    notebook.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
     expect_kept(notebook, run_id)
     notebook.save()
     notebook.page.reload()
@@ -103,3 +103,21 @@ def test_a_card_that_ended_after_a_reload(open_notebook: Opener) -> None:
     shown = outputs_of(notebook.save())
     assert not any(WIDGET_VIEW in data for data in shown)
     assert "Approved: Mekong" in json.dumps(shown)
+
+
+def test_a_question_that_is_taken_back_lets_other_cells_run(open_notebook: Opener) -> None:
+    """result() asks in its cell; when its time is over the box is closed, and JupyterLab executes cells again."""
+    asks = AGENT.removesuffix("\nrun\n") + "\nrun.wait_for_gate()\nrun.result(timeout=4)"
+    notebook = open_notebook(asks)
+    page = notebook.page
+    notebook.menu("Run", "Run All Cells")
+    box = page.locator("input.jp-Stdin-input")
+    expect(box).to_be_enabled()
+    expect(page.get_by_text("RunTimeout").first).to_be_visible()
+    expect(box).to_be_disabled()
+    notebook.menu("Run", "Run All Cells")
+    expect(page.get_by_text("[*]:")).to_be_visible()
+    expect(box).to_be_enabled()
+    box.fill("Mekong")
+    box.press("Enter")
+    expect(page.get_by_text("solar panel from Mekong")).to_be_visible()

@@ -77,9 +77,10 @@ async def {name}():
 IN_README = {
     "kept_to_itself": "an address",
     "clock_kept_to_itself": "a clock",
-    "alias_changes_module": "a module changed",
+    "alias_changes_module": "or under another name",
+    "module_changed_by_its_function": "a module changed by its own functions",
     "alias_writes_parquet": "a file written by C++ or Rust",
-    "log_line": "a line that is logged",
+    "log_line": "line that is logged again",
 }
 """How the README names what nobody notices."""
 
@@ -268,6 +269,7 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "kept_to_itself": (SILENT, "unseen = repr(Plain())\n    value = 1"),
     "clock_kept_to_itself": (SILENT, "unseen = time.clock_gettime(time.CLOCK_REALTIME)\n    value = 1"),
     "alias_changes_module": (SILENT, "module = [math][0]\n    module.unseen = 1\n    value = 1"),
+    "module_changed_by_its_function": (SILENT, "logging.getLogger('constructs.unseen').setLevel(10); value = 1"),
     "alias_writes_parquet": (
         SILENT,
         "write = getattr(pd.DataFrame({'a': [1]}), 'to_' + 'parquet')\n    write(HERE + '/b.parquet')\n    value = 1",

@@ -6,3 +6,8 @@ import kaigents_nb as kg
 @kg.step
 def buggy(x):
     return x.upper()
+
+
+@kg.step(retry=kg.Retry(first_wait=3600, max_wait=3600))
+def slow_to_retry(path):
+    raise OSError("still not there")

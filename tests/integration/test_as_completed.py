@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import as_completed, wait
+from asyncio.tasks import as_completed as as_a_library_does
 
 import pytest
 
@@ -79,10 +80,28 @@ async def of_gathered():
     return [one.result() for one in done]
 
 
+@kg.agent
+async def in_a_library():
+    return [await one for one in as_a_library_does([pair(1), pair(2)])]
+
+
+@kg.agent
+async def tasks_in_a_library():
+    return sorted([await one for one in as_a_library_does([asyncio.create_task(pair(n)) for n in range(3)])])
+
+
+def test_a_library_may_wait_for_tasks():
+    """What is started in order is in order."""
+    assert tasks_in_a_library.start().result(20) == [(0, 0), (1, 2), (2, 4)]
+
+
+UNORDERED = [(of_a_set, "list"), (of_gathered, "create_task"), (in_a_library, "create_task")]
+
+
 @pytest.mark.filterwarnings("ignore:coroutine 'pair' was never awaited")
-@pytest.mark.parametrize(("agent", "instead"), [(of_a_set, "list"), (of_gathered, "create_task")])
+@pytest.mark.parametrize(("agent", "instead"), UNORDERED)
 def test_what_has_no_order_is_refused(agent, instead):
-    """A set of calls and futures that are no tasks: the error names the line and says what to write."""
+    """A set of calls, futures that are no tasks, a library: the error names the line and says what to write."""
     with pytest.raises(kg.RunFailed, match=instead) as failed:
         agent.start().result(20)
     assert "test_as_completed.py" in str(failed.value)

@@ -24,6 +24,7 @@ from kaigents_nb.errors import CannotFreeze, RunFailed
 from kaigents_nb.runtime import protocol
 from tests.integration.constructs import AGENT, AT_START, COMPARED, CONSTRUCTS, HEAD, IN_README, REFUSED, SAME, SILENT
 from tests.support import ROOT
+from tests.unit.snapshot_cells import notebook
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -178,6 +179,15 @@ def test_state_of_the_own_code_is_a_runs_own(agents: Agents, outcomes: Outcomes)
     for name in ("own_global", "own_list", "own_class_attribute", "decimal_context_kept"):
         agent = agents[name]
         assert agent.start().result(30) == agent.start().result(30), name
+
+
+def test_state_of_a_file_beside_the_notebook_is_a_runs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one run has counted in it, the next one does not find."""
+    (tmp_path / "counts_beside.py").write_text("SEEN = []\n\ndef count():\n    SEEN.append(1)\n    return len(SEEN)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with notebook() as nb:
+        nb.cell("import counts_beside\n\n@kg.agent\nasync def counts():\n    return counts_beside.count()")
+        assert [nb["counts"].start().result(30) for _ in range(2)] == [1, 1]
 
 
 def test_state_of_a_module_is_told_where_a_call_depends_on_it(agents: Agents, outcomes: Outcomes) -> None:

@@ -215,6 +215,25 @@ def test_mend_wants_the_step_defined():
     run.terminate()
 
 
+def test_mend_says_that_the_cell_is_unchanged(monkeypatch, tmp_path):
+    """Without a correction nothing is sent; a correction goes into a step that is being retried, once."""
+    run = waits_for_file.start(str(tmp_path / "file"))
+    eventually(lambda: run.status == "retrying")
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "slow_to_retry", slow_to_retry)
+    with pytest.raises(RunError, match="The cell of slow_to_retry is unchanged"):
+        run.mend()
+    assert [step.attempt for step in run.view().steps] == [2]
+    from tests.integration import mended
+
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "slow_to_retry", mended.slow_to_retry)
+    assert run.mend() == ["slow_to_retry"]
+    eventually(lambda: "still not there" in run.view().steps[0].error)
+    assert run.status == "retrying"
+    with pytest.raises(RunError, match="is unchanged"):
+        run.mend()
+    run.terminate()
+
+
 def test_retry_now_skips_the_wait(tmp_path):
     """A step that waits an hour for its retry can be tried at once."""
     path = tmp_path / "file"

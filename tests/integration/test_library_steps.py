@@ -9,9 +9,16 @@ import pytest
 import kaigents_nb as kg
 from kaigents_nb.authoring.options import StepOptions
 from kaigents_nb.runtime.library_steps import library_step
+from kaigents_nb.snapshot import packages
 from tests.integration.library_calls import repeat
 
 pytestmark = pytest.mark.usefixtures("server")
+
+
+@pytest.fixture(autouse=True)
+def in_the_package(monkeypatch):
+    """The module of the step stands for one of the package's, which is installed wherever a worker is."""
+    monkeypatch.setattr(packages, "_NEVER_LOCAL", packages._NEVER_LOCAL | {"tests"})
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -198,6 +199,44 @@ def test_errors_tracebacks_and_differences_have_the_same_numbers(nb: Notebook) -
     parts = kg.diff(fine, broken)
     assert f"x in breaks, {label}, line 3" in set(parts["where"])
     assert parts[parts.kind == "line"]["where"].tolist() == [f"breaks, {label}, line 6"]
+
+
+PRINTS = """\
+import sys, traceback, warnings
+
+@kg.step
+def prints():
+    warnings.warn("careful")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        traceback.print_exc()
+
+@kg.agent
+async def asks():
+    await prints()
+"""
+
+
+def test_what_a_step_prints_of_its_lines_has_the_same_numbers(nb: Notebook) -> None:
+    """A traceback that it prints itself, and a warning."""
+    nb.cell(PRINTS)
+    label = f"In [{nb.shell.execution_count - 1}]"
+    run = nb["asks"].start()
+    with pytest.warns(UserWarning, match="careful"):
+        run.result(20)
+    [printed] = run.steps().output
+    assert f"{label}, line 7, in prints" in printed and "kaigents " not in printed
+
+
+def test_a_file_beside_the_notebook_is_named_too(nb: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its code is refused, by its own line."""
+    (tmp_path / "reads_beside.py").write_text("import io\n\ndef read(name):\n    return io.open(name).read()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    nb.cell("import reads_beside\n\n@kg.agent\nasync def reads(name):\n    return reads_beside.read(name)")
+    run = nb["reads"].start(str(tmp_path / "reads_beside.py"))
+    with pytest.raises(RunFailed, match=r"open '.*' can't be used in an agent \(reads_beside\.py, line 4\)"):
+        run.result(20)
 
 
 def _cells(nb: Notebook) -> dict[str, str]:

@@ -43,6 +43,12 @@ async def starts_at_once(ledger):
 
 
 @kg.agent
+async def starts_and_waits(ledger, own_id):
+    await follows_up.start(ledger, "ann", id=own_id)
+    await kg.approve("Done?")
+
+
+@kg.agent
 async def forgets_to_await(ledger):
     follows_up.start(ledger, "nobody")
 
@@ -101,9 +107,16 @@ def test_many_are_started_at_once(tmp_path):
 
 
 def test_cancelling_the_one_leaves_the_other(tmp_path):
-    """A run of its own is nobody's part."""
-    [run_id, *_] = starts_at_once.start(str(tmp_path / "ledger")).result(20)
-    assert kg.run(run_id).wait_for_gate(20)
+    """A run of its own is nobody's part; its gate is none of the card's that started it."""
+    ledger, own_id = str(tmp_path / "ledger"), f"own-{uuid.uuid4()}"
+    run = starts_and_waits.start(ledger, own_id)
+    eventually(lambda: run.pending()["question"].tolist() == ["Done?"])
+    run.cancel()
+    eventually(lambda: run.status == "cancelled")
+    follow = kg.run(own_id)
+    follow.wait_for_gate(20)
+    follow.approve(by="zoe")
+    assert follow.result(20) == "ann reminded by zoe"
 
 
 def test_a_dry_run_executes_it_here(tmp_path):

@@ -1,4 +1,4 @@
-"""A replay that asks for other things than were recorded says so: in a look back, and on the card."""
+"""A replay that asks for other things than were recorded says so: in a look back, a fork, and on the card."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ async def steady():
     return await keep(str(kg.now()))
 
 
-def test_a_look_back_says_what_differs() -> None:
-    """Call, line, recorded and new value: in trace() and at(), also of gates, waits and the end."""
+def test_a_look_back_and_a_fork_say_what_differs() -> None:
+    """Call, line, recorded and new value: in trace(), at() and fork(), also of gates, waits and the end."""
     run = depends_on_the_clock.start(False)
     run.wait_for_gate(20)
     run.approve(choice="yes")
@@ -72,6 +72,8 @@ def test_a_look_back_says_what_differs() -> None:
     assert "other than recorded: call 1, keep()" in repr(moment)
     with pytest.warns(UserWarning, match="does not ask"):
         every = run.at(step="keep").trace.differs
+    with pytest.warns(UserWarning, match=r"call 1, keep\(\): argument 2 was"):
+        run.fork(at=("keep", 2), decisions="keep").result(20)
     said = " ".join(one.text for one in every)
     assert "call 2, called() " in said and "a wait " in said and "its time was 0.0" in said and "the end of" in said
 

@@ -25,7 +25,7 @@ from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.inbox import MAX_SHOWN, Inbox
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.display.timeline import Timeline
-from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, ServerError
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, RunError, ServerError
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.view import Progress, RunView, StepView
@@ -344,13 +344,20 @@ def test_called_agents_ask_on_the_card_too() -> None:
 
 @pytest.mark.usefixtures("messages")
 def test_the_buttons_follow_the_state() -> None:
-    """A parked run is mended or retried, a retrying one retried, a running one cancelled, a closed one nothing."""
+    """A parked or retrying run is mended or retried, a running one cancelled, a closed one nothing."""
     run, card = a_card(VIEW)
     assert list(buttons(card.widget)) == ["Cancel run …"]
-    run.become(replace(VIEW, status="retrying", steps=(replace(STEP, status="retrying", attempt=2, error="E"),)))
-    assert list(buttons(card.widget)) == ["Retry now", "Look at the moment of failure", "Cancel run …"]
-    run.become(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
     look = "Look at the moment of failure"
+    retrying = replace(STEP, status="retrying", attempt=2, error="E")
+    run.become(replace(VIEW, status="retrying", steps=(retrying,)))
+    assert list(buttons(card.widget)) == ["Mend and go on", "Retry now", look, "Cancel run …"]
+    buttons(card.widget)["Mend and go on"].click()
+    run.answer(RunError("The cell of quote is unchanged"))
+    run.become(replace(VIEW, status="retrying", steps=(replace(retrying, attempt=3),)))
+    assert "The cell of quote is unchanged" in said(card.widget)
+    run.sent.clear()
+    run.become(replace(VIEW, status="parked", steps=(replace(STEP, status="parked", error="E"),)))
+    assert "unchanged" not in said(card.widget)
     assert list(buttons(card.widget)) == ["Mend and go on", "Retry now", look, "Cancel run …"]
     buttons(card.widget)["Mend and go on"].click()
     assert run.sent == [("mend",)]
@@ -419,11 +426,11 @@ def test_what_is_shown_is_replaced_at_the_end(shown: list[tuple[str, dict[str, A
     decided = replace(VIEW, status="completed", gates=(replace(GATE, answer=DECISION),), result="'ok'")
     run.become(decided)
     assert [(display_id, update) for display_id, _, update in shown] == [
-        (display_id, True) for place in zip(places, widgets_shown, strict=True) for display_id in place
+        (display_id, True) for place in zip(widgets_shown, places, strict=True) for display_id in place
     ]
-    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/html", "text/plain"], ["text/plain"]] * 2
-    assert "Approved by anna" in shown[0][1]["text/html"]
-    assert shown[1][1] == {"text/plain": ""}
+    assert [sorted(bundle) for _, bundle, _ in shown] == [["text/plain"], ["text/html", "text/plain"]] * 2
+    assert shown[0][1] == {"text/plain": ""}
+    assert "Approved by anna" in shown[1][1]["text/html"]
     assert run.callbacks == []
     run.become(decided)
     assert len(shown) == 4

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.errors import UntrustedCode
 from kaigents_nb.runtime import code
-from kaigents_nb.runtime.code import HeldCode, check_admitted
+from kaigents_nb.runtime.code import HeldCode
 from kaigents_nb.runtime.codec import VerifyingCodec
 from kaigents_nb.runtime.protocol import CODE_ENCODING
+from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.snapshot.module import Snapshot
 from tests.unit.snapshot_cells import notebook
@@ -76,3 +79,31 @@ async def test_code_that_was_let_go_is_unpacked_again(
         await arrive(codec, packed)
         assert fresh.get(snapshot.digest) is not None
         assert len(unpacked) == times
+
+
+async def test_code_that_arrives_together_is_imported_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that import a package and others that import a part of it get both whole from a fresh worker."""
+    installed = tmp_path / "site-packages"  # a module beside the notebook would travel with the code
+    package = installed / "whole_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import time\ntime.sleep(0.1)\nREADY = True\n")
+    (package / "part.py").write_text("import whole_package\nDONE = whole_package.READY\n")
+    monkeypatch.syspath_prepend(str(installed))
+    packed = {}
+    for number in range(8):
+        name = "whole_package" if number % 2 else "whole_package.part"
+        with notebook() as nb:
+            nb.cells(f"import {name} as m\ndef run(): return m.__name__, {number}")
+            packed[nb.freeze().pack(KEY)] = name
+    for module in ("whole_package", "whole_package.part"):
+        monkeypatch.delitem(sys.modules, module)
+    codec = VerifyingCodec(KEY, FileStore(tmp_path))
+
+    async def is_whole(code: bytes, name: str, last: str) -> bool:
+        await arrive(codec, code)
+        return hasattr(sys.modules.get(name), last)
+
+    last = {"whole_package": "READY", "whole_package.part": "DONE"}
+    assert all(await asyncio.gather(*(is_whole(code, name, last[name]) for code, name in packed.items())))

@@ -64,3 +64,42 @@ def test_wrong_arguments():
     """Arguments are checked first."""
     with pytest.raises(TypeError, match="missing"):
         inner.dry_run()
+
+
+@kg.agent
+async def asked(options=None):
+    decision = await kg.approve("Go on?", options=options)
+    return decision.approved, decision.choice, decision.values, decision.comment, decision.by
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ("approve", (True, "approve", {}, "", "dry run")),
+        ({"values": {"price": (1, 2)}}, (True, "approve", {"price": (1, 2)}, "", "dry run")),
+        ({"comment": "fine", "by": "ann"}, (True, "approve", {}, "fine", "ann")),
+        ({"choice": "reject", "comment": "no"}, (False, "reject", {}, "no", "dry run")),
+        ({"approved": False, "comment": "no"}, (False, "reject", {}, "no", "dry run")),
+        (kg.Decision(True, "approve", {"a": 1}, "fine"), (True, "approve", {"a": 1}, "fine", "dry run")),
+        (kg.Decision(False, "reject", comment="no", by="bob"), (False, "reject", {}, "no", "bob")),
+    ],
+)
+def test_a_gate_is_answered_with_values_and_a_comment(given, answer):
+    """What run.approve() can say, a given decision can say too."""
+    assert asked.dry_run(decisions=[given]) == answer
+
+
+def test_what_is_no_answer():
+    """Anything else is refused, with what it can be; what is given for one run serves another as well."""
+    with pytest.raises(TypeError, match=r"some of approved, at, by, choice, comment, values, not \{'value': 1\}"):
+        asked.dry_run(decisions=[{"value": 1}])
+    given = {"values": {"list": []}}
+    asked.dry_run(decisions=[given])[2]["list"].append(1)
+    assert given == {"values": {"list": []}}
+
+
+def test_an_option_that_is_none_is_asked_again(monkeypatch, capsys):
+    """A decision with an unknown option says which there are, and the person is asked."""
+    monkeypatch.setattr("builtins.input", lambda prompt: "A")
+    assert asked.dry_run(["A", "B"], decisions=[{"choice": "C", "comment": "x"}])[1] == "A"
+    assert "No option 'C' for 'Go on?'. Options: ['A', 'B']." in capsys.readouterr().out

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
+from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.shown import Shown
 from kaigents_nb.gates.visible import label, same_labels, visible
 
 
@@ -51,3 +54,32 @@ def test_options_that_look_alike() -> None:
     assert same_labels(("x" * 60 + "a", "x" * 60 + "b")) is not None
     assert same_labels(("Helian", "Mekong", "Helian 2")) is None
     assert label("x" * 100) == "x" * 59 + "…"
+
+
+def test_a_question_tells_itself_as_it_is() -> None:
+    """Where a cell shows what wait_for_gate() returned, nothing vanishes either; its token is of this asking alone."""
+    asked = Question("Pay?\r\u3164", ("Yes\u2800",), gate="1", execution="a")
+    assert r"Pay?\r\u3164" in repr(asked) and r"Yes\u2800" in repr(asked)
+    others = [replace(asked, gate="2"), replace(asked, execution="b"), replace(asked, details="x")]
+    assert len({one.token for one in (asked, *others)}) == 4
+    assert asked.is_called(r"Pay?\r\u3164") and asked.is_called(asked.token) and not asked.is_called(others[0].token)
+    assert asked.answer(True, choice=r"Yes\u2800").choice == "Yes\u2800"
+
+
+def test_what_was_shown_is_what_is_meant() -> None:
+    """A look is what is meant until it is decided; without one, all that was shown in passing."""
+    first, second = (Question(text, gate=text, run_id="run") for text in "12")
+    shown = Shown()
+    shown.add("run", [first])
+    shown.add("run", [second])
+    assert shown.of("run") == [first, second]
+    shown.see("run", [second])
+    shown.add("run", [first])
+    assert shown.of("run") == [second]
+    shown.forget(second)
+    shown.add("run", [second])  # a view of before, on its way
+    assert shown.of("run") == [first]
+    assert shown.of("other") == []
+    for number in range(2_000):
+        shown.see(f"run-{number}", [replace(first, run_id=f"run-{number}")])
+    assert shown.of("run") == []

@@ -22,7 +22,7 @@ from temporalio.worker.workflow_sandbox._importer import Importer
 from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 
 from kaigents_nb.authoring.step import Step
-from kaigents_nb.errors import SnapshotError
+from kaigents_nb.errors import CannotFreeze, SnapshotError
 from kaigents_nb.snapshot.freeze import freeze
 from kaigents_nb.snapshot.load import load
 from kaigents_nb.snapshot.module import Snapshot
@@ -206,6 +206,36 @@ def test_classes_of_arguments_are_carried(nb: Notebook) -> None:
     nb.cells("from dataclasses import dataclass\n@dataclass\nclass Quote:\n    n: int", "def run(q): return q.n")
     assert "class Quote" not in nb.freeze().source
     assert "class Quote" in nb.freeze(values=([nb["Quote"](1)],)).source
+
+
+def test_classes_of_arguments_are_carried_however_deep(nb: Notebook) -> None:
+    """Also from frames of objects, arrays, attributes, type arguments and deep lists, and classes made by calls."""
+    nb.cells(
+        "import dataclasses, typing, numpy as np, pandas as pd, pydantic\nT = typing.TypeVar('T')\n"
+        + "\n".join(
+            f"@dataclasses.dataclass\nclass {name}:\n    x: int = 1" for name in ("Cell", "Item", "Deep", "Note")
+        )
+        + "\nclass Stack(list): pass\nclass Page(pydantic.BaseModel, typing.Generic[T]):\n    items: list[T] = []\n"
+        "class Row(pydantic.BaseModel): pass\nMade = dataclasses.make_dataclass('Made', ['x'])",
+        "stack = Stack()\nstack.note = Note()\ndeep = Deep()\nfor _ in range(50): deep = [deep]\n"
+        "values = (pd.DataFrame({'o': pd.Series([Cell()], dtype=object)}), np.array([Item(), None], dtype=object),\n"
+        "    stack, deep, Page[typing.Optional[Row]](), Made(1))",
+        "def run(*values): return values",
+    )
+    source = nb.freeze(values=(nb["values"],)).source
+    for name in ("Cell", "Item", "Deep", "Note", "Stack", "Page", "Row"):
+        assert f"class {name}" in source
+    assert "Made = dataclasses.make_dataclass" in source
+
+
+def test_an_argument_of_a_class_without_a_name_is_refused(nb: Notebook) -> None:
+    """Nobody could find its class; the message says so before anything is started."""
+    nb.cells("import pydantic\ndef make(): return pydantic.create_model('Gone', a=(int, 1))()", "def run(x): return x")
+    gone = nb["make"]()
+    with pytest.raises(
+        CannotFreeze, match="an argument holds an instance of Gone, a class that no global name is bound"
+    ):
+        nb.freeze(values=(gone,))
 
 
 def test_loaded_modules_do_not_mix(nb: Notebook) -> None:

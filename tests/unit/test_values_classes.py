@@ -8,9 +8,10 @@ import enum
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
 
 import pandas as pd
 import pydantic
@@ -127,6 +128,18 @@ class Row(TypedDict):
     a: int
 
 
+class Dated(TypedDict):
+    at: dt.date
+
+
+class KindA(pydantic.BaseModel):
+    kind: Literal["a"]
+
+
+class KindB(pydantic.BaseModel):
+    kind: Literal["b"]
+
+
 def _json(value: Any) -> Encoded:
     return Encoded("json/plain", json.dumps(value).encode())
 
@@ -154,6 +167,17 @@ def _json(value: Any) -> Encoded:
         ({"a": 1}, "Supplier", {"a": 1}),
         ({"a": 1}, Any, {"a": 1}),
         ({"a": 1}, Row, {"a": 1}),
+        ({"a": "x", "b": 2}, Row, {"a": "x", "b": 2}),
+        ({"at": "2024-01-01", "b": 2}, Dated, {"at": dt.date(2024, 1, 1), "b": 2}),
+        ([1], Iterable[float], [1]),
+        ([1], Sequence[float], [1]),
+        (["2024-01-01"], Sequence[dt.date], [dt.date(2024, 1, 1)]),
+        ("007", NewType("Number", int), "007"),
+        ("2024-01-01", str | dt.date, "2024-01-01"),
+        ("2024-01-01", dt.date | int, dt.date(2024, 1, 1)),
+        (["007", {"name": "A", "price": "1"}], list[int | ex.Supplier], ["007", ex.Supplier("A", Decimal(1))]),
+        ({"kind": "b"}, Annotated[KindA | KindB, pydantic.Field(discriminator="kind")], KindB(kind="b")),
+        ([[1], [2]], "Nested", [[1], [2]]),
         (None, ex.Supplier, None),
     ],
 )
@@ -167,6 +191,27 @@ def test_annotation_does_not_change_what_was_encoded() -> None:
     """A value that says itself what it is comes back as that, whatever the annotation."""
     assert decode(encode((1, 2)), hint=list[int]) == (1, 2)
     assert decode(encode(Decimal(1)), hint=ex.Supplier) == Decimal(1)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ([1, 2], set),
+        ([1], tuple[float, ...]),
+        ({"a": 1}, Row),
+        ({"name": "A", "price": "1"}, ex.Supplier),
+        ("1", Decimal),
+    ],
+)
+def test_annotation_does_not_change_what_is_plain(value: Any, hint: Any) -> None:
+    """Plain data that was encoded here is what it is: only other programs leave something open."""
+    assert repr(decode(encode(value), hint=hint)) == repr(value)
+
+
+@pytest.mark.parametrize(("value", "hint", "then"), [([1], Sequence[float], [1.0]), ([1], list[int], [1])])
+def test_a_run_that_began_before_goes_on_as_it_did(value: Any, hint: Any, then: Any) -> None:
+    """Until version 2 of the interpreter an annotation decided all about an agent's plain arguments."""
+    assert repr(decode(_json(value), hint=hint, coerce=True)) == repr(then)
 
 
 def test_value_does_not_fit_the_annotation() -> None:

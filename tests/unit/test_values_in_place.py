@@ -87,7 +87,7 @@ class Pair(NamedTuple):
     tags: list
 Duo = namedtuple("Duo", "a b")
 class Locked:
-    def __init__(self): self.lock = threading.Lock(); self.n = 0; self.seen = []
+    def __init__(self, seen=None): self.lock = threading.Lock(); self.n = 0; self.seen = [] if seen is None else seen
 class Named(np.ndarray): pass
 class Sheet(pd.DataFrame):
     _metadata = ["title"]
@@ -189,6 +189,10 @@ KINDS = {
     "with a lock": ("Locked()", "x.n = 1"),
     "with a lock, list": ("Locked()", "x.seen.append(1)"),
     "with a lock, deep": ("{'a': [Locked()]}", "x['a'][0].seen.append(1)"),
+    "with a lock, table": ("Locked(pd.DataFrame({'a': range(500)}))", "x.seen.loc[250, 'a'] = 0"),
+    "with a lock, array": ("Locked(np.zeros(5_000))", "x.seen[2_500] = 1"),
+    "with a lock, long text": ("Locked('x' * 50_000)", "x.seen = 'x' * 25_000 + 'y' + 'x' * 24_999"),
+    "with a lock, bytes": ("Locked(bytearray(50_000))", "x.seen[25_000] = 1"),
     "with a client": ("Rule(io.open(0, closefd=False), [])", "x.limits.append(1)"),
     "subclass of dict with a lock": ("Bag(a=threading.Lock(), b=list(range(500)))", "x['b'][450] = 0"),
     "subclass of list with a generator": ("Row([numbers(), {}])", "x[1]['a'] = 1"),

@@ -1,0 +1,189 @@
+"""The same error three times in a row is a bug, and so is a step that takes its worker down: both park."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+import kaigents_nb as kg
+from kaigents_nb.runtime.queue import task_queue
+from tests.support import eventually
+
+pytestmark = pytest.mark.usefixtures("server")
+
+SOON = kg.Retry(first_wait=0.05, max_wait=0.05)
+
+
+class NoSuchShop(Exception):
+    """An analyst's own exception."""
+
+
+class Unreachable(Exception):
+    """What a library makes of an error of the network."""
+
+
+def dies():
+    os._exit(1)
+
+
+def deeper(depth):
+    return deeper(depth + 1)
+
+
+@kg.step(retry=SOON)
+def errs(what):
+    row = {"region": "EU"}
+    if what == "key":
+        return row["regoin"]
+    if what == "index":
+        return [1][3]
+    if what == "value":
+        return int("12,50")
+    if what == "own":
+        raise NoSuchShop("no shop 5")
+    if what == "file":
+        return open("/no/such/file").read()
+    if what == "recursion":
+        return deeper(0)
+    if what == "pool":
+        with ProcessPoolExecutor(1) as pool:
+            return pool.submit(dies).result()
+    return None
+
+
+@kg.agent
+async def has_a_common_bug(what):
+    return await errs(what)
+
+
+@pytest.mark.parametrize("what", ["key", "index", "value", "own", "file", "recursion", "pool"])
+def test_the_same_error_three_times_parks(what):
+    """Analysts' commonest bugs are not retried for ever."""
+    run = has_a_common_bug.start(what)
+    eventually(lambda: run.status == "parked", 30)
+    assert run.view().steps[0].attempt == 3
+    run.terminate()
+
+
+@kg.step(retry=SOON)
+def passes_later(what, path):
+    with open(path, "a") as file:
+        file.write("x")
+    tries = os.path.getsize(path)
+    if tries < 6:
+        if what == "network":
+            raise ConnectionResetError("by peer")
+        if what == "chained":
+            try:
+                raise TimeoutError("no answer")
+            except TimeoutError as error:
+                raise Unreachable("no answer") from error
+        if what == "other":
+            raise ValueError(f"bad row {tries}")
+        raise OSError(28, "No space left on device")
+    return tries
+
+
+@kg.agent
+async def has_patience(what, path):
+    return await passes_later(what, path)
+
+
+@pytest.mark.parametrize("what", ["network", "chained", "other", "disk"])
+def test_what_may_pass_is_never_a_bug(what, tmp_path):
+    """Errors of network and disk, and ever other errors, are retried however often they come."""
+    assert has_patience.start(what, str(tmp_path / "tries")).result(30) == 6
+
+
+@kg.step(retry=kg.Retry(max_attempts=4, first_wait=0.05, max_wait=0.05))
+def tries_four_times(path):
+    with open(path, "a") as file:
+        file.write("x")
+    return {}["x"]
+
+
+@kg.agent
+async def handles_it(path):
+    try:
+        await tries_four_times(path)
+    except KeyError as error:
+        return error.args
+
+
+def test_an_agent_that_asked_for_the_error_gets_it(tmp_path):
+    """With max_attempts the error is raised in the agent after so many, as documented, and does not park."""
+    assert handles_it.start(str(tmp_path / "tries")).result(20) == ("x",)
+    assert (tmp_path / "tries").read_text() == "xxxx"
+
+
+@kg.step
+def asks_the_keyboard():
+    return input("How many? ")
+
+
+@kg.agent
+async def asks_in_vain():
+    return await asks_the_keyboard()
+
+
+def test_input_in_a_step_says_so_at_once():
+    """Nobody sits before a worker: input() parks at the first attempt and names the way out."""
+    run = asks_in_vain.start()
+    eventually(lambda: run.status == "parked")
+    [step] = run.view().steps
+    assert step.attempt == 1
+    assert "kg.approve" in step.error and "How many?" in step.error
+    run.terminate()
+
+
+@kg.step(retry=SOON)
+def takes_the_worker_down(path):
+    with open(path, "a") as file:
+        file.write("x")
+    os._exit(1)
+
+
+@kg.agent
+async def crashes(path):
+    return await takes_the_worker_down(path)
+
+
+@pytest.fixture
+def workers(monkeypatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Worker processes; this process executes nothing, and looks after them as an operator would."""
+    kg.disconnect()
+    monkeypatch.setenv("KAIGENTS_WORKER", "off")
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    kg.disconnect()
+
+
+def living_worker(workers):
+    """Start a worker where the last one has died; return the one that lives."""
+    if not workers or workers[-1].poll() is not None:
+        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
+        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
+        workers.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+    return workers[-1]
+
+
+def test_a_step_that_takes_its_worker_down_parks(workers, tmp_path):
+    """It kills three workers and no more: the fourth parks it."""
+    killed = tmp_path / "killed"
+    run = crashes.start(str(killed))
+    eventually(lambda: living_worker(workers) and run.status == "parked", 120)
+    assert killed.read_text() == "xxx"
+    [step] = run.view().steps
+    assert "The worker died 3 times in a row while it executed takes_the_worker_down" in step.error
+    assert len(workers) == 4
+    assert workers[-1].poll() is None
+    run.terminate()
