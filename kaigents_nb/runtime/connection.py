@@ -39,7 +39,7 @@ from kaigents_nb.values.preload import preload
 
 T = TypeVar("T")
 
-_CUT_OFF = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED)
+_CUT_OFF = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED, RPCStatusCode.INTERNAL)
 """What the SDK says of a server that dies before a question, or over it."""
 _COMING_UP_S = 3.0
 _PAUSE_S = 0.2
@@ -266,6 +266,6 @@ async def _once_up(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             return await work()
         except RPCError as error:
-            if error.status != RPCStatusCode.UNAVAILABLE or time.monotonic() > until:
+            if error.status not in _CUT_OFF or time.monotonic() > until:
                 raise
         await asyncio.sleep(_PAUSE_S)
