@@ -101,6 +101,13 @@ async def _gone(connection: Connection, question: Question) -> GateError:
     return _already(gate.answer) if gate.answer is not None else _no_longer_open(question)
 
 
+def identified(answer: Answer) -> Answer:
+    """Return an answer as it is sent: with who and when, and an id by which it is one, however often it is sent."""
+    return replace(
+        answer, id=answer.id or uuid.uuid4().hex, by=answer.by or default_by(), at=answer.at or datetime.now(UTC)
+    )
+
+
 async def decide(
     connection: Connection, question: Question, answer: Answer, kept: Callable[[], None] = lambda: None
 ) -> Answer:
@@ -121,8 +128,7 @@ async def decide(
     ConversionError
         When one of its values can't be saved, or not read by the run; nothing was sent.
     """
-    values = await _values(connection, question, answer)
-    answer = replace(answer, values=values, id=uuid.uuid4().hex, by=answer.by or default_by(), at=datetime.now(UTC))
+    answer = identified(replace(answer, values=await _values(connection, question, answer)))
     _check_size(answer)
     if await queue_is_served(connection, question.queue) and await _updated(connection, question, answer):
         return answer

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from kaigents_nb.runtime.failures import (
     to_failure,
 )
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
+from kaigents_nb.runtime.late import HAND_OVER, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
@@ -72,7 +73,6 @@ _TIMEOUT_MARGIN_S = 1.0
 """So exact are the server's time-outs and ours."""
 _LOOKS_AGAIN_S = 0.1
 _WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
-_HAND_OVER = timedelta(milliseconds=100)
 
 
 @dataclass
@@ -261,7 +261,7 @@ class StepRunner:
             raise ApplicationError(
                 "The worker was stopped.",
                 type="WorkerStopped",
-                next_retry_delay=_HAND_OVER,
+                next_retry_delay=HAND_OVER,
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
         finally:
@@ -367,6 +367,7 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
+        await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
