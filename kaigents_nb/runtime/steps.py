@@ -25,6 +25,7 @@ from temporalio.service import RPCError
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.durations import seconds
 from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.this_run import ThisRun
@@ -59,8 +60,10 @@ from kaigents_nb.runtime.repeats import (
     same_error,
     takes_workers_down,
 )
+from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.runtime.turns import Turns
 from kaigents_nb.server import private_files
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
@@ -142,6 +145,10 @@ class Attempt:
         assert self.store is not None
         return self.store.read(name)
 
+    def tell(self, note: str) -> None:
+        """Say what holds the call up."""
+        self.note = note
+
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
         self.progress = {
@@ -203,6 +210,7 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
+        self._turns = Turns()
         self.key = key
         """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
@@ -223,6 +231,7 @@ class StepRunner:
 
     def __init__(self, client: Client, step_loop: LoopThread, attempts: Attempts) -> None:
         self._client = client
+        self._turns = Turns()
         self._step_loop = step_loop
         self._attempts = attempts
         # As long as the code is in use: a run between two steps loses neither its classes nor its resources.
@@ -376,22 +385,44 @@ class StepRunner:
                 loaded.code.resolve,
             )
             attempt.code = loaded.code
-            with attempt.output:
-                token, outer = step_context.set(attempt), executing.set(loaded.code)
-                try:
-                    result = await self._call(loaded.step, positional, keyword, attempt.call_made)
-                finally:
-                    executing.reset(outer)
-                    step_context.reset(token)
+            options = loaded.step.options
+            place = "" if call.library else code.snapshot.step_global(call.step)
+            cache, key = self._cached(call, args, loaded.code.digest_of(place) if options.cache and place else "")
+            if cache is not None and (known := cache.get(key, seconds(options.cache or 0))) is not None:
+                return RawValue(known)
+            async with self._turns.turn(call.step, options, attempt.tell):
+                result = await self._executed(loaded, positional, keyword, attempt)
             notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
             extra = {key: text for key, text in notes.items() if text}
-            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
+            saved = raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
+            if cache is not None:
+                cache.put(key, saved.payload)
+            return saved
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             retry = loaded.step.options.retry
             raise self._failed(error, classify(error, retry), attempt, code, counts=not retry.max_attempts) from None
+
+    async def _executed(self, loaded: _Loaded, args: list[Any], kwargs: dict[str, Any], attempt: Attempt) -> Any:
+        with attempt.output:
+            token, outer = step_context.set(attempt), executing.set(loaded.code)
+            try:
+                return await self._call(loaded.step, args, kwargs, attempt.call_made)
+            finally:
+                executing.reset(outer)
+                step_context.reset(token)
+
+    def _cached(self, call: StepCall, args: Sequence[RawValue], code: str) -> tuple[StepCache | None, str]:
+        """Return where a call's result may be kept, and under which name; nowhere unless the step has a cache."""
+        store = store_of(self._client.data_converter)
+        if not code or store is None:
+            return None, ""
+        cache = StepCache(store.folder.parent / "cache")
+        count = call.positional + len(call.keywords)
+        named = f"{call.step} {call.positional} {call.keywords}"
+        return cache, cache.key(code, named, [item.payload for item in args[1 : 1 + count]])
 
     def _failed(
         self, error: Exception, kind: str, attempt: Attempt, code: Code, *, counts: bool = True
