@@ -289,7 +289,12 @@ class _Look:
             ):
                 continue
             target, here, text = f"{expr}.{name}", f"{path}.{name}", given.get(name)
-            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held):
+            if (
+                isinstance(held, FunctionType)
+                and not made_anew
+                and not _decorates(text, held)
+                and self._is_put_in(held)
+            ):
                 yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
             elif isinstance(held, FunctionType) or (
                 isinstance(held, type) and held.__qualname__ == f"{cls.__qualname__}.{name}"
@@ -319,9 +324,11 @@ class _Look:
             or any(isinstance(s.node, DEFINITIONS) for s in self._reader._cells.changes(self._name))
         )
 
-    def _is_put_in(self, function: FunctionType) -> bool:
+    def _is_put_in(self, function: FunctionType, text: ast.AST | None) -> bool:
         """Tell whether a method was put into its class by a function, and is not a part of its body."""
         code = function.__code__
+        if _decorates(text, function):
+            return False
         if not self._reader.is_own(function) or self._origin is None or self._origin.holds(code):
             return False
         changes = self._reader._cells.changes(self._name, self._origin)
@@ -444,6 +451,15 @@ def _virtual_subclasses(cls: type) -> list[type]:
         return []
     references = abc._get_dump(cls)[0]  # type: ignore[attr-defined]
     return sorted((found for ref in references if (found := ref()) is not None), key=lambda found: found.__qualname__)
+
+
+def _decorates(node: ast.AST | None, function: FunctionType) -> bool:
+    """Tell whether a function is what a decorator in the text made of a method."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    named = {part.id for mark in node.decorator_list for part in ast.walk(mark) if isinstance(part, ast.Name)}
+    outer = function.__qualname__.partition(".")[0]
+    return bool(node.decorator_list) and (outer in named or function.__qualname__.endswith(f".{node.name}"))
 
 
 def _is_machinery(cls: type, name: str, held: object) -> bool:
