@@ -289,12 +289,7 @@ class _Look:
             ):
                 continue
             target, here, text = f"{expr}.{name}", f"{path}.{name}", given.get(name)
-            if (
-                isinstance(held, FunctionType)
-                and not made_anew
-                and not _decorates(text, held)
-                and self._is_put_in(held)
-            ):
+            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held, text):
                 yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
             elif isinstance(held, FunctionType) or (
                 isinstance(held, type) and held.__qualname__ == f"{cls.__qualname__}.{name}"
