@@ -76,7 +76,7 @@ class Scripted:
                 if place == rule.get("breaks_after"):
                     raise ConnectionResetError("as the script says")
                 yield event
-                await asyncio.sleep(float(rule.get("delay_s", 0)) / 10)
+                await asyncio.sleep(float(rule.get("pace_s", 0)))
 
         return StreamingResponse(events(), media_type="text/event-stream", headers=_LABEL)
 

@@ -16,7 +16,7 @@ A YAML file is a list of rules; the first one that fits answers. A rule without 
     - say: "A long answer"
       breaks_after: 2               # breaks it after so many events of a stream
     - fault: {garbage: true}        # an answer that is no JSON
-      delay_s: 2                    # of any rule
+      delay_s: 2                    # of any rule; pace_s: between the events of a stream
 
 A Python file has a function ``answer(request)``, which returns such a rule as a dict; ``request`` has ``last`` (text),
 ``items`` (the conversation), ``tools`` (names), ``schema``, ``body`` (as it came) and ``number``.
@@ -34,7 +34,9 @@ from typing import Any, TypeAlias
 
 Rule: TypeAlias = dict[str, Any]
 _ANSWERS = ("say", "call", "json", "refuse", "fault")
-_KNOWN = frozenset({"when", "after", "times", "finish", "delay_s", "usage", "reasoning", "breaks_after", *_ANSWERS})
+_KNOWN = frozenset(
+    {"when", "after", "times", "finish", "delay_s", "usage", "reasoning", "breaks_after", "pace_s", *_ANSWERS}
+)
 
 
 @dataclass(frozen=True)

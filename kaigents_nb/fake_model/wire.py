@@ -12,6 +12,7 @@ from kaigents_nb.models import items as conversation
 SCRIPTED = "scripted/"
 """Before the name of the model, so that wherever an answer is shown it says what it is."""
 _CHARS_PER_TOKEN = 4
+_PIECE_CHARS = 40
 
 
 def read(api: str, body: dict[str, Any], number: int) -> Request:
@@ -183,4 +184,4 @@ def _completion_chunks(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _pieces(text: str) -> list[str]:
-    return [text[start : start + 12] for start in range(0, len(text), 12)]
+    return [text[start : start + _PIECE_CHARS] for start in range(0, len(text), _PIECE_CHARS)]

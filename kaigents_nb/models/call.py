@@ -109,8 +109,9 @@ def body_of(request: Request, items: list[Item]) -> tuple[str, dict[str, Any]]:
 
 
 async def request_once(request: Request, items: list[Item]) -> Asked:
-    """Ask once, with no conversation before, no tools of ours, and nothing saved."""
-    return await _sent(request.model, request.model.speaks, body_of(request, items)[1])
+    """Ask once, with no conversation before, no tools of ours, and nothing saved or shown."""
+    _, body = body_of(request, items)
+    return await _sent(request.model, request.model.speaks, {"stream": False, **body})
 
 
 async def _sent(model: Model, api: str, body: dict[str, Any]) -> Asked:
