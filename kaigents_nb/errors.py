@@ -18,7 +18,8 @@
     │   └── RunTimeout             ``result(timeout=…)`` ran out; the run itself goes on
     ├── GateError              a decision
     │   ├── NoOpenGate             nothing waits, or not under that name
-    │   └── AlreadyDecided         somebody else was first; carries ``decision``
+    │   ├── AlreadyDecided         somebody else was first; carries ``decision``
+    │   └── NotYetKnown            it was sent, and may count: the run does not say yet
     ├── ReplayError            looking back
     │   ├── NoSuchMoment           the known ones are listed
     │   ├── HistoryGone            deleted by the server's retention
@@ -116,6 +117,10 @@ class AlreadyDecided(GateError):
     def __init__(self, message: str, *, decision: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.decision = decision or {}
+
+
+class NotYetKnown(GateError):
+    """A decision was sent, and nobody knows yet whether it counts: the run's history will have it."""
 
 
 class ReplayError(KaigentsError):

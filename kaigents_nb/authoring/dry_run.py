@@ -7,6 +7,7 @@ import datetime as dt
 import inspect
 import random
 import uuid
+import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -19,6 +20,7 @@ from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.tasks import AgentTasks
 from kaigents_nb.authoring.this_run import ThisRun
+from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode_for
@@ -48,7 +50,8 @@ def dry_run(
         token = agent_context.set(interpreter)
         with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
             try:
-                result = await work()
+                with _refuse_forgotten():
+                    result = await work()
                 if running := list(tasks.still_running()):
                     await asyncio.wait(running, timeout=_ABOUT_TO_END_S)
                 refuse_unawaited(interpreter, tasks.still_running())
@@ -57,6 +60,26 @@ def dry_run(
                 agent_context.reset(token)
 
     return _block_on(execute())
+
+
+@contextmanager
+def _refuse_forgotten() -> Iterator[None]:
+    """Refuse that Python throws a coroutine away which nobody awaited: it says so in a warning, and goes on."""
+    forgotten: list[str] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", "coroutine .* was never awaited", RuntimeWarning)
+        show = warnings.showwarning
+
+        def note(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
+            if issubclass(category, RuntimeWarning) and "was never awaited" in str(message):
+                forgotten.append(str(message).partition("\n")[0])
+            else:
+                show(message, category, *where, **options)
+
+        warnings.showwarning = note
+        yield
+    if forgotten:
+        raise ForbiddenInAgent(f"The {'; the '.join(dict.fromkeys(forgotten))}: it never ran. Write await before it.")
 
 
 def _block_on(work: Coroutine[Any, Any, Any]) -> Any:

@@ -119,4 +119,5 @@ def _starter() -> tuple[tuple[str, int], bool]:
 
 
 def _is_machinery(module: str) -> bool:
+    """Whether a module is asyncio's or ours; the code of a run is loaded below ours, and is the agent's."""
     return module.startswith(("asyncio.", "kaigents_nb.")) and not module.startswith(RUN_MODULE_PREFIX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from kaigents_nb.errors import GateError, KaigentsError
+from kaigents_nb.errors import GateError, KaigentsError, NotYetKnown
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.shown import shown
@@ -48,6 +48,8 @@ def submit(connection: Connection, question: Question, answer: Answer, kept: Cal
     sent = identified(answer)  # here: where the server dies over it, it is sent again
     try:
         taken = connection.run(lambda: decide(connection, question, sent, kept))
+    except NotYetKnown:
+        raise
     except GateError:
         shown.forget(question)  # who decides is told that it is over
         raise

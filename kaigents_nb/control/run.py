@@ -272,6 +272,8 @@ class Run(LookingBack):
             When nothing waits, or what was shown no longer does.
         GateError
             When nothing was shown yet, or the run asks something else by now.
+        NotYetKnown
+            When it was sent, and after a minute the history still does not say whether it counts.
         """
         return self._decide(
             gate, lambda asked: asked.answer(True, choice=choice, values=values, comment=comment, by=by or "")

@@ -375,7 +375,7 @@ class RunFold:
             if not key.startswith(_GATE_PREFIX):
                 continue
             number, asked = key.removeprefix(_GATE_PREFIX), metadata(payload, META_QUESTION)
-            if payload.data:
+            if payload.data or asked:  # no details are details too: None has no bytes
                 self.details[number] = payload
             if asked:
                 wire = json.loads(asked)
