@@ -228,10 +228,11 @@ class Classifier:
                 "(or run its cell again).",
             )
         draft = self._written(name, text)
-        empties: dict[type, str] = {list: "[]", dict: "{}", set: "set()"}
+        empties: dict[type, str] = {list: "[]", dict: "{}", set: "set()", tuple: "()", frozenset: "frozenset()"}
         empty = empties.get(type(value))
         if empty:
             fill = f"{name}[:] = {text}" if empty == "[]" else f"{name}.clear()\n{name}.update({text})"
+            fill = draft.parts[0].text if isinstance(value, (tuple, frozenset)) else fill
             begun = empty if assigned is None or _literal_of(assigned, type(value)) is None else ast.unparse(assigned)
             draft.filled, draft.empty = replace(draft.parts[0], text=fill), f"{name} = {begun}"
         return draft

@@ -295,7 +295,7 @@ class _Look:
             ):
                 continue
             target, here, text = f"{expr}.{name}", f"{path}.{name}", given.get(name)
-            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held):
+            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held, text):
                 yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
             elif isinstance(held, FunctionType) or (
                 isinstance(held, type) and held.__qualname__ == f"{cls.__qualname__}.{name}"
@@ -325,10 +325,14 @@ class _Look:
             or any(isinstance(s.node, DEFINITIONS) for s in self._reader._cells.changes(self._name))
         )
 
-    def _is_put_in(self, function: FunctionType) -> bool:
+    def _is_put_in(self, function: FunctionType, node: ast.AST | None) -> bool:
         """Tell whether a method was put into its class by a function, and is not a part of its body."""
         code = function.__code__
         if not self._reader.is_own(function) or self._origin is None or self._origin.holds(code):
+            return False
+        if getattr(node, "decorator_list", ()) and any(
+            self._origin.holds(inner.__code__) for inner in live.functions_within(function)
+        ):
             return False
         changes = self._reader._cells.changes(self._name, self._origin)
         return not any(statement.holds(code) for statement in changes)
@@ -381,6 +385,9 @@ class _Look:
 
     def _container(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         """Look into what a list or dict holds that stays as its statement makes it."""
+        if isinstance(value, dict) and type(value) is not dict and live.holds_code(value):
+            # Its statement makes it, and what makes its content fills it; what else was done to it is state.
+            yield from self.consider(path, f"({expr}.clear(), {expr}.update({HOLE}))", expr, dict(value), node)
         items = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
         texts: list[ast.AST | None] = [None] * len(items)
         if isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) == len(items):

@@ -79,12 +79,15 @@ class Untouched:
         if literal == AS_IT_IS:
             return
         value, first = self._bound[name], ast.literal_eval(literal)
-        for kind in (dict, list, set, collections.deque):
-            if isinstance(value, kind) and isinstance(first, dict) == (kind is dict):
-                _fill(value, kind, list(first.items()) if kind is dict else first)
-                return
-        if type(first) in (int, float, str, type(None)):
+        if isinstance(first, dict):
+            if isinstance(value, dict):
+                _fill(value, dict, list(first.items()))
+        elif not isinstance(first, (list, set)):
             self._namespace[name] = first
+        else:
+            for kind in (list, set, collections.deque):
+                if isinstance(value, kind):
+                    _fill(value, kind, first)
 
     def restore(self) -> None:
         """Let all hold again what they held."""
@@ -110,8 +113,11 @@ def _content(item: Any) -> Iterator[tuple[type, Any]]:
             yield kind, list(item)
     if type(item).__name__ == "ndarray":
         yield type(item), item.copy()
-    elif isinstance(fields := getattr(item, "__dict__", None), dict):
+    if isinstance(fields := getattr(item, "__dict__", None), dict):
         yield object, dict(fields)
+    slots = [slot for cls in type(item).__mro__ for slot in vars(cls).get("__slots__", ()) if hasattr(item, slot)]
+    if slots:
+        yield slice, {slot: getattr(item, slot) for slot in slots}
 
 
 def _fill(item: Any, kind: type, content: Any) -> None:
@@ -128,6 +134,9 @@ def _fill(item: Any, kind: type, content: Any) -> None:
     elif kind is collections.deque:
         item.clear()
         item.extend(content)
+    elif kind is slice:
+        for slot, value in content.items():
+            object.__setattr__(item, slot, value)
     elif kind is object:
         fields = object.__getattribute__(item, "__dict__")
         fields.clear()

@@ -299,6 +299,19 @@ CARRIED: dict[str, tuple[str, ...]] = {
         "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
         "def run(): return G['n'], G['names'], [f(5, 3) for f in G['fs']]",
     ),
+    "a tuple that a decorator makes longer": (
+        "FS, NAMES = (), None\ndef tool(f):\n    global FS, NAMES\n    FS = (*FS, f)\n    NAMES = NAMES or []\n"
+        "    NAMES.append(f.__name__)\n    return f",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def run(): return [f(5, 3) for f in FS], NAMES",
+    ),
+    "registries of other kinds, changed later": (
+        "from collections import Counter, OrderedDict, defaultdict\nC, O, D = Counter(), OrderedDict(), defaultdict(list)\n"
+        "def tool(f):\n    C[f] += 1; O[f.__name__] = f; D['all'].append(f)\n    return f",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def later(): tool(add); O.move_to_end('add'); D['mine'].append(sub)\nlater()",
+        "def run(): return list(C.values()), list(O), {k: [f(5, 3) for f in v] for k, v in D.items()}, D['new']",
+    ),
     "settings that a decorator reads": (
         "LIMITS = {}\ndef fill(): LIMITS['add'] = 5\nfill()",
         "def limited(f):\n    limit = LIMITS[f.__name__]\n    return lambda *a: min(f(*a), limit)",
