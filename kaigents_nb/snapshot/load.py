@@ -21,6 +21,7 @@ from kaigents_nb.snapshot.packages import comes_with
 from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
 from kaigents_nb.snapshot.run_module import RunModule
 from kaigents_nb.snapshot.shown import hide, show
+from kaigents_nb.snapshot.untouched import Untouched
 from kaigents_nb.values.class_names import MAIN, find_class, type_name
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
@@ -128,10 +129,18 @@ class LoadedCode:
             raise SnapshotError(f"The run's code has no name {first.id!r}. Known: {known}.")
         with self._lock:
             wanted = self._closure(first.id)
-            for definition in self.snapshot.definitions:
-                if id(definition) in wanted and id(definition) not in self._done:
-                    self._execute(definition)
-                    self._done.add(id(definition))
+            waiting = [d for d in self.snapshot.definitions if id(d) in wanted and id(d) not in self._done]
+            untouched = Untouched(self.namespace)
+            for name in self.snapshot.untouched if waiting else ():
+                if name in self.namespace:
+                    untouched.add(name)
+            for definition in waiting:
+                self._execute(definition)
+                self._done.add(id(definition))
+                for made in self.snapshot.untouched.keys() & definition.names:
+                    untouched.add(made)
+                    untouched.begin(made, self.snapshot.untouched[made])
+            untouched.restore()
             self._complete_models(wanted)
 
     def required(self, name: str) -> frozenset[str]:
