@@ -6,6 +6,7 @@ import ast
 import collections
 import functools
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -204,8 +205,15 @@ def compile_quietly(source: str | ast.Module, filename: str, flags: int = 0) -> 
 def parse_once(text: str) -> ast.Module:
     """Return the syntax of a text. Raises SyntaxError."""
     _hush()
-    tree: ast.Module = compile(text, f"{OWN_FILES}cell>", "exec", PARSE_FLAGS, dont_inherit=True)
-    return tree
+    while True:
+        try:
+            tree: ast.Module = compile(text, f"{OWN_FILES}cell>", "exec", PARSE_FLAGS, dont_inherit=True)
+        except SystemError:
+            # Python 3.11 counts how deep a tree is for all threads in one place: another one made a tree meanwhile.
+            if sys.version_info >= (3, 12):
+                raise
+        else:
+            return tree
 
 
 @functools.lru_cache(maxsize=4096)

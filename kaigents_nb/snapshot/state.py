@@ -12,6 +12,7 @@ import collections.abc
 import dataclasses
 import enum
 import functools
+import gc
 import inspect
 import logging
 import numbers
@@ -147,6 +148,8 @@ class _Look:
         elif type(value).__module__ == self._reader._module or live.is_data_instance(value):
             yield from self._instance(path, expr, value, node, depth - 1)
         else:
+            if isinstance(value, functools._lru_cache_wrapper):
+                yield from _remembered(path, value)
             inner = getattr(value, "__dict__", {}).get(_WRAPPED) if callable(value) else None
             yield from self.at(path, f"{expr}.{_WRAPPED}", inner, None, depth - 1)
 
@@ -229,6 +232,9 @@ class _Look:
         parts = [*ast.walk(factory), *(ast.walk(self._origin.node) if self._origin is not None else ())]
         if any(isinstance(part, ast.Nonlocal) and name in part.names for part in parts):
             return False
+        if made := [part.value for part in parts if isinstance(part, ast.Assign) and _binds(part, name)]:
+            # A global that it was taken from may have been another at that time, and be another when it is made again.
+            return all(isinstance(p, ast.Constant) and is_as_written(p, value, self._reader._namespace) for p in made)
         return any(
             is_as_written(part, value, self._reader._namespace)
             for part in parts
@@ -317,12 +323,14 @@ class _Look:
             or any(isinstance(s.node, DEFINITIONS) for s in self._reader._cells.changes(self._name))
         )
 
-    def _is_put_in(self, function: FunctionType, text: ast.AST | None) -> bool:
+    def _is_put_in(self, function: FunctionType, node: ast.AST | None) -> bool:
         """Tell whether a method was put into its class by a function, and is not a part of its body."""
         code = function.__code__
-        if getattr(text, "decorator_list", None) and not self._has_own_name(function):
-            return False  # what a decorator made of it
         if not self._reader.is_own(function) or self._origin is None or self._origin.holds(code):
+            return False
+        if getattr(node, "decorator_list", ()) and any(
+            self._origin.holds(inner.__code__) for inner in live.functions_within(function)
+        ):
             return False
         changes = self._reader._cells.changes(self._name, self._origin)
         return not any(statement.holds(code) for statement in changes)
@@ -375,6 +383,9 @@ class _Look:
 
     def _container(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         """Look into what a list or dict holds that stays as its statement makes it."""
+        if isinstance(value, dict) and type(value) is not dict and live.holds_code(value):
+            # Its statement makes it, and what makes its content fills it; what else was done to it is state.
+            yield from self.consider(path, f"({expr}.clear(), {expr}.update({HOLE}))", expr, dict(value), node)
         items = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
         texts: list[ast.AST | None] = [None] * len(items)
         if isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) == len(items):
@@ -436,6 +447,37 @@ class _Look:
     def _changed(self) -> Statement | None:
         """Return the last statement that changed something below a global name, as far as the text tells."""
         return self._reader._cells.touched(self._name, self._origin) if self._origin is not None else None
+
+
+def _binds(statement: ast.Assign, name: str) -> bool:
+    parts = [part for target in statement.targets for part in ast.walk(target)]
+    return any(isinstance(part, ast.Name) and part.id == name for part in parts)
+
+
+def _remembered(path: str, function: functools._lru_cache_wrapper[Any]) -> Iterator[Told]:
+    """Yield what a cache has that may have been changed since: called again, its function gives a new one."""
+    if not function.cache_info().currsize:
+        return
+    held = gc.get_referents(function)  # … key, answer, …, the cache, the function: nothing else tells what is in it
+    end = next((number for number, item in enumerate(held) if item is vars(function).get(_WRAPPED)), 0)
+    cache: Any = held[end - 1] if end else {}
+    answers = [*held[: max(end - 1, 0)], *(cache.values() if type(cache) is dict else ())]
+    for answer in answers:
+        if type(answer).__name__ != "_lru_list_elem" and _can_change(answer):
+            yield Told(
+                f"{path} remembers {with_article(display_name(type(answer)))} in a functools cache, which starts empty "
+                "in each worker: what was changed in that since is not there. Keep it in a global, or make it in a "
+                "@kg.resource."
+            )
+            return
+
+
+def _can_change(value: object) -> bool:
+    if isinstance(value, (tuple, frozenset)):
+        return any(map(_can_change, value))
+    if live.is_code(value) or live.is_remade(value) or isinstance(value, (*_SCALARS, *_KEEP_NOTHING, enum.Enum)):
+        return False
+    return has_identity(value) or bool(getattr(value, "__dict__", None))
 
 
 def _virtual_subclasses(cls: type) -> list[type]:
