@@ -18,11 +18,17 @@
     │   └── RunTimeout             ``result(timeout=…)`` ran out; the run itself goes on
     ├── GateError              a decision
     │   ├── NoOpenGate             nothing waits, or not under that name
-    │   └── AlreadyDecided         somebody else was first; carries ``decision``
+    │   ├── AlreadyDecided         somebody else was first; carries ``decision``
+    │   └── NotYetKnown            it was sent, and may count: the run does not say yet
     ├── ReplayError            looking back
     │   ├── NoSuchMoment           the known ones are listed
     │   ├── HistoryGone            deleted by the server's retention
     │   └── ReplayDiverged         the recorded code no longer gives the recorded history
+    ├── ModelError             a model can't be asked, or answers something else
+    │   ├── ModelUnreachable       no answer; asked again for ever
+    │   ├── ModelRefused           an HTTP error, with ``status_code``
+    │   ├── ModelKeyMissing        the key's reference leads nowhere on this worker
+    │   └── AnswerNotAccepted      what it answered is cut off, filtered, garbled or not what was asked for
     ├── ForbiddenInAgent       a call that can't be replayed, such as ``datetime.now()``
     ├── ForbiddenInStep        a step did what would harm its worker, such as ``sys.exit()``
     ├── StepFailed             a step's error whose own class can't be rebuilt in the agent
@@ -113,6 +119,10 @@ class AlreadyDecided(GateError):
         self.decision = decision or {}
 
 
+class NotYetKnown(GateError):
+    """A decision was sent, and nobody knows yet whether it counts: the run's history will have it."""
+
+
 class ReplayError(KaigentsError):
     """Looking back at a run failed."""
 
@@ -127,6 +137,30 @@ class HistoryGone(ReplayError):
 
 class ReplayDiverged(ReplayError):
     """Replaying the recorded code did not give the recorded history."""
+
+
+class ModelError(KaigentsError):
+    """A model can't be asked, or does not answer what is asked for."""
+
+
+class ModelUnreachable(ModelError):
+    """No answer came: no connection, cut off, or too late. It is asked again for ever."""
+
+
+class ModelRefused(ModelError):
+    """The model's server answered with an HTTP error, of the status ``status_code``."""
+
+    status_code: int
+    response: Any
+    """With ``headers``, which may say when to ask again."""
+
+
+class ModelKeyMissing(ModelError):
+    """The reference to a model's key leads nowhere on this worker."""
+
+
+class AnswerNotAccepted(ModelError):
+    """What a model answered is cut off, filtered, garbled or not what was asked for, as often as it was asked."""
 
 
 class ForbiddenInAgent(KaigentsError):

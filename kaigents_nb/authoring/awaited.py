@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from kaigents_nb.authoring.context import AgentContext
 from kaigents_nb.authoring.tasks import AgentTask
 from kaigents_nb.errors import ForbiddenInAgent
+from kaigents_nb.values.refusals import advise
 
 R = TypeVar("R")
 Begin = Callable[[], Coroutine[Any, Any, R]]
@@ -39,9 +40,10 @@ def refuse_unawaited(interpreter: AgentContext, running: Iterable[AgentTask] = (
     begun = {id(task.work) for task in tasks}
     texts = []
     if calls := [made for made in interpreter.unawaited.values() if id(made) not in begun]:
+        named = "; ".join(f"{made._what}, {made._place}" for made in calls)
         texts.append(
-            f"The agent ended and never awaited {'; '.join(f'{made.what}, {made.place}' for made in calls)}. It would "
-            "never have run: write await before it, or give it to asyncio.gather()."
+            f"The agent ended and never awaited {named}. It would never have run: write await before it, or give it to "
+            "asyncio.gather()."
         )
     if tasks:
         named = "; ".join(f"{_name(task)}, {interpreter.place(*task.made_at)}" for task in tasks)
@@ -56,7 +58,7 @@ def refuse_unawaited(interpreter: AgentContext, running: Iterable[AgentTask] = (
 
 def _name(task: AgentTask) -> str:
     work: Any = task.work
-    return work.what if isinstance(work, NotAwaited) else f"{getattr(work, '__qualname__', task.get_name())}()"
+    return work._what if isinstance(work, NotAwaited) else f"{getattr(work, '__qualname__', task.get_name())}()"
 
 
 class NotAwaited(Coroutine[Any, Any, R]):
@@ -67,10 +69,10 @@ class NotAwaited(Coroutine[Any, Any, R]):
         self._begun: Coroutine[Any, Any, R] | None = None
         self._made_at = made_at
         self._interpreter = interpreter
-        self.what = what
+        self._what = what
 
     @property
-    def place(self) -> str:
+    def _place(self) -> str:
         """The line that made the call."""
         return self._interpreter.place(*self._made_at)
 
@@ -101,14 +103,16 @@ class NotAwaited(Coroutine[Any, Any, R]):
         return self._work().__await__()
 
     def __repr__(self) -> str:
-        return f"<not awaited: {self.what}, {self.place}>"
+        return f"<not awaited: {self._what}, {self._place}>"
 
     # And nothing else.
 
+    @property
+    def _why(self) -> str:
+        return f"{self._what}, {self._place}, is not awaited, so there is no result yet. Write: await {self._what}."
+
     def _refuse(self, *_: Any) -> NoReturn:
-        raise ForbiddenInAgent(
-            f"{self.what}, {self.place}, is not awaited, so there is no result yet. Write: await {self.what}."
-        )
+        raise ForbiddenInAgent(self._why)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("__", "cr_", "gi_", "ag_")):
@@ -121,26 +125,26 @@ class NotAwaited(Coroutine[Any, Any, R]):
             self._refuse()
         return True
 
-    __hash__ = object.__hash__
-    _Refusal = Callable[..., Any]
-    __str__: _Refusal = _refuse
-    __format__: _Refusal = _refuse
-    __eq__: _Refusal = _refuse
-    __ne__: _Refusal = _refuse
-    __lt__: _Refusal = _refuse
-    __le__: _Refusal = _refuse
-    __gt__: _Refusal = _refuse
-    __ge__: _Refusal = _refuse
-    __iter__: _Refusal = _refuse
-    __len__: _Refusal = _refuse
-    __contains__: _Refusal = _refuse
-    __getitem__: _Refusal = _refuse
-    __setitem__: _Refusal = _refuse
-    __call__: _Refusal = _refuse
-    __add__: _Refusal = _refuse
-    __radd__: _Refusal = _refuse
-    __sub__: _Refusal = _refuse
-    __mul__: _Refusal = _refuse
-    __truediv__: _Refusal = _refuse
-    __int__: _Refusal = _refuse
-    __float__: _Refusal = _refuse
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            self._refuse()
+        super().__setattr__(name, value)
+
+
+_OPERATORS = (
+    "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow", "lshift", "rshift", "and", "or",
+    "xor",
+)  # fmt: skip
+_REFUSED = (
+    "str", "format", "bytes", "eq", "ne", "lt", "le", "gt", "ge", "call", "len", "contains", "getitem", "setitem",
+    "delitem", "iter", "reversed", "aiter", "enter", "exit", "aenter", "aexit", "neg", "pos", "abs",
+    "invert", "int", "float", "complex", "index", "round", "trunc", "floor", "ceil",
+    *(f"{side}{operator}" for operator in _OPERATORS for side in ("", "r")),
+)  # fmt: skip
+for _special in _REFUSED:  # Python looks these up in the class, past __getattr__
+    setattr(NotAwaited, f"__{_special}__", NotAwaited._refuse)
+
+
+@advise.register(NotAwaited)
+def _advise(made: NotAwaited[Any]) -> str:
+    return made._why

@@ -7,6 +7,7 @@ import datetime as dt
 import inspect
 import random
 import uuid
+import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -18,6 +19,8 @@ from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.authoring.this_run import ThisRun
+from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode_for
@@ -42,11 +45,13 @@ def dry_run(
 
     async def execute() -> Any:
         interpreter = DryRun(iter(decisions))
+        interpreter.agent = agent.name
         work = interpreter.call_agent(agent, tuple(args), kwargs)
         token = agent_context.set(interpreter)
         with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
             try:
-                result = await work()
+                with _refuse_forgotten():
+                    result = await work()
                 if running := list(tasks.still_running()):
                     await asyncio.wait(running, timeout=_ABOUT_TO_END_S)
                 refuse_unawaited(interpreter, tasks.still_running())
@@ -55,6 +60,26 @@ def dry_run(
                 agent_context.reset(token)
 
     return _block_on(execute())
+
+
+@contextmanager
+def _refuse_forgotten() -> Iterator[None]:
+    """Refuse that Python throws a coroutine away which nobody awaited: it says so in a warning, and goes on."""
+    forgotten: list[str] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", "coroutine .* was never awaited", RuntimeWarning)
+        show = warnings.showwarning
+
+        def note(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
+            if issubclass(category, RuntimeWarning) and "was never awaited" in str(message):
+                forgotten.append(str(message).partition("\n")[0])
+            else:
+                show(message, category, *where, **options)
+
+        warnings.showwarning = note
+        yield
+    if forgotten:
+        raise ForbiddenInAgent(f"The {'; the '.join(dict.fromkeys(forgotten))}: it never ran. Write await before it.")
 
 
 def _block_on(work: Coroutine[Any, Any, Any]) -> Any:
@@ -142,6 +167,8 @@ class DryRun:
 
     def __init__(self, decisions: Iterator[Any]) -> None:
         self._decisions = decisions
+        self._started = self.now()
+        self.agent = ""
         self.unawaited: dict[int, NotAwaited[Any]] = {}
 
     @contextmanager
@@ -163,6 +190,19 @@ class DryRun:
     def place(self, filename: str, line: int) -> str:
         """Return the line; which cell it is in, the traceback says."""
         return f"line {line}"
+
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Not asked for here: what is mapped is called in one go."""
+        raise LookupError(name)
+
+    @property
+    def this_run(self) -> ThisRun:
+        """A run that is none."""
+        return ThisRun("dry-run", self.agent, self._started)
+
+    def publish(self, values: Mapping[str, Any]) -> None:
+        """Print them."""
+        print("published:", ", ".join(f"{name}={value!r}" for name, value in values.items()))
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Call the step's function, with copies as a run does."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from kaigents_nb.errors import GateError, KaigentsError
+from kaigents_nb.errors import GateError, KaigentsError, NotYetKnown
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.shown import shown
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.observers import observed_with_called
 from kaigents_nb.history.view import GateView
-from kaigents_nb.people.decide import decide, find_question
+from kaigents_nb.people.decide import decide, find_question, identified
 from kaigents_nb.runtime.connection import Connection
 
 
@@ -45,8 +45,11 @@ def take(
 
 def submit(connection: Connection, question: Question, answer: Answer, kept: Callable[[], None]) -> Answer:
     """Decide on a question as it was shown."""
+    sent = identified(answer)  # here: where the server dies over it, it is sent again
     try:
-        taken = connection.run(lambda: decide(connection, question, answer, kept))
+        taken = connection.run(lambda: decide(connection, question, sent, kept))
+    except NotYetKnown:
+        raise
     except GateError:
         shown.forget(question)  # who decides is told that it is over
         raise

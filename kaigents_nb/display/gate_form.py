@@ -13,7 +13,7 @@ from kaigents_nb.display import words
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.kernel import button, close_tree, in_background
 from kaigents_nb.display.run_blocks import gate_blocks, message_blocks
-from kaigents_nb.errors import AlreadyDecided, NoOpenGate
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NotYetKnown
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import label, same_labels, visible
@@ -145,6 +145,8 @@ class GateForm:
             elif isinstance(error, AlreadyDecided):
                 told = f"{words.verdict(Answer.from_wire(error.decision))}." if error.decision else str(error)
                 self._settle("closed", f"Somebody else was faster. {told}", bad=True)
+            elif isinstance(error, NotYetKnown):
+                self._settle("sent", str(error))  # the run's next state says what came of it
             elif isinstance(error, NoOpenGate):
                 self._settle("closed", str(error), bad=True)
             else:

@@ -29,7 +29,7 @@ def run_blocks(view: RunView, failure: b.Blocks = (), *, run: str = "run") -> b.
 def kept_blocks(view: RunView, at: datetime) -> b.Section:
     """Return what a notebook keeps of a card that is live: what is asked, as of when, and how it comes to life."""
     again = f"kg.run({view.run_id!r})"
-    asked: list[b.Block] = [b.line(b.Strong(gate.question)) for gate in view.open_gates]
+    asked: list[b.Block] = [b.line(*_whole(gate.question)) for gate in view.open_gates]
     head = b.Heading(view.agent, (b.State(words.state(view), b.tone_of(view.status)),))
     whole = b.Fold(("All that was known then",), (run_blocks(view, run=again),))
     parts = ((head, b.line("run ", b.Code(view.run_id), quiet=True), *asked, kept_note(again, at)), (whole,))
@@ -53,6 +53,11 @@ def gates_blocks(gates: Sequence[GateView], *, run: str = "run") -> b.Blocks:
     return tuple(block for blocks in found for block in blocks)
 
 
+def _whole(question: str) -> tuple[b.Strong, ...]:
+    """Return a question to its last sign: who decides must see all of it, and a part that is too long is cut."""
+    return tuple(b.Strong(question[at : at + words.PARAGRAPH]) for at in range(0, len(question), words.PARAGRAPH))
+
+
 def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = False) -> b.Blocks:
     """Return an open gate's question and details; ``how`` says how to decide it in code.
 
@@ -60,7 +65,7 @@ def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = 
     """
     about = [words.line(heading)] if heading else []
     about += [f"asked {words.clock(gate.opened, date=True)}"] if gate.opened else []
-    parts: list[b.Block] = [b.line(b.Strong(gate.question))]
+    parts: list[b.Block] = [b.line(*_whole(gate.question))]
     parts += [b.line(" · ".join(about), quiet=True)] if about else []
     parts += details_blocks(gate.details) if gate.details is not None else ()
     if options and gate.options:
@@ -110,6 +115,8 @@ def head_blocks(view: RunView) -> b.Blocks:
     if origins := words.lineage(view):
         named = [(" · ", f"{name} ", b.Code(words.line(origin))) for name, origin in origins]
         parts.append(b.line(*[part for origin in named for part in origin][1:], quiet=True))
+    for name, value in view.published.items():
+        parts.append(b.line(b.Strong(words.line(name)), ": ", words.line(value)))
     parts += (b.callout(todo, tone) for todo in words.next_steps(view))
     parts += (b.line(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])
     return tuple(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, Final, Literal
 
 from kaigents_nb.display import words
@@ -107,12 +108,12 @@ def _call_bars(step: StepView) -> Iterator[Bar]:
     if step.reused:
         return
     parked: datetime | None = None
-    for attempt in step.attempts:
+    for attempt, following in zip_longest(step.attempts, step.attempts[1:]):
         began = attempt.started or start
         if parked is not None and began > parked:
             yield Bar("parked", step.name, parked, began, "went on", step.call, attempt.first - 1)
         parked = attempt.ended if attempt.status == "parked" else None
-        yield _attempt_bar(step, attempt, began)
+        yield _attempt_bar(step, attempt, began, waits=following is not None and following.started == attempt.ended)
         if attempt.lost and attempt.ended:
             # The worker of an attempt that was tried again is not in the history.
             yield Bar(
@@ -124,10 +125,13 @@ def _call_bars(step: StepView) -> Iterator[Bar]:
         yield Bar("parked", step.name, parked, gone, step.status, step.call, step.attempt)
 
 
-def _attempt_bar(step: StepView, attempt: AttemptView, began: datetime) -> Bar:
+def _attempt_bar(step: StepView, attempt: AttemptView, began: datetime, *, waits: bool) -> Bar:
+    """Return the bar of an attempt; of one that ``waits`` the history has no end but where the next one began."""
     detail = words.headline(attempt.error)
     if attempt.first < attempt.last:
         detail = f"attempts {attempt.first} to {attempt.last} and the waits between; the last error: {detail}"
+    elif waits:
+        detail = f"attempt {attempt.first} and the wait after it; the error: {detail}"
     return Bar(
         "attempt", step.name, began, attempt.ended, attempt.status, step.call, attempt.last, attempt.worker, detail,
         began, several=attempt.first < attempt.last,

@@ -16,7 +16,7 @@ from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeou
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
+from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate, NotYetKnown
 from kaigents_nb.gates.answer import APPROVE, Answer
 from kaigents_nb.gates.policy import Standing
 from kaigents_nb.gates.question import Question
@@ -101,6 +101,13 @@ async def _gone(connection: Connection, question: Question) -> GateError:
     return _already(gate.answer) if gate.answer is not None else _no_longer_open(question)
 
 
+def identified(answer: Answer) -> Answer:
+    """Return an answer as it is sent: with who and when, and an id by which it is one, however often it is sent."""
+    return replace(
+        answer, id=answer.id or uuid.uuid4().hex, by=answer.by or default_by(), at=answer.at or datetime.now(UTC)
+    )
+
+
 async def decide(
     connection: Connection, question: Question, answer: Answer, kept: Callable[[], None] = lambda: None
 ) -> Answer:
@@ -115,17 +122,36 @@ async def decide(
     AlreadyDecided
         When somebody else was first; says who and when.
     GateError
-        When the run asks something else there by now, or when it is still not known whether the decision counts.
+        When the run asks something else there by now.
+    NotYetKnown
+        When it was sent, and after a minute the history still does not say whether it counts.
     ValueError
         When it is too big to be sent.
     ConversionError
         When one of its values can't be saved, or not read by the run; nothing was sent.
     """
-    values = await _values(connection, question, answer)
-    answer = replace(answer, values=values, id=uuid.uuid4().hex, by=answer.by or default_by(), at=datetime.now(UTC))
+    answer = identified(replace(answer, values=await _values(connection, question, answer)))
     _check_size(answer)
-    if await queue_is_served(connection, question.queue) and await _updated(connection, question, answer):
-        return answer
+    served = await queue_is_served(connection, question.queue)
+    # From here on it may have arrived, whatever an error says: the same answer is sent until the history has it.
+    try:
+        async with asyncio.timeout(_KNOWN_TIMEOUT.total_seconds()):
+            await connection.supervisor.patiently(lambda: _sent(connection, question, answer, served, kept))
+    except TimeoutError:
+        raise NotYetKnown(
+            f"The decision on {visible(question.question)!r} was sent, and it is not yet known whether it counts: the "
+            f"worker of run {question.run_id!r} does not answer. kg.run({question.run_id!r}).decisions() says it when "
+            "it does."
+        ) from None
+    return answer
+
+
+async def _sent(
+    connection: Connection, question: Question, answer: Answer, served: bool, kept: Callable[[], None]
+) -> None:
+    """Send an answer by update, else by signal, and return when the history says that it counts."""
+    if served and await _updated(connection, question, answer):
+        return
     # Without a worker the server keeps a signal, not an update; the answer's id makes sending both harmless.
     observer = await observed(connection, question.run_id)
     if not _counts(observer.fold, question, answer):
@@ -135,7 +161,6 @@ async def decide(
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
         await _known(connection, question, answer, kept)
-    return answer
 
 
 async def _values(connection: Connection, question: Question, answer: Answer) -> dict[str, Any]:
@@ -197,24 +222,16 @@ async def _known(connection: Connection, question: Question, answer: Answer, kep
     over: a moment, or twenty seconds where the worker has died over it.
     """
     told = False
-    try:
-        async with asyncio.timeout(_KNOWN_TIMEOUT.total_seconds()):
-            while True:
-                observer = await observed(connection, question.run_id)
-                if _counts(observer.fold, question, answer):
-                    return
-                if observer.fold.closed:
-                    raise _no_longer_open(question)
-                if not told:
-                    told = True
-                    kept()
-                await observer.grown(observer.fold.last_event)
-    except TimeoutError:
-        raise GateError(
-            f"The decision on {question.question!r} is kept by the server, and it is not yet known whether it counts: "
-            f"the worker of run {question.run_id!r} does not answer. kg.run({question.run_id!r}).decisions() says it "
-            "when it does."
-        ) from None
+    while True:
+        observer = await observed(connection, question.run_id)
+        if _counts(observer.fold, question, answer):
+            return
+        if observer.fold.closed:
+            raise _no_longer_open(question)
+        if not told:
+            told = True
+            kept()
+        await observer.grown(observer.fold.last_event)
 
 
 def _counts(fold: RunFold, question: Question, answer: Answer) -> bool:

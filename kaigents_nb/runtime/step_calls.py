@@ -18,12 +18,12 @@ from temporalio.workflow import ActivityCancellationType
 
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.durations import seconds
+from kaigents_nb.authoring.library_steps import is_library_step
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.failures import PARK, details, headline
 from kaigents_nb.runtime.lacking import ELSEWHERE, wait_s
-from kaigents_nb.runtime.library_steps import is_library_step
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, StepCall, to_wire
 
 _FOREVER = timedelta(days=3650)

@@ -15,6 +15,7 @@ from kaigents_nb.snapshot.problems import refuse
 from kaigents_nb.snapshot.reached import Function, reached
 from kaigents_nb.snapshot.reached_modules import reached_in_modules
 from kaigents_nb.snapshot.shared_state import changed
+from kaigents_nb.snapshot.unawaited import async_functions, unawaited
 
 _STEP = "Do it in a @kg.step and await that."
 _FORBIDDEN = {
@@ -67,14 +68,9 @@ _WRITES = frozenset({"to_parquet", "to_orc"})
 _SHARED = "is shared by all runs of a worker, and gone in the next one. Keep it in a variable of the agent."
 _TIME = "The time differs at each replay. Use kg.now()."
 _ENVIRONMENT = "It may differ wherever the run goes on. Read it in a @kg.step, or hand it over as an argument."
-_AWAITED = frozenset({"kaigents_nb.approve", "kaigents_nb.sleep"})
+_AWAITED = frozenset({"kaigents_nb.approve", "kaigents_nb.sleep", "asyncio.sleep", "asyncio.wait_for", "asyncio.wait"})
 _SEEDED = frozenset({"default_rng", "RandomState", "Generator", "SeedSequence", "PCG64", "MT19937", "Philox", "SFC64"})
 _ORDER_FREE = frozenset({"sorted", "sum", "min", "max", "any", "all", "len", "set", "frozenset"})
-_ONLY_LOOK_AT = (
-    ast.If, ast.IfExp, ast.While, ast.Assert, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Attribute, ast.FormattedValue,
-    ast.Return,
-)  # fmt: skip
-"""What uses the value of a name without awaiting it."""
 _KEEPS_ORDER = frozenset({"list", "tuple", "enumerate", "iter", "reversed", "zip", "map", "filter", "str", "repr"})
 _SET_METHODS = frozenset({"union", "intersection", "difference", "symmetric_difference"})
 
@@ -100,16 +96,17 @@ def findings(snapshot: Snapshot) -> list[str]:
     steps = {entry["global"] for entry in snapshot.steps.values()}
     packages = {module.partition(".")[0] for module in snapshot.modules}
     found: list[str] = []
+    awaited = agents | steps | async_functions(tree.body)
     uses = list(reached(tree, agents, steps))
     for use in uses:
         called = f", which {use.agent}() uses" if use.agent != use.name else ""
-        for line, what in sorted(set(_Body(use.node, imported, agents | steps, packages).findings())):
+        for line, what in sorted(set(_Body(use.node, imported, awaited, agents, packages).findings())):
             where = snapshot.where(line)
             place = f"{where[0]}, line {where[1]}" if where else f"line {line}"
             found.append(f"{use.name}(), {place}{called}: {what}")
     for inside in reached_in_modules(snapshot.local, uses, imported):
         use = inside.use
-        for line, what in sorted(set(_Body(use.node, dict(inside.imported), set(), packages).findings())):
+        for line, what in sorted(set(_Body(use.node, dict(inside.imported), set(), set(), packages).findings())):
             found.append(f"{use.name}(), {inside.file}, line {line}, which {use.agent}() uses: {what}")
     return found
 
@@ -117,9 +114,13 @@ def findings(snapshot: Snapshot) -> list[str]:
 class _Body:
     """The body of one agent, or of a function that it uses."""
 
-    def __init__(self, agent: Function, imported: dict[str, str], awaited: set[str], packages: set[str]) -> None:
+    def __init__(
+        self, agent: Function, imported: dict[str, str], awaited: set[str], agents: set[str], packages: set[str]
+    ) -> None:
         self._agent = agent
         self._awaited = awaited
+        self._agents = agents
+        self._nested = {name for node in ast.walk(agent) for name in async_functions(getattr(node, "body", []))}
         self._packages = packages
         local = {
             node.id for node in ast.walk(agent) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
@@ -129,13 +130,6 @@ class _Body:
         self._hidden = local | set(self._imported)
         self._sets: set[str] = set()
         self._sets = self._set_variables()
-        self._handed_on = {
-            node.id
-            for parent in ast.walk(agent)
-            if not isinstance(parent, _ONLY_LOOK_AT)
-            for node in ast.iter_child_nodes(parent)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        }
         self._order_free = {
             id(argument)
             for node in ast.walk(agent)
@@ -151,12 +145,9 @@ class _Body:
         }
 
     def findings(self) -> Iterator[tuple[int, str]]:
+        yield from unawaited(self._agent, self._is_durable)
         for statement in self._agent.body:
             for node in ast.walk(statement):
-                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                    yield from self._never_awaited(node.value)
-                elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and len(node.targets) == 1:
-                    yield from self._kept_unawaited(node.targets[0], node.value)
                 if isinstance(node, (ast.stmt, ast.Call)) and changed(node, self._imported):
                     yield node.lineno, f"what {ast.unparse(node)[:60]} changes {_SHARED}"
                 if isinstance(node, ast.Call):
@@ -176,25 +167,12 @@ class _Body:
                         if self._is_set(generator.iter):
                             yield generator.iter.lineno, self._unordered(generator.iter)
 
-    def _never_awaited(self, node: ast.Call) -> Iterator[tuple[int, str]]:
-        """A statement that only calls a step makes a coroutine that nobody runs."""
-        if self._is_durable(node):
-            text = ast.unparse(node.func)
-            yield node.lineno, f"{text}() is not awaited, so it would never run. Write: await {text}(...)."
-
-    def _kept_unawaited(self, target: ast.expr, node: ast.Call) -> Iterator[tuple[int, str]]:
-        """A call that is kept under a name and never awaited under it, nor handed to something that could do it."""
-        if isinstance(target, ast.Name) and self._is_durable(node) and target.id not in self._handed_on:
-            text = ast.unparse(node.func)
-            yield (
-                node.lineno,
-                f"{text}() is kept as {target.id!r} and never awaited, so it would never run. "
-                f"Write: {target.id} = await {text}(...).",
-            )
-
     def _is_durable(self, node: ast.Call) -> bool:
-        text = ast.unparse(node.func)
-        return (text in self._awaited and text not in self._hidden) or self._dotted(node.func) in _AWAITED
+        first, *attributes = dotted(node.func) or [""]
+        if attributes == ["start"] and first in self._agents:
+            attributes = []
+        known = self._nested if first in self._nested else self._awaited - self._hidden
+        return (first in known and not attributes) or self._dotted(node.func) in _AWAITED
 
     def _call(self, node: ast.Call) -> Iterator[tuple[int, str]]:
         name = self._dotted(node.func)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import sys
 import threading
 import weakref
@@ -239,6 +240,22 @@ class LoadedCode:
                 f"Its module {module} is not imported by the run's code, so another worker could not read it. "
                 f"Write import {module} in a cell or in the step."
             )
+
+    def digest_of(self, name: str) -> str:
+        """Return what stands for all the code that a global name executes, directly or not."""
+        first = next(_path(name))
+        assert isinstance(first, ast.Name)
+        wanted = self._closure(first.id)
+        digest = hashlib.sha256(self.snapshot.python.encode())
+        for definition in self.snapshot.definitions:
+            if id(definition) in wanted:
+                for part in definition.parts:
+                    digest.update(hashlib.sha256(part.text.encode("utf-8", "surrogatepass")).digest())
+                if definition.value is not None:
+                    digest.update(hashlib.sha256(definition.value.data).digest())
+        for module in self.snapshot.local:
+            digest.update(hashlib.sha256(repr(module).encode("utf-8", "surrogatepass")).digest())
+        return digest.hexdigest()
 
     # --- which definitions ------------------------------------------------------------------------------------------
 

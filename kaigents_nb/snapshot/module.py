@@ -111,6 +111,10 @@ class Snapshot:
         """Return what to give to :meth:`LoadedCode.get` for the agent of a name."""
         return str(self._known(self.agents, "agent", name)["global"])
 
+    def callable_global(self, name: str) -> str:
+        """Return what to give to :meth:`LoadedCode.get` for what is called by a name: a step or an agent."""
+        return str(self._known({**self.agents, **self.steps}, "step or agent", name)["global"])
+
     def options(self, name: str) -> StepOptions:
         """Return the options of a step, but for ``give_up_on``, whose classes only the loaded step has."""
         raw = self._known(self.steps, "step", name)

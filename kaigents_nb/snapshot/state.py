@@ -16,7 +16,6 @@ import gc
 import inspect
 import logging
 import numbers
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import literal
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, mentioned_attributes
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.problems import Problem, with_article
 from kaigents_nb.snapshot.takeover import at
@@ -82,7 +81,6 @@ class StateReader:
         self._cells = cells
         self._names = names
         self._module = module
-        self._texts = "\n".join(cell.text for cell in cells)
 
     def findings(self, name: str, value: object, origin: Statement) -> Iterator[Finding]:
         """Yield what a global name's object holds, that its statement would not give."""
@@ -103,7 +101,7 @@ class StateReader:
 
     def mentioned(self, attribute: str) -> bool:
         """Tell whether an attribute is in the text of the cells, or only something that a library put there."""
-        return re.search(rf"\.{attribute}\b|['\"]{attribute}['\"]|\b{attribute}\b\s*[:=]", self._texts) is not None
+        return any(attribute in mentioned_attributes(cell.text) for cell in self._cells)
 
     def is_own(self, function: FunctionType) -> bool:
         """Tell whether a function's code is in the cells."""

@@ -76,8 +76,9 @@ def key_step(key: object) -> str:
     return f"[{text if len(text) <= 60 else text[:59] + '…'}]"
 
 
+@functools.singledispatch
 def advise(value: Any) -> str:
-    """Return what to do about a value that can't be saved."""
+    """Return what to do about a value that can't be saved; a class may register what it knows better."""
     for kinds, advice in _BY_TYPE:
         if isinstance(value, kinds):
             return advice

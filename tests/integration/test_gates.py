@@ -12,13 +12,15 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from temporalio.client import WorkflowUpdateFailedError
-from temporalio.service import RPCError
+from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.service import RPCError, RPCStatusCode
 
 import kaigents_nb as kg
+from kaigents_nb.control.approval import told
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.blocks_text import text
-from kaigents_nb.display.run_blocks import pending_blocks, run_blocks
+from kaigents_nb.display.gate_form import GateForm
+from kaigents_nb.display.run_blocks import gate_blocks, pending_blocks, run_blocks
 from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate
 from kaigents_nb.people.decide import decide, default_by
 from kaigents_nb.people.pending import open_questions
@@ -91,6 +93,21 @@ def test_details_may_be_a_frame():
     assert run.result(20)[:3] == (False, "reject", "none of them")
 
 
+def test_a_gate_without_details_is_seen_whole():
+    """There is nothing more to wait for: form, inbox and terminal let it be decided; a small false value is one too."""
+    runs = [choosing.start(["A"], details) for details in (None, "", 0, {}, [])]
+    for run, details in zip(runs, (None, "", 0, {}, []), strict=True):
+        run.wait_for_gate(20)
+        [gate] = run.view().open_gates
+        assert gate.complete
+        assert gate.details == details
+        sent = []
+        form = GateForm(gate, lambda *answer, sent=sent: sent.append(answer), how="")
+        form._buttons[0].click()
+        eventually(lambda sent=sent: sent)
+        run.approve()
+
+
 def test_by_defaults_to_the_user(monkeypatch):
     """Who decides is the JupyterHub user where there is one, else the one of the system."""
     monkeypatch.setenv("JUPYTERHUB_USER", "carol")
@@ -124,6 +141,26 @@ def test_one_decision_wins_and_the_other_is_told():
     decisions = run.decisions()
     assert decisions["counted"].sum() == 1
     assert decisions.loc[decisions["counted"], "by"].iloc[0] == by
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_winner_whose_answer_was_lost_is_not_told_that_he_lost(monkeypatch, taken):
+    """The server went away over it: the same decision is sent again, and counts once."""
+    run = choosing.start(["A"], None)
+    run.wait_for_gate(20)
+    send, lost = WorkflowHandle.execute_update, []
+
+    async def once_in_vain(*args, **options):
+        if not lost:
+            lost.append(await send(*args, **options) if taken else None)
+            raise RPCError("the connection broke", RPCStatusCode.UNAVAILABLE, b"")
+        return await send(*args, **options)
+
+    monkeypatch.setattr(WorkflowHandle, "execute_update", once_in_vain)
+    assert run.approve(by="ann").by == "ann"
+    assert lost
+    assert run.result(20)[3] == "ann"
+    assert run.decisions()["counted"].tolist() == [True]
 
 
 def test_wrong_decisions_are_explained():
@@ -429,10 +466,22 @@ def test_nothing_of_a_question_vanishes():
     ):
         assert r"Transfer 5,000,000 to Evil?\rTransfer 5 to Ann?" in page
     for page in (root(run_blocks(view)), text(run_blocks(view))):
-        for told in (r"Yes\u202e", r"No\u200b way", r"\x1b[8mEvil\x1b[0m", r"\u2800"):
-            assert told in page
+        for seen in (r"Yes\u202e", r"No\u200b way", r"\x1b[8mEvil\x1b[0m", r"\u2800"):
+            assert seen in page
     run.approve(choice="Yes\u202e")
     assert run.result(20) == "Yes\u202e"
+
+
+def test_a_long_question_is_seen_to_its_end():
+    """The longest that can be asked is not cut on the form, the static card and in a terminal, nor are its escapes."""
+    question = "Pay 5" + "\u200b" * 1000 + " x" * 3400 + " to Evil"
+    run = asks_with_hidden_text.start(question, None, None)
+    run.wait_for_gate(20)
+    view = run.view()
+    for page in (root(*gate_blocks(view.open_gates[0], how="")), root(run_blocks(view)), told(view.open_gates)):
+        assert " to Evil" in page
+        assert str(page).replace("</strong><strong>", "").count(r"\u200b") >= 1000
+    run.terminate()
 
 
 def test_options_that_look_alike_are_refused():

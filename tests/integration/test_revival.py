@@ -121,6 +121,24 @@ def test_a_worker_alone_revives_the_server(place, tmp_path):
         worker.communicate()
 
 
+def test_a_server_that_dies_while_it_is_connected_to_is_brought_back(place, monkeypatch):
+    """Killed between the moment it was found and the connection, it is there again when kg.connect() returns."""
+    kg.disconnect()
+    real, killed = embedded.ensure, []
+
+    def found_and_killed(data_dir):
+        info = real(data_dir)
+        if not killed:
+            killed.append(kill_server(place))
+            eventually(lambda: not server_process.is_alive(place))
+        return info
+
+    monkeypatch.setattr(embedded, "ensure", found_and_killed)
+    kg.connect()
+    assert server_process.living(place).pid != killed[0]
+    assert kg.runs(limit=1).shape[1]
+
+
 def test_waits_go_on_by_themselves(place, tmp_path):
     """result(), await run, wait_for_gate() and a card outlive three kills of the server, and nobody raises."""
     run = asks.start(str(tmp_path / "ledger"))

@@ -168,6 +168,7 @@ def test_a_killed_worker_is_on_the_timeline(tmp_path, monkeypatch):
     ]
     lost, noticed, done = call.iloc[1:].itertuples()
     assert lost.start <= noticed.start == lost.end <= done.start
+    assert lost.detail.startswith("attempt 1 and the wait after it")
     assert done.worker.startswith(str(workers[1].pid))
     assert "a worker died" in timeline._repr_html_()
     assert "!" in repr(timeline)

@@ -89,6 +89,30 @@ def test_what_is_not_awaited_is_refused(agent):
     assert "unasked" not in run.steps()["result"].tolist()
 
 
+USES = {
+    "sign": lambda d: -d, "rest": lambda d: d % 2, "times": lambda d: 3 * d, "less": lambda d: 3 - d,
+    "power": lambda d: d**2, "bits": lambda d: d & 1, "size": abs, "round": round, "index": lambda d: [1, 2][d],
+    "delete": lambda d: d.__delitem__(0), "set": lambda d: setattr(d, "x", 1),
+    "details": lambda d: d.what, "where": lambda d: d.place,
+}  # fmt: skip
+
+
+@kg.agent
+async def uses_it(how):
+    given = kept(publish("x"))
+    try:
+        USES[how](given)
+    finally:
+        await given
+
+
+@pytest.mark.parametrize("how", USES)
+def test_whatever_it_is_used_for_it_says_what_to_write(how):
+    """Arithmetic, indexing, its own attributes: not Python's words for a class that nobody knows, but what to do."""
+    with pytest.raises(kg.KaigentsError, match=r"publish\(…\), line \d+, is not awaited.* Write: await publish"):
+        uses_it.dry_run(how)
+
+
 @pytest.mark.parametrize("agent", REFUSED, ids=lambda agent: agent.name)
 def test_a_dry_run_refuses_the_same(agent):
     """What fails in the run fails in the cell, too."""
@@ -98,8 +122,29 @@ def test_a_dry_run_refuses_the_same(agent):
 
 def test_an_argument_that_is_not_awaited_can_not_be_saved():
     """It is no value yet, wherever it lies."""
-    with pytest.raises(kg.RunFailed, match="not awaited"):
+    with pytest.raises(kg.RunFailed, match=r"test_unawaited\.py, line \d+, is not awaited.* Write: await kg\.approve"):
         hands_it_on.start().result(20)
+
+
+async def asks():
+    return await kg.approve("Publish?")
+
+
+@kg.agent
+async def decides_by_a_helper():
+    if kept(asks()):
+        return await publish("unasked")
+    return None
+
+
+def test_a_dry_run_notices_a_forgotten_helper():
+    """What an async def of one's own gives is Python's coroutine, always true; only Python says that nobody awaited it.
+
+    Where the source shows it, start() refuses it.
+    """
+    for _ in range(2):
+        with pytest.raises(kg.KaigentsError, match=r"coroutine 'asks' was never awaited.* await"):
+            decides_by_a_helper.dry_run(decisions=["approve"])
 
 
 @kg.agent
@@ -204,7 +249,7 @@ def test_what_still_runs_at_the_end_is_refused(agent):
     with pytest.raises(kg.RunFailed, match="still ran") as failed:
         agent.start().result(20)
     found = re.search(re.escape(LEFT[agent]) + r", test_unawaited\.py, line (\d+)", str(failed.value))
-    assert found
+    assert found, str(failed.value)
     assert line < int(found[1]) < line + 9
     assert "await" in str(failed.value)
     with pytest.raises(kg.KaigentsError, match=re.escape(LEFT[agent]) + r", line \d+.* await"):

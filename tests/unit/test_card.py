@@ -25,7 +25,7 @@ from kaigents_nb.display.gate_form import GateForm
 from kaigents_nb.display.inbox import MAX_SHOWN, Inbox
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.display.timeline import Timeline
-from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, RunError, ServerError
+from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NoSuchMoment, NotYetKnown, RunError, ServerError
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.view import Progress, RunView, StepView
@@ -264,6 +264,19 @@ def test_a_kept_decision_is_not_called_taken() -> None:
     assert buttons(card.widget)["Approve"].disabled
     run.answer(AlreadyDecided("already", decision=DECISION.to_wire()))
     assert "Somebody else was faster. Approved by anna" in said(card.widget)
+
+
+@pytest.mark.usefixtures("messages")
+def test_a_decision_of_which_nothing_is_known_is_not_called_lost() -> None:
+    """However long nobody answers: it can't be sent again as another one, and the card says what came of it."""
+    run, card = a_card(replace(VIEW, status="waiting", gates=(GATE,)))
+    buttons(card.widget)["Approve"].click()
+    run.answer(NotYetKnown("It was sent, and it is not yet known whether it counts."))
+    assert "not yet known whether it counts" in said(card.widget)
+    assert "not taken" not in said(card.widget)
+    assert buttons(card.widget)["Approve"].disabled
+    run.become(replace(VIEW, gates=(replace(GATE, answer=DECISION),)))
+    assert "Approved by anna" in said(card.widget)
 
 
 @pytest.mark.usefixtures("messages")

@@ -160,6 +160,51 @@ def test_a_kept_call_that_is_handed_on_is_let_through(nb: Notebook, use: str) ->
     assert findings(nb.freeze()) == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    ["d: kg.Decision = kg.approve('Pay?')\n    if d is not None: return 1",
+     "if (d := kg.approve('Pay?')) is not None: return 1",
+     "d, e = kg.approve('Pay?'), 1\n    if d: return e",
+     "e = d = kg.approve('Pay?')\n    return 1",
+     "d = kg.approve('Pay?')\n    match d:\n        case kg.Decision(approved=False): return 1",
+     "d = kg.approve('Pay?')\n    if not isinstance(d, str): return 1",
+     "if kg.approve('Pay?') is not None: return 1",
+     "if asks('Pay?'): return 1", "d = asks('Pay?')\n    if d: return 1", "asks('Pay?')",
+     "async def inner(): return await kg.approve('Pay?')\n    d = inner()\n    if d: return 1",
+     "below.start('Pay?')", "d = below.start('Pay?')\n    return 1", "asyncio.sleep(3)"],
+)  # fmt: skip
+def test_whatever_forgets_await_is_refused(nb: Notebook, body: str) -> None:
+    """However it is kept or looked at, and also where the call is one of an async def of one's own."""
+    nb.cells(
+        "async def asks(q): return await kg.approve(q)",
+        "@kg.agent\nasync def below(q): return await asks(q)",
+        f"@kg.agent\nasync def run(names):\n    {body}",
+    )
+    found = findings(nb.freeze())[0]
+    assert "await" in found and "would never run" in found
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["return await given('Pay?')", "return await asyncio.gather(asks('a'), asks('b'))",
+     "task = asyncio.create_task(asks('a'))\n    return await task",
+     "async with opened() as it: return it", "return [one async for one in each()]",
+     "calls = {name: asks for name in names}\n    return await calls['a']('Pay?')",
+     "asks = len\n    asks(names)", "later: object = asks('a')\n    return await later"],
+)  # fmt: skip
+def test_what_is_awaited_elsewhere_is_let_through(nb: Notebook, body: str) -> None:
+    """A function may give a call to whoever awaits it; generators and decorated functions are no coroutines."""
+    nb.cells(
+        "import contextlib",
+        "async def asks(q): return await kg.approve(q)",
+        "def given(q):\n    d = kg.approve(q)\n    return d",
+        "@contextlib.asynccontextmanager\nasync def opened(): yield 1",
+        "async def each(): yield await kg.approve('Pay?')",
+        f"@kg.agent\nasync def run(names):\n    {body}",
+    )
+    assert findings(nb.freeze()) == []
+
+
 def test_all_findings_come_at_once(nb: Notebook) -> None:
     """Agents that the agent awaits are looked at too."""
     nb.cells(
