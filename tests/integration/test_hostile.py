@@ -267,7 +267,7 @@ def test_half_a_character_takes_no_table_down():
     """JSON may have one in a decision that another program sends: it is shown as unreadable."""
     run = asks.start()
     asked = run.wait_for_gate(20)
-    sent = {**asked.answer(True).to_wire(), "comment": "no \ud800"}
+    sent = {**asked.answer(True).to_wire(), "id": "x", "comment": "no \ud800"}
 
     async def send():
         await run._connection.client.get_workflow_handle(run.id).signal("decide_later", sent)
