@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kaigents_nb.loading import one_at_a_time
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import ParamSpec, TypeAlias, TypeVar
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.clock import uuid4 as uuid4
     from kaigents_nb.authoring.gate import Decision as Decision
     from kaigents_nb.authoring.gate import approve as approve
+    from kaigents_nb.authoring.mapping import map as map
     from kaigents_nb.authoring.options import Retry as Retry
     from kaigents_nb.authoring.progress import idempotency_key as idempotency_key
     from kaigents_nb.authoring.progress import progress as progress
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.resource import resource as resource
     from kaigents_nb.authoring.step import Step as Step
     from kaigents_nb.authoring.step import step as step
+    from kaigents_nb.authoring.this_run import publish as publish
+    from kaigents_nb.authoring.this_run import this_run as this_run
     from kaigents_nb.control.diff import diff as diff
     from kaigents_nb.control.run import Run as Run
     from kaigents_nb.control.run import run as run
@@ -38,6 +43,13 @@ if TYPE_CHECKING:
     from kaigents_nb.errors import RunFailed as RunFailed
     from kaigents_nb.errors import RunTimeout as RunTimeout
     from kaigents_nb.history.runs_table import runs as runs
+    from kaigents_nb.models.any_client import openai_client as openai_client
+    from kaigents_nb.models.chat import chat as chat
+    from kaigents_nb.models.mcp import mcp as mcp
+    from kaigents_nb.models.model import Model as Model
+    from kaigents_nb.models.model import model as model
+    from kaigents_nb.models.reply import Reply as Reply
+    from kaigents_nb.models.rows import chat_rows as chat_rows
     from kaigents_nb.people.pending import decisions as decisions
     from kaigents_nb.people.pending import pending as pending
     from kaigents_nb.replay.moment import Moment as Moment
@@ -63,8 +75,10 @@ _HOMES = {
     "Decision": "authoring.gate",
     "Fatal": "errors",
     "KaigentsError": "errors",
+    "Model": "models.model",
     "Moment": "replay.moment",
     "NoOpenGate": "errors",
+    "Reply": "models.reply",
     "Retry": "authoring.options",
     "Run": "control.run",
     "RunCancelled": "errors",
@@ -73,21 +87,29 @@ _HOMES = {
     "Step": "authoring.step",
     "agent": "authoring.agent",
     "approve": "authoring.gate",
+    "chat": "models.chat",
+    "chat_rows": "models.rows",
     "connect": "runtime.connecting",
     "decisions": "people.pending",
     "diff": "control.diff",
     "disconnect": "runtime.connecting",
     "idempotency_key": "authoring.progress",
     "inbox": "display.inbox",
+    "map": "authoring.mapping",
+    "mcp": "models.mcp",
+    "model": "models.model",
     "now": "authoring.clock",
+    "openai_client": "models.any_client",
     "pending": "people.pending",
     "progress": "authoring.progress",
+    "publish": "authoring.this_run",
     "random": "authoring.clock",
     "resource": "authoring.resource",
     "run": "control.run",
     "runs": "history.runs_table",
     "sleep": "authoring.clock",
     "step": "authoring.step",
+    "this_run": "authoring.this_run",
     "track": "authoring.progress",
     "uuid4": "authoring.clock",
 }
@@ -100,7 +122,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    with one_at_a_time:
+        value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 

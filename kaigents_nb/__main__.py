@@ -9,7 +9,9 @@ import sys
 from kaigents_nb.cli import app, printing
 from kaigents_nb.demo.command import demo
 from kaigents_nb.errors import KaigentsError
+from kaigents_nb.fake_model.command import fake_model
 
+app.command("fake-model")(fake_model)
 app.command()(demo)
 app.registered_commands.insert(0, app.registered_commands.pop())  # the first thing that `--help` offers
 

@@ -24,6 +24,11 @@
     │   ├── NoSuchMoment           the known ones are listed
     │   ├── HistoryGone            deleted by the server's retention
     │   └── ReplayDiverged         the recorded code no longer gives the recorded history
+    ├── ModelError             a model can't be asked, or answers something else
+    │   ├── ModelUnreachable       no answer; asked again for ever
+    │   ├── ModelRefused           an HTTP error, with ``status_code``
+    │   ├── ModelKeyMissing        the key's reference leads nowhere on this worker
+    │   └── AnswerNotAccepted      what it answered is cut off, filtered, garbled or not what was asked for
     ├── ForbiddenInAgent       a call that can't be replayed, such as ``datetime.now()``
     ├── ForbiddenInStep        a step did what would harm its worker, such as ``sys.exit()``
     ├── StepFailed             a step's error whose own class can't be rebuilt in the agent
@@ -132,6 +137,30 @@ class HistoryGone(ReplayError):
 
 class ReplayDiverged(ReplayError):
     """Replaying the recorded code did not give the recorded history."""
+
+
+class ModelError(KaigentsError):
+    """A model can't be asked, or does not answer what is asked for."""
+
+
+class ModelUnreachable(ModelError):
+    """No answer came: no connection, cut off, or too late. It is asked again for ever."""
+
+
+class ModelRefused(ModelError):
+    """The model's server answered with an HTTP error, of the status ``status_code``."""
+
+    status_code: int
+    response: Any
+    """With ``headers``, which may say when to ask again."""
+
+
+class ModelKeyMissing(ModelError):
+    """The reference to a model's key leads nowhere on this worker."""
+
+
+class AnswerNotAccepted(ModelError):
+    """What a model answered is cut off, filtered, garbled or not what was asked for, as often as it was asked."""
 
 
 class ForbiddenInAgent(KaigentsError):

@@ -11,6 +11,7 @@ from hypothesis import is_hypothesis_test, settings
 
 from kaigents_nb.server import embedded
 from kaigents_nb.server.embedded import ServerInfo
+from tests.fake_model import FakeModels, served
 from tests.support import ROOT
 
 # So many examples of a property whose example is a run on the server or a whole notebook; of one that takes a
@@ -55,3 +56,10 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def server(data_dir: Path) -> ServerInfo:
     """The server of this test run, started once."""
     return embedded.ensure(data_dir)
+
+
+@pytest.fixture(scope="session")
+def fake_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeModels]:
+    """Scripted models over HTTP, one process for this test run."""
+    with served(tmp_path_factory.mktemp("models")) as models:
+        yield models

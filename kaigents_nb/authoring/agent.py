@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from kaigents_nb.authoring.awaited import Begin, durable
 from kaigents_nb.authoring.context import agent_context
+from kaigents_nb.loading import one_at_a_time
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.gate import Decision
@@ -86,7 +87,8 @@ class Agent(Generic[P, R, Handle]):
             begin = partial(_started, interpreter.start_agent(self, args, kwargs, id))
             there: Any = durable(interpreter, f"{self.name}.start(…)", begin)
             return there  # type: ignore[no-any-return]
-        from kaigents_nb.control.start import start
+        with one_at_a_time:
+            from kaigents_nb.control.start import start
 
         run: Any = start(self, args, kwargs, id=id)
         return run  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kaigents_nb.authoring.awaited import Begin, NotAwaited
     from kaigents_nb.authoring.gate import Decision
     from kaigents_nb.authoring.step import Step
+    from kaigents_nb.authoring.this_run import ThisRun
     from kaigents_nb.gates.question import Question
 
 
@@ -59,6 +61,19 @@ class AgentContext(Protocol):
         """Wait durably."""
         ...
 
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Return a step or agent of the run's code."""
+        ...
+
+    @property
+    def this_run(self) -> ThisRun:
+        """What the run is."""
+        ...
+
+    def publish(self, values: Mapping[str, Any]) -> None:
+        """Show values to the outside."""
+        ...
+
     def now(self) -> datetime:
         """Return the run's time, UTC."""
         ...
@@ -83,6 +98,37 @@ class StepContext(Protocol):
     @property
     def tracked(self) -> int:
         """How many items an earlier attempt has finished."""
+        ...
+
+    @property
+    def this_run(self) -> ThisRun:
+        """What the run is, and which attempt this."""
+        ...
+
+    @property
+    def renewed(self) -> bool:
+        """Whether a person has started this call again."""
+        ...
+
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Return a step or agent of the run's code."""
+        ...
+
+    def resolve(self, module: str, qualname: str) -> type:
+        """Return a class that the run's code has."""
+        ...
+
+    @property
+    def journal(self) -> Path:
+        """A private file of this call, for what its attempts have done so far."""
+        ...
+
+    def keep(self, data: bytes) -> str:
+        """Save bytes for good and return their name, which is made of their content."""
+        ...
+
+    def kept(self, name: str) -> bytes:
+        """Return what :meth:`keep` has saved."""
         ...
 
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:

@@ -19,6 +19,7 @@ from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
 from kaigents_nb.values.decode import decode
@@ -44,6 +45,7 @@ def dry_run(
 
     async def execute() -> Any:
         interpreter = DryRun(iter(decisions))
+        interpreter.agent = agent.name
         work = interpreter.call_agent(agent, tuple(args), kwargs)
         token = agent_context.set(interpreter)
         with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
@@ -165,6 +167,8 @@ class DryRun:
 
     def __init__(self, decisions: Iterator[Any]) -> None:
         self._decisions = decisions
+        self._started = self.now()
+        self.agent = ""
         self.unawaited: dict[int, NotAwaited[Any]] = {}
 
     @contextmanager
@@ -186,6 +190,19 @@ class DryRun:
     def place(self, filename: str, line: int) -> str:
         """Return the line; which cell it is in, the traceback says."""
         return f"line {line}"
+
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Not asked for here: what is mapped is called in one go."""
+        raise LookupError(name)
+
+    @property
+    def this_run(self) -> ThisRun:
+        """A run that is none."""
+        return ThisRun("dry-run", self.agent, self._started)
+
+    def publish(self, values: Mapping[str, Any]) -> None:
+        """Print them."""
+        print("published:", ", ".join(f"{name}={value!r}" for name, value in values.items()))
 
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Call the step's function, with copies as a run does."""

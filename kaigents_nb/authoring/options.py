@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from kaigents_nb.authoring.durations import Duration, seconds
+from kaigents_nb.authoring.rate import Rate
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,28 @@ class StepOptions:
         Longest time that one attempt may take; ``None`` means no end.
     retry
         When to try again.
+    concurrency
+        So many calls of the step at the same time; ``None`` means as many as there are.
+    rate
+        So many calls in a time, such as ``"20/min"``; ``None`` means no limit.
+    cache
+        How old a result for the same arguments may be to be taken; ``None`` means that each call is made.
     """
 
     timeout: Duration | None = None
     retry: Retry = field(default_factory=Retry)
+    concurrency: int | None = None
+    rate: str | None = None
+    cache: Duration | None = None
 
     def __post_init__(self) -> None:
+        if self.concurrency is not None and (
+            isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1
+        ):
+            raise ValueError(f"concurrency is a number from 1, or None for no limit, not {self.concurrency!r}.")
+        if self.rate is not None:
+            Rate.of(self.rate)
+        if self.cache is not None:
+            seconds(self.cache)
         if self.timeout is not None and seconds(self.timeout) == 0:
             raise ValueError("timeout must be longer than 0; None means no end.")

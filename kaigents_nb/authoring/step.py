@@ -47,11 +47,25 @@ class Step(Generic[P, R]):
 @overload
 def step(fn: Callable[P, R], /) -> Step[P, R]: ...
 @overload
-def step(*, timeout: Duration | None = None, retry: Retry | None = None) -> Callable[[Callable[P, R]], Step[P, R]]: ...
+def step(
+    *,
+    timeout: Duration | None = None,
+    retry: Retry | None = None,
+    concurrency: int | None = None,
+    rate: str | None = None,
+    cache: Duration | None = None,
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
 def step(
-    fn: Callable[P, R] | None = None, /, *, timeout: Duration | None = None, retry: Retry | None = None
+    fn: Callable[P, R] | None = None,
+    /,
+    *,
+    timeout: Duration | None = None,
+    retry: Retry | None = None,
+    concurrency: int | None = None,
+    rate: str | None = None,
+    cache: Duration | None = None,
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Mark a sync or async function as a step.
 
@@ -66,6 +80,13 @@ def step(
         that takes longer gets ``asyncio.CancelledError`` at its next line of Python, and the next one begins after it.
     retry
         A :class:`Retry`; the default retries for ever, waiting 1 s at first and 60 s at most.
+    concurrency
+        So many calls at the same time, over all runs of a worker; a call that waits says so on the card.
+    rate
+        So many calls in a time, such as ``"20/min"``, over all runs of a worker.
+    cache
+        Take a result of the same code for the same arguments, if it is not older than this: ``"1 day"``. It is kept in
+        the data directory; the card says where a result came from.
 
     Examples
     --------
@@ -75,7 +96,7 @@ def step(
     >>> double(4)
     8
     """
-    options = StepOptions(timeout=timeout, retry=retry or Retry())
+    options = StepOptions(timeout, retry or Retry(), concurrency, rate, cache)
     if fn is None:
         return lambda f: Step(f, options)
     if not callable(fn):

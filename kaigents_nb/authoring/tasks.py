@@ -112,12 +112,12 @@ def _starter() -> tuple[tuple[str, int], bool]:
     """Return the line that starts a task, outside asyncio and us, and whether it only waits for it: ``wait_for()``."""
     waits = False
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_between(str(frame.f_globals.get("__name__"))):
+    while frame.f_back is not None and _is_machinery(str(frame.f_globals.get("__name__"))):
         waits = waits or frame.f_code is asyncio.wait_for.__code__
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno), waits
 
 
-def _is_between(module: str) -> bool:
+def _is_machinery(module: str) -> bool:
     """Whether a module is asyncio's or ours; the code of a run is loaded below ours, and is the agent's."""
     return module.startswith(("asyncio.", "kaigents_nb.")) and not module.startswith(RUN_MODULE_PREFIX)

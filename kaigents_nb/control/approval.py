@@ -12,7 +12,7 @@ from kaigents_nb.gates.shown import shown
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.observers import observed_with_called
 from kaigents_nb.history.view import GateView
-from kaigents_nb.people.decide import decide, find_question, signed
+from kaigents_nb.people.decide import decide, find_question, identified
 from kaigents_nb.runtime.connection import Connection
 
 
@@ -45,9 +45,9 @@ def take(
 
 def submit(connection: Connection, question: Question, answer: Answer, kept: Callable[[], None]) -> Answer:
     """Decide on a question as it was shown."""
-    answer = signed(answer)  # here, for what the connection does again must not be another decision
+    sent = identified(answer)  # here: where the server dies over it, it is sent again
     try:
-        taken = connection.run(lambda: decide(connection, question, answer, kept))
+        taken = connection.run(lambda: decide(connection, question, sent, kept))
     except NotYetKnown:
         raise
     except GateError:

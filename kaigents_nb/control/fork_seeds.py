@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
-from kaigents_nb.errors import ReplayDiverged
+from kaigents_nb.errors import ConversionError, ReplayDiverged
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.replay.comparison import Comparison
@@ -101,9 +101,16 @@ def seeds_of(cut: Cut, outcomes: Mapping[str, Seed]) -> list[Seed]:
     ------
     ReplayDiverged
         When the recorded code no longer makes a call whose outcome is to be taken over.
+    ConversionError
+        When a value that the run was given before that call can't be read now.
     """
     calls = cut.places.calls()
     lost = sorted(outcomes.keys() - calls.keys(), key=int)
+    if lost and cut.places.unreadable:
+        raise ConversionError(
+            f"What stands before {outcomes[lost[0]].name} (call {lost[0]}) can't be read, so nothing is forked yet. "
+            f"{cut.places.problem}"
+        )
     if lost:
         raise ReplayDiverged(
             f"{outcomes[lost[0]].name} (call {lost[0]}) can't be taken over: replaying the recorded code no longer "

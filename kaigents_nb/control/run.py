@@ -25,7 +25,7 @@ from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.shown import shown
-from kaigents_nb.history import frames
+from kaigents_nb.history import frames, model_calls
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.attending import attended
 from kaigents_nb.history.following import Following
@@ -160,10 +160,11 @@ class Run(LookingBack):
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a cell or coroutine: ``value = await run``."""
-        Prompter(self, awaiting=True).tick(force=True)
-        return self._awaited().__await__()
+        prompter = Prompter(self, awaiting=True)
+        prompter.tick(force=True)
+        return self._awaited(prompter).__await__()
 
-    async def _awaited(self) -> Any:
+    async def _awaited(self, prompter: Prompter) -> Any:
         waited = self._connection.post(self._outcome())
         here = asyncio.wrap_future(waited)
         # Whoever is interrupted does not ask what becomes of it: it must not be told in a later cell.
@@ -173,6 +174,7 @@ class Run(LookingBack):
             # cell that is executed.
             while not here.done():
                 await asyncio.wait([here], timeout=_POLL_S)
+                prompter.tell_outage()
             return here.result()
         finally:
             waited.cancel()
@@ -387,6 +389,19 @@ class Run(LookingBack):
         )
         return Run(self._connection, fork_id)
 
+    @property
+    def published(self) -> dict[str, Any]:
+        """What the agent shows to the outside with ``kg.publish()``, by name; ``{}`` for nothing.
+
+        Source: the server's history, read now.
+        """
+
+        async def read() -> dict[str, Any]:
+            observer = await self._caught_up()
+            return {name: await observer.decoder.value(item) for name, item in observer.fold.published.items()}
+
+        return self._connection.run(read)
+
     # Looking back.
 
     def steps(self, *, full: bool = False) -> pd.DataFrame:
@@ -396,8 +411,7 @@ class Run(LookingBack):
         (datetime64, UTC), ``duration_s`` (float, how long the last attempt worked: from ``started`` to ``ended``),
         ``waited_s`` (float, what went before, from ``scheduled`` to ``started``: queueing, parking, earlier attempts
         and the waits between them), ``inputs`` (dict), ``result`` (object), ``error`` (str), ``output`` (str, what it
-        printed), ``worker`` (str), ``child_run`` (str). Where a run of its own
-        was started, ``step`` is ``other.start``.
+        printed), ``worker`` (str), ``child_run`` (str). ``step`` is ``other.start`` where a run of its own began.
 
         Source: the server's history, and for steps that still run its description. Empty case: the same columns,
         zero rows. ``df.attrs["run_id"]`` is the run.
@@ -422,6 +436,56 @@ class Run(LookingBack):
         fetched once.
         """
         return self._connection.run(lambda: frames.events_frame(self._connection, self.id))
+
+    def calls(self) -> pd.DataFrame:
+        """Return what was asked of models, one row per request: (n_requests, 17), in the order of the calls.
+
+        Columns: ``call`` (int, as in :meth:`steps`), ``model`` (str, as it names itself), ``api`` (``"responses"`` or
+        ``"chat"``), ``status`` (str), ``tokens_in, tokens_out, tokens_cached, tokens_reasoning`` (int or NA; cached
+        ones are part of those in, reasoning of those out), ``cost_usd`` (float, USD; NaN where no price is known),
+        ``price_basis`` (str, which price, or why none), ``started`` (datetime64, UTC, of the last attempt),
+        ``latency_s`` (float, of the last attempt), ``attempts`` (int), ``finish`` (str, why the answer ended),
+        ``tool_calls`` (list of str), ``repeated`` (int: attempts whose worker fell silent; what they had asked may
+        have been answered, and paid, without a record), ``error`` (str).
+
+        Source: the server's history. Empty case: the same columns, zero rows. ``df.attrs["run_id"]`` is the run.
+
+        Examples
+        --------
+        ``run.calls().groupby("model")["cost_usd"].sum()``
+        """
+
+        async def build() -> pd.DataFrame:
+            return await model_calls.calls_frame(await self._caught_up())
+
+        return self._connection.run(build)
+
+    def messages(self, call: int | None = None) -> pd.DataFrame:
+        """Return what was said to models and by them, one row per message: (n_messages, 6), oldest first.
+
+        Columns: ``call`` (int, the request that it belongs to), ``role`` (str), ``type`` (str), ``tool`` (str, of a
+        call), ``text`` (str), ``item`` (dict, the whole of it, in the form of the Responses API).
+
+        Parameters
+        ----------
+        call
+            The number of one request: then exactly what the model saw in it, from the beginning of its conversation;
+            ``df.attrs`` has its ``model, tools, options``.
+
+        Raises
+        ------
+        LookupError
+            When that call asked no model; the message lists those that did.
+        ConversionError
+            When a part of the conversation is missing on this machine.
+
+        Source: the server's history, and for ``call=`` the data directory. Empty case: the same columns, zero rows.
+        """
+
+        async def build() -> pd.DataFrame:
+            return await model_calls.messages_frame(await self._caught_up(), call)
+
+        return self._connection.run(build)
 
     def decisions(self) -> pd.DataFrame:
         """Return the decisions taken, one row per attempt to decide: (n, 12), oldest first.

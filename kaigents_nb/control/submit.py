@@ -36,9 +36,11 @@ def submit(connection: Connection, prepared: Prepared, *, id: str | None, origin
     try:
         connection.run(begin)
     except WorkflowAlreadyStartedError:
-        raise ValueError(
-            f"A run {workflow_id!r} has already ended on this server. kg.run({workflow_id!r}) shows it; give this one "
-            "another id, or none."
-        ) from None
+        # With an id of our own it is this run: the server died before it could say so, and the run is through by now.
+        if id is not None:
+            raise ValueError(
+                f"A run {workflow_id!r} has already ended on this server. kg.run({workflow_id!r}) shows it; give this "
+                "one another id, or none."
+            ) from None
     connection.serve(queue)
     return workflow_id

@@ -11,6 +11,7 @@ from kaigents_nb.display import blocks as b
 from kaigents_nb.display import blocks_html, words
 from kaigents_nb.display.details import as_table
 from kaigents_nb.replay.moment import Moment, StackFrame
+from kaigents_nb.snapshot.cells import parse_once
 from kaigents_nb.values.brief import brief
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _at(frame: StackFrame) -> str:
 def _functions(source: str) -> tuple[tuple[int, int], ...]:
     """First and last line of every function, the innermost last."""
     try:
-        tree = ast.parse(source)
+        tree = parse_once(source)
     except SyntaxError:
         return ()  # written for a newer Python
     found = [

@@ -115,6 +115,8 @@ def head_blocks(view: RunView) -> b.Blocks:
     if origins := words.lineage(view):
         named = [(" · ", f"{name} ", b.Code(words.line(origin))) for name, origin in origins]
         parts.append(b.line(*[part for origin in named for part in origin][1:], quiet=True))
+    for name, value in view.published.items():
+        parts.append(b.line(b.Strong(words.line(name)), ": ", words.line(value)))
     parts += (b.callout(todo, tone) for todo in words.next_steps(view))
     parts += (b.line(f"Note: {words.line(notice)}", quiet=True) for notice in view.notices[-_NOTICES:])
     return tuple(parts)

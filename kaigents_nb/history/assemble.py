@@ -51,6 +51,7 @@ async def view_of(observer: Observer) -> RunView:
         notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold), *_lingering(observer)),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
+        published={name: shown(payload) for name, payload in fold.published.items()},
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
     )
 

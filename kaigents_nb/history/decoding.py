@@ -15,6 +15,7 @@ from kaigents_nb.errors import SnapshotError
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.payloads import plain, value
 from kaigents_nb.runtime.refused import check_admitted
+from kaigents_nb.snapshot.cells import parse_once
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.values.class_names import resolve_loaded
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @functools.lru_cache(maxsize=8)
 def _parameters(source: str) -> dict[str, tuple[str, ...]]:
     functions = [
-        node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        node for node in ast.walk(parse_once(source)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
     return {node.name: tuple(arg.arg for arg in (*node.args.posonlyargs, *node.args.args)) for node in functions}
 

@@ -85,6 +85,8 @@ class RunFold:
         self.mends: list[tuple[tuple[str, ...], Payload]] = []
         """Names of mended steps and their code, in order."""
         self.parted: dict[str, str] = {}
+        self.published: dict[str, Payload] = {}
+        """What the agent shows to the outside, by name."""
         self.differs: list[str] = []
         """What a worker that replayed the run found to be otherwise than recorded."""
         self.other_arguments: list[str] = []
@@ -365,6 +367,7 @@ class RunFold:
 
     def _on_workflow_properties_modified(self, event: HistoryEvent) -> None:
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
+        self.published.update(memo.published(fields))
         if MEMO_STATE in fields:
             state = memo.state(fields)
             self.parted, self.other_arguments = state.get("parted", {}), state.get("other_arguments", [])

@@ -95,6 +95,6 @@ class Following:
 
     def _over(self, run_id: str, task: asyncio.Task[None]) -> None:
         del self._tasks[run_id]
-        if not task.cancelled():
-            self.error = self.error or task.exception()
+        failed = None if task.cancelled() else task.exception()  # asked of each, or the loop complains
+        self.error = self.error or failed
         self._changed.set()

@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime.payloads import plain, reference
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_STATE
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_PUBLISHED, MEMO_STATE
 
 
 def state(fields: Mapping[str, Payload]) -> dict[str, Any]:
@@ -23,6 +23,12 @@ def state(fields: Mapping[str, Payload]) -> dict[str, Any]:
 def origin(fields: Mapping[str, Payload]) -> dict[str, Any]:
     """Return where the run comes from: its notebook, and the run that it was forked from."""
     return _read(fields, MEMO_ORIGIN)
+
+
+def published(fields: Mapping[str, Payload]) -> dict[str, Payload]:
+    """Return the values that an agent shows to the outside, by name, not decoded."""
+    before = MEMO_PUBLISHED.format(name="")
+    return {key.removeprefix(before): payload for key, payload in fields.items() if key.startswith(before)}
 
 
 def is_ours(fields: Mapping[str, Payload]) -> bool:

@@ -22,10 +22,13 @@ from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import DECIDE_SIGNAL
 from kaigents_nb.runtime.refused import lost
 from kaigents_nb.runtime.seeds import Seed, unpack_seeds
+from kaigents_nb.runtime.supervisor import is_coming_up
 
 
-def not_found(run_id: str, error: RPCError) -> RunNotFound:
-    """Return our error for a run the server does not know."""
+def not_found(run_id: str, error: RPCError) -> RunNotFound | RPCError:
+    """Return our error for a run the server does not know; one that comes up does not know any, and is waited for."""
+    if is_coming_up(error):
+        return RPCError(error.message, RPCStatusCode.UNAVAILABLE, error.raw_grpc_status)
     return RunNotFound(
         f"No run {run_id!r} on this server ({error.message}). kg.runs() lists the known ones; runs are deleted when "
         "the server's retention is over.",

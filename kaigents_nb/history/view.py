@@ -193,6 +193,8 @@ class RunView:
     status: Status
     started: datetime | None = None
     ended: datetime | None = None
+    published: Mapping[str, str] = field(default_factory=dict)
+    """What the agent shows to the outside, as short text."""
     steps: tuple[StepView, ...] = ()
     gates: tuple[GateView, ...] = ()
     sleeps: tuple[SleepView, ...] = ()

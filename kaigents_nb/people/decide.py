@@ -101,6 +101,13 @@ async def _gone(connection: Connection, question: Question) -> GateError:
     return _already(gate.answer) if gate.answer is not None else _no_longer_open(question)
 
 
+def identified(answer: Answer) -> Answer:
+    """Return an answer as it is sent: with who and when, and an id by which it is one, however often it is sent."""
+    return replace(
+        answer, id=answer.id or uuid.uuid4().hex, by=answer.by or default_by(), at=answer.at or datetime.now(UTC)
+    )
+
+
 async def decide(
     connection: Connection, question: Question, answer: Answer, kept: Callable[[], None] = lambda: None
 ) -> Answer:
@@ -123,8 +130,7 @@ async def decide(
     ConversionError
         When one of its values can't be saved, or not read by the run; nothing was sent.
     """
-    values = await _values(connection, question, answer)
-    answer = replace(signed(answer), values=values)
+    answer = identified(replace(answer, values=await _values(connection, question, answer)))
     _check_size(answer)
     served = await queue_is_served(connection, question.queue)
     # From here on it may have arrived, whatever an error says: the same answer is sent until the history has it.
@@ -138,12 +144,6 @@ async def decide(
             "it does."
         ) from None
     return answer
-
-
-def signed(answer: Answer) -> Answer:
-    """Return an answer with its id, who gives it and when: from then on it is the same, however often it is sent."""
-    by, at = answer.by or default_by(), answer.at or datetime.now(UTC)
-    return replace(answer, id=answer.id or uuid.uuid4().hex, by=by, at=at)
 
 
 async def _sent(

@@ -23,6 +23,7 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import Begin
 from kaigents_nb.authoring.gate import Decision
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.errors import ConversionError
 from kaigents_nb.gates.question import Question
 from kaigents_nb.replay.comparison import Comparison
 from kaigents_nb.replay.replay import headline, replay
@@ -59,6 +60,8 @@ class Places:
         self.comparison = comparison
         self.placed: dict[str, Placed] = {}
         self.problem = ""
+        self.unreadable = False
+        """Whether the problem is a recorded value that can't be read, whose file is missing for example."""
         self.turn = 1
         self.happened = 0
         self._event_id = 0
@@ -176,4 +179,5 @@ async def places_of(connection: Connection, history: WorkflowHistory) -> Places:
     places = Places(Comparison(history.events))
     failure = await in_thread(lambda: replay(connection, history, places, PlacedWorkflow), "kaigents replay")
     places.problem = headline(failure) if failure is not None else ""
+    places.unreadable = f'type: "{ConversionError.__name__}"' in str(failure)
     return places

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType
 
-from kaigents_nb.snapshot.cells import bound_names, first_line
+from kaigents_nb.snapshot.cells import bound_names, first_line, parse_once
 
 _INLINES = sys.version_info >= (3, 12)
 """Since Python 3.12 a list comprehension has no frame of its own: its variables are among those of its function."""
@@ -44,7 +44,7 @@ class Statements:
         self._functions: dict[tuple[int, str], Function] = {}
         self._comprehensions: list[ast.ListComp | ast.SetComp | ast.DictComp] = []
         try:
-            tree = ast.parse(source)
+            tree = parse_once(source)
         except SyntaxError:
             return  # written for a newer Python: then every line is a statement
         self._read(tree.body)

@@ -16,6 +16,7 @@ from temporalio.exceptions import CancelledError, ChildWorkflowError, WorkflowAl
 from temporalio.workflow import ParentClosePolicy
 
 from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.library_steps import agent_of_the_library
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.protocol import MEMO_ORIGIN, TASK_TIMEOUT, Launch, launch, to_wire
@@ -98,8 +99,9 @@ class AgentCalls:
 
     def _arguments(self, called: Called, caller: Launch, call: str = "") -> list[Any]:
         assert self.code is not None
+        name = called.agent.name
         header = launch(
-            agent=self.code.snapshot.agent_global(called.agent.name),
+            agent=name if agent_of_the_library(name) else self.code.snapshot.agent_global(name),
             code=caller.code,
             positional=called.positional,
             keywords=called.keywords,

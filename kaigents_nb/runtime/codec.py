@@ -79,6 +79,12 @@ async def _each(read: _Read, payloads: Sequence[Payload]) -> list[Payload]:
         return [(await _each(read, [payload]))[0] for payload in payloads]
 
 
+def store_of(converter: DataConverter) -> FileStore | None:
+    """Return the store of a converter that :func:`data_converter` made."""
+    storage = converter.external_storage
+    return next((driver for driver in storage.drivers if isinstance(driver, FileStore)), None) if storage else None
+
+
 class VerifyingCodec(PayloadCodec):
     """Lets only signed code in, and tells the recorded calls of a fork where their results lie.
 

@@ -11,13 +11,15 @@ from typing import Any
 from temporalio.client import TLSConfig
 from temporalio.envconfig import ClientConfig
 
-from kaigents_nb.errors import ServerError
+from kaigents_nb.errors import ServerError, ServerNotReady
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
 from kaigents_nb.runtime.leaving import at_exit
 from kaigents_nb.runtime.resuming import resume
 from kaigents_nb.server import embedded as server
 from kaigents_nb.server.datadir import data_dir as resolve_data_dir
+
+_ATTEMPTS = 3
 
 _current: Connection | None = None
 _lock = threading.RLock()
@@ -65,16 +67,24 @@ def connect(
     with _lock:
         folder = resolve_data_dir(data_dir)
         config = _client_config(address, namespace, api_key, tls)
-        embedded = None
-        if config is None:
-            embedded = server.ensure(folder)
-            config = {"target_host": embedded.address, "namespace": namespace or "default"}
-        if _current is not None:
-            same_place = _current.data_dir == folder and _current.address == config["target_host"]
-            if same_place and (namespace is None or _current.namespace == namespace):
-                return _current
-            disconnect()
-        _current = Connection(config, folder, embedded)
+        for again in range(_ATTEMPTS):
+            embedded, target = None, config
+            if target is None:
+                embedded = server.ensure(folder)
+                target = {"target_host": embedded.address, "namespace": namespace or "default"}
+            if _current is not None:
+                same_place = _current.data_dir == folder and _current.address == target["target_host"]
+                if same_place and (namespace is None or _current.namespace == namespace):
+                    return _current
+                disconnect()
+            try:
+                _current = Connection(target, folder, embedded)
+                break
+            except ServerNotReady:
+                # Our own may have died since it was found; who wants it brings it back.
+                if embedded is None or again == _ATTEMPTS - 1:
+                    raise
+        assert _current is not None
         at_exit(disconnect, _forget)
         resume(_current)
         return _current

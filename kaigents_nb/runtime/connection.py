@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -37,6 +38,11 @@ from kaigents_nb.snapshot.signing import signing_key
 from kaigents_nb.values.preload import preload
 
 T = TypeVar("T")
+
+_CUT_OFF = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED, RPCStatusCode.INTERNAL)
+"""What the SDK says of a server that dies before a question, or over it."""
+_COMING_UP_S = 3.0
+_PAUSE_S = 0.2
 
 WORKER_ENV = "KAIGENTS_WORKER"
 """Set to ``off``, this process starts runs but executes none."""
@@ -96,7 +102,8 @@ class Connection:
     def run(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float | None = None) -> T:
         """Run a coroutine on the library's loop and wait.
 
-        An embedded server that went away is started again on the same file, once.
+        An embedded server that went away is started again on the same file, once: the work, which it may have done
+        before it could say so, must bear to be begun twice.
 
         Raises
         ------
@@ -107,16 +114,16 @@ class Connection:
         if self.embedded and self.supervisor.outage is not None:
             self.revive()  # one that was stopped says so at once, not after all the attempts of the SDK
         try:
-            return self._loop.run(work(), timeout_s)
+            try:
+                return self._loop.run(work(), timeout_s)
+            except RPCError as error:
+                if not self.embedded or error.status not in _CUT_OFF:
+                    raise
+            self.revive()
+            return self._loop.run(_once_up(work), timeout_s)
         except RPCError as error:
             if error.status != RPCStatusCode.UNAVAILABLE:
                 raise
-            if self.embedded:
-                self.revive()
-                try:
-                    return self._loop.run(work(), timeout_s)
-                except RPCError as again:
-                    error = again
             raise ServerNotReady(
                 f"The server at {self.address} does not answer ({error.message}). Runs are safe in its database and "
                 "go on when it is back; `kaigents-nb doctor` says what is wrong."
@@ -182,6 +189,10 @@ class Connection:
             return payload
         [fetched] = await self._store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
         return fetched
+
+    def stored(self, name: str) -> bytes:
+        """Return what a step has saved beside the values that are too big for a history, checked against its name."""
+        return self._store.read(name)
 
     def serve(self, queue: str, *, explicit: bool = False) -> None:
         """Have a worker for a task queue in this process.
@@ -250,3 +261,15 @@ class Connection:
                 raise
             return False  # no rights: the memo alone carries the state
         return False  # new attributes need a moment until a server knows them; the next connection uses it
+
+
+async def _once_up(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Await some work of a server that was just started."""
+    until = time.monotonic() + _COMING_UP_S
+    while True:
+        try:
+            return await work()
+        except RPCError as error:
+            if error.status not in _CUT_OFF or time.monotonic() > until:
+                raise
+        await asyncio.sleep(_PAUSE_S)

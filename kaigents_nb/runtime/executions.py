@@ -15,6 +15,7 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 
 from kaigents_nb.runtime.attempts import Key
+from kaigents_nb.runtime.supervisor import is_coming_up
 
 _ASK_EVERY_S = 10.0
 """How often the server is asked which results it has by now."""
@@ -126,7 +127,7 @@ class Executions:
         try:
             described = await self._client.get_workflow_handle(workflow_id, run_id=run_id).describe()
         except RPCError as error:
-            return {} if error.status == RPCStatusCode.NOT_FOUND else None
+            return {} if error.status == RPCStatusCode.NOT_FOUND and not is_coming_up(error) else None
         if described.close_time is not None:
             return {}  # of an ended run the server may still list calls
         return {

@@ -21,7 +21,15 @@ from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 from kaigents_nb import errors
 from kaigents_nb.authoring.options import Retry
-from kaigents_nb.errors import ConversionError, Fatal, ForbiddenInStep, KaigentsError, StepFailed
+from kaigents_nb.errors import (
+    AnswerNotAccepted,
+    ConversionError,
+    Fatal,
+    ForbiddenInStep,
+    KaigentsError,
+    ModelKeyMissing,
+    StepFailed,
+)
 from kaigents_nb.values.brief import brief, without_middle
 from kaigents_nb.values.class_names import type_name
 from kaigents_nb.values.encoded import TypeResolver
@@ -30,6 +38,7 @@ PARK, RAISE, RETRY = "park", "raise", "retry"
 
 _BUGS: tuple[type[BaseException], ...] = (
     TypeError, AttributeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError, ForbiddenInStep,
+    AnswerNotAccepted, ModelKeyMissing,
 )  # fmt: skip
 """No retry mends these."""
 
@@ -41,7 +50,8 @@ TRACEBACK_LIMIT = 2_500
 _TEXT_LIMIT = 1_000
 _ITEMS_LIMIT = 20
 _BITS_LIMIT = 1_024
-_MAX_RETRY_AFTER_S = 3_600.0
+_MAX_RETRY_AFTER_S = 366 * 86_400.0
+"""Longer is no wait but a mistake."""
 
 
 class LeanFailures(DefaultFailureConverter):
@@ -72,9 +82,12 @@ def classify(error: BaseException, retry: Retry) -> str:
         return RAISE
     if is_half_imported(error):
         return RETRY
-    if isinstance(error, _BUGS) or http_status(error) in _REFUSALS:
+    if isinstance(error, _BUGS):
         return PARK
-    return RETRY
+    asked_again = _header(error, "x-should-retry")  # what the server itself says of it
+    if asked_again in ("true", "false"):
+        return RETRY if asked_again == "true" else PARK
+    return PARK if http_status(error) in _REFUSALS else RETRY
 
 
 def is_half_imported(error: BaseException) -> bool:
@@ -98,11 +111,8 @@ def headline(failure: ApplicationError) -> str:
 
 def retry_after(error: BaseException) -> timedelta | None:
     """Return how long the other side asked us to wait, from ``Retry-After``."""
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    if headers is None or not hasattr(headers, "get"):
-        return None
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name)
+        text = _header(error, name)
         if not text:
             continue
         try:
@@ -115,6 +125,11 @@ def retry_after(error: BaseException) -> timedelta | None:
             delay_s = (when - when.now(when.tzinfo)).total_seconds()
         return timedelta(seconds=min(max(delay_s, 0.0), _MAX_RETRY_AFTER_S))
     return None
+
+
+def _header(error: BaseException, name: str) -> str:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return str(headers.get(name) or "") if headers is not None and hasattr(headers, "get") else ""
 
 
 def clean(text: str, limit: int = _TEXT_LIMIT) -> str:

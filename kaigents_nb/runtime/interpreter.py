@@ -24,8 +24,10 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
+from kaigents_nb.authoring.library_steps import agent_of_the_library
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
+from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime import agent_asyncio, agent_loop, guard
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
@@ -38,6 +40,7 @@ from kaigents_nb.runtime.payloads import META_OWN, call_arguments, plain, raw, r
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
+    MEMO_PUBLISHED,
     MEMO_STATE,
     MEND_SIGNAL,
     RETRY_SIGNAL,
@@ -67,6 +70,7 @@ _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _RUN_TRACEBACK_LIMIT = 8_000
 """In any alphabet below the size from which values go to files: a failure is read where it is shown."""
 _LISTED_PARKED = 20
+_PUBLISHED_BYTES = 16 * 1024
 
 
 @workflow.defn(dynamic=True)
@@ -104,8 +108,9 @@ class AgentWorkflow:
             guard.watch()
         try:
             apply_settings(code.snapshot.settings)
-            loaded = self._loaded = load(code.snapshot, [header.agent], for_agent=True, unwrap=unwrap)
-            agent: Agent[..., Any, Any] = loaded.get(header.agent)
+            own = agent_of_the_library(header.agent)
+            loaded = self._loaded = load(code.snapshot, [] if own else [header.agent], for_agent=True, unwrap=unwrap)
+            agent: Agent[..., Any, Any] = own or loaded.get(header.agent)
             count = header.positional + len(header.keywords)
             payloads = [item.payload for item in args[2 : 2 + count]]
             positional, keyword = read_arguments(
@@ -283,6 +288,28 @@ class AgentWorkflow:
         place = self._tasks.branch.next_place(TIMER)
         self.asked("timer", Asked(place, "", "", ()))
         return self._recorded.timer(place, self._tasks.branch, start, callback, context)
+
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Return a step or agent of the run's code."""
+        assert self._loaded is not None
+        found: Step[..., Any] | Agent[..., Any, Any] = self._loaded.get(self._loaded.snapshot.callable_global(name))
+        return found
+
+    @property
+    def this_run(self) -> ThisRun:
+        """What the run is."""
+        info = workflow.info()
+        return ThisRun(info.workflow_id, info.workflow_type, info.workflow_start_time)
+
+    def publish(self, values: Mapping[str, Any]) -> None:
+        """Say values in the memo."""
+        shown = {MEMO_PUBLISHED.format(name=name): raw(value, f"value {name!r}") for name, value in values.items()}
+        size = sum(len(item.payload.data) for item in shown.values())
+        if size > _PUBLISHED_BYTES:
+            raise ValueError(
+                f"kg.publish() shows at most {_PUBLISHED_BYTES >> 10} KiB, not {size:,} bytes: publish a summary."
+            )
+        self._publish(shown)
 
     def now(self) -> datetime:
         """Return the time of the current workflow task."""

@@ -13,7 +13,18 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 # All that an agent may name as kg.…: a module that a workflow's sandbox imports first keeps its guards for everybody.
-from kaigents_nb.authoring import agent, clock, gate, options, progress, resource, step  # noqa: F401
+from kaigents_nb.authoring import (  # noqa: F401
+    agent,
+    clock,
+    gate,
+    mapping,
+    options,
+    progress,
+    resource,
+    step,
+    this_run,
+)
+from kaigents_nb.models import any_client, chat, model, rows  # noqa: F401
 from kaigents_nb.runtime.attempts import Attempts
 from kaigents_nb.runtime.interpreter import AgentWorkflow
 from kaigents_nb.runtime.loop import LoopThread

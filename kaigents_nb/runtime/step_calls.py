@@ -18,16 +18,16 @@ from temporalio.workflow import ActivityCancellationType
 
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.durations import seconds
+from kaigents_nb.authoring.library_steps import is_library_step
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.budget import InFlightBudget, message_bytes
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.failures import PARK, details, headline
 from kaigents_nb.runtime.lacking import ELSEWHERE, wait_s
-from kaigents_nb.runtime.library_steps import is_library_step
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, StepCall, to_wire
 
 _FOREVER = timedelta(days=3650)
-"""Temporal wants an end for an attempt; a step without a timeout has this one."""
+"""Temporal wants an end for an attempt. A step's own timeout is its worker's to keep, who knows when it has ended."""
 
 
 class StepCalls:
@@ -115,7 +115,7 @@ class StepCalls:
             args=[to_wire(wire), *payloads, *([code.payload()] if mended else [])],
             activity_id=call if start == 1 else f"{call}.{start}",
             result_type=RawValue,
-            start_to_close_timeout=_FOREVER if options.timeout is None else timedelta(seconds=seconds(options.timeout)),
+            start_to_close_timeout=_FOREVER,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(
                 initial_interval=timedelta(seconds=seconds(retry.first_wait)),

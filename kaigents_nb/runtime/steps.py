@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
+import hashlib
 import inspect
 import math
 import sys
@@ -12,7 +13,8 @@ import weakref
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from temporalio import activity
@@ -21,11 +23,16 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
+from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.durations import Duration, seconds
+from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
+from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.errors import ForbiddenInStep, SnapshotError
 from kaigents_nb.runtime.attempts import Attempts, Key
 from kaigents_nb.runtime.code import Code, held
+from kaigents_nb.runtime.codec import store_of
 from kaigents_nb.runtime.executions import Executions, call_of
 from kaigents_nb.runtime.failures import (
     PARK,
@@ -36,7 +43,7 @@ from kaigents_nb.runtime.failures import (
     to_failure,
 )
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
-from kaigents_nb.runtime.library_steps import named
+from kaigents_nb.runtime.late import HAND_OVER, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
@@ -53,7 +60,11 @@ from kaigents_nb.runtime.repeats import (
     same_error,
     takes_workers_down,
 )
+from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
+from kaigents_nb.runtime.storage import FileStore
+from kaigents_nb.runtime.turns import Turns
+from kaigents_nb.server import private_files
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.run_module import executing
@@ -65,7 +76,6 @@ _TIMEOUT_MARGIN_S = 1.0
 """So exact are the server's time-outs and ours."""
 _LOOKS_AGAIN_S = 0.1
 _WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
-_HAND_OVER = timedelta(milliseconds=100)
 
 
 @dataclass
@@ -76,7 +86,13 @@ class Attempt:
     call: str
     number: int
     idempotency_key: str
+    execution: str = ""
+    agent: str = ""
+    started: datetime | None = None
     tracked: int = 0
+    renewed: bool = False
+    store: FileStore | None = None
+    code: LoadedCode | None = None
     output: Output = field(default_factory=Output)
     progress: dict[str, Any] | None = None
     before: Record = field(default_factory=Record)
@@ -96,6 +112,43 @@ class Attempt:
         text = self.output.text
         return in_cells(text, self.snapshot) if text and self.snapshot is not None else text
 
+    def named(self, name: str) -> Step[..., Any] | Agent[..., Any, Any]:
+        """Return a step or agent of the run's code."""
+        assert self.code is not None
+        found: Step[..., Any] | Agent[..., Any, Any] = self.code.get(self.code.snapshot.callable_global(name))
+        return found
+
+    def resolve(self, module: str, qualname: str) -> type:
+        """Return a class that the run's code has, or that it imports."""
+        assert self.code is not None
+        return self.code.resolve(module, qualname)
+
+    @property
+    def this_run(self) -> ThisRun:
+        """What the run is, and which attempt this."""
+        return ThisRun(self.run_id, self.agent, self.started or datetime.now(UTC), self.number)
+
+    @property
+    def journal(self) -> Path:
+        """A file for what the attempts of this call have done so far."""
+        assert self.store is not None
+        name = hashlib.sha256(f"{self.execution}/{self.idempotency_key}".encode()).hexdigest()[:32]
+        return private_files.make_directory(self.store.folder.parent / "journals") / name
+
+    def keep(self, data: bytes) -> str:
+        """Save bytes beside the values that are too big for a history."""
+        assert self.store is not None
+        return self.store.write(data)
+
+    def kept(self, name: str) -> bytes:
+        """Return saved bytes, checked against their name."""
+        assert self.store is not None
+        return self.store.read(name)
+
+    def tell(self, note: str) -> None:
+        """Say what holds the call up."""
+        self.note = note
+
     def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
         """Keep progress for the next heartbeat."""
         self.progress = {
@@ -105,6 +158,10 @@ class Attempt:
         }
         if tracked is not None:
             self.tracked = tracked
+
+    def tell_to_stop(self) -> None:
+        """Note since when it should end."""
+        self.told_to_stop = self.told_to_stop or datetime.now(UTC)
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
@@ -157,6 +214,7 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
+        self._turns = Turns()
         self.key = key
         """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
@@ -177,6 +235,7 @@ class StepRunner:
 
     def __init__(self, client: Client, step_loop: LoopThread, attempts: Attempts) -> None:
         self._client = client
+        self._turns = Turns()
         self._step_loop = step_loop
         self._attempts = attempts
         # As long as the code is in use: a run between two steps loses neither its classes nor its resources.
@@ -215,7 +274,7 @@ class StepRunner:
             raise ApplicationError(
                 "The worker was stopped.",
                 type="WorkerStopped",
-                next_retry_delay=_HAND_OVER,
+                next_retry_delay=HAND_OVER,
                 category=ApplicationErrorCategory.BENIGN,
             ) from None
         finally:
@@ -239,7 +298,7 @@ class StepRunner:
     def _stop(self, key: Key, task: asyncio.Task[RawValue]) -> None:
         attempt = self._attempts.attempt(key)
         if isinstance(attempt, Attempt):
-            attempt.told_to_stop = attempt.told_to_stop or datetime.now(UTC)
+            attempt.tell_to_stop()
         task.cancel()
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
@@ -250,7 +309,12 @@ class StepRunner:
             call=call.call,
             number=info.attempt,
             idempotency_key=f"{info.workflow_id}/{call.call}",
+            execution=info.workflow_run_id or "",
+            agent=info.workflow_type or "",
+            started=info.started_time,
             tracked=_tracked(info.heartbeat_details),
+            renewed=info.activity_id != call.call,
+            store=store_of(self._client.data_converter),
             before=_record(info.heartbeat_details),
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
@@ -316,6 +380,7 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
+        await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -323,22 +388,46 @@ class StepRunner:
                 call.keywords,
                 loaded.code.resolve,
             )
-            with attempt.output:
-                token, outer = step_context.set(attempt), executing.set(loaded.code)
-                try:
-                    result = await self._call(loaded.step, positional, keyword, attempt.call_made)
-                finally:
-                    executing.reset(outer)
-                    step_context.reset(token)
+            attempt.code = loaded.code
+            options = loaded.step.options
+            place = "" if call.library else code.snapshot.step_global(call.step)
+            cache, key = self._cached(call, args, loaded.code.digest_of(place) if options.cache and place else "")
+            if cache is not None and (known := cache.get(key, seconds(options.cache or 0))) is not None:
+                return RawValue(known)
+            async with self._turns.turn(call.step, options, attempt.tell):
+                result = await self._executed(loaded, positional, keyword, attempt)
             notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
             extra = {key: text for key, text in notes.items() if text}
-            return raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
+            saved = raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
+            if cache is not None:
+                cache.put(key, saved.payload)
+            return saved
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
             retry = loaded.step.options.retry
             raise self._failed(error, classify(error, retry), attempt, code, counts=not retry.max_attempts) from None
+
+    async def _executed(self, loaded: _Loaded, args: list[Any], kwargs: dict[str, Any], attempt: Attempt) -> Any:
+        with attempt.output:
+            token, outer = step_context.set(attempt), executing.set(loaded.code)
+            try:
+                work = self._call(loaded.step, args, kwargs, attempt.call_made)
+                return await _within(loaded.step.options.timeout, work, attempt)
+            finally:
+                executing.reset(outer)
+                step_context.reset(token)
+
+    def _cached(self, call: StepCall, args: Sequence[RawValue], code: str) -> tuple[StepCache | None, str]:
+        """Return where a call's result may be kept, and under which name; nowhere unless the step has a cache."""
+        store = store_of(self._client.data_converter)
+        if not code or store is None:
+            return None, ""
+        cache = StepCache(store.folder.parent / "cache")
+        count = call.positional + len(call.keywords)
+        named = f"{call.step} {call.positional} {call.keywords}"
+        return cache, cache.key(code, named, [item.payload for item in args[1 : 1 + count]])
 
     def _failed(
         self, error: Exception, kind: str, attempt: Attempt, code: Code, *, counts: bool = True
@@ -406,6 +495,26 @@ class StepRunner:
                 type=SnapshotError.__name__,
             )
         return code
+
+
+async def _within(timeout: Duration | None, work: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
+    """Await a step's work; after its time-out it is told to stop, and waited for.
+
+    Not a time-out of the server's: that one would begin the next attempt at once, on any other worker of the queue.
+    """
+    if timeout is None:
+        return await work
+    limit_s, loop = seconds(timeout), asyncio.get_running_loop()
+    tell = loop.call_later(limit_s, attempt.tell_to_stop)
+    try:
+        async with asyncio.timeout(limit_s) as limit:
+            return await work
+    except TimeoutError:
+        if limit.expired():
+            raise TimeoutError(f"The step took longer than its timeout of {limit_s:g} s.") from None
+        raise
+    finally:
+        tell.cancel()
 
 
 async def _contained(work: Coroutine[Any, Any, Any]) -> Any:

@@ -78,18 +78,22 @@ class FileStore(StorageDriver):
             raise ConversionError(f"Not the name of a stored value: {digest!r}.")
         return self.folder / digest[:2] / digest
 
+    def write(self, data: bytes) -> str:
+        """Save bytes, unless they are there already, and return the digest by which :meth:`read` finds them."""
+        digest = hashlib.sha256(data).hexdigest()
+        target = self.path(digest)
+        if not target.exists():
+            private_files.make_directory(self.folder)
+            private_files.make_directory(target.parent)
+            private_files.write(target, data)
+        return digest
+
     def _write(self, payload: Payload) -> StorageDriverClaim:
         described = {
             key: data.decode("utf-8", "replace") for key, data in payload.metadata.items() if key.startswith(_META)
         }
         encoding = payload.metadata["encoding"].decode()
-        digest = hashlib.sha256(payload.data).hexdigest()
-        target = self.path(digest)
-        if not target.exists():
-            private_files.make_directory(self.folder)
-            private_files.make_directory(target.parent)
-            private_files.write(target, payload.data)
-        return StorageDriverClaim({"digest": digest, "encoding": encoding, **described})
+        return StorageDriverClaim({"digest": self.write(payload.data), "encoding": encoding, **described})
 
     def _retrieve(self, claim: StorageDriverClaim) -> Payload:
         described = dict(claim.claim_data)

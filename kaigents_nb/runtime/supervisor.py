@@ -18,8 +18,7 @@ _LOOK_S = 0.25
 """How often it is looked whether an embedded server lives: one lock is tried, no question to anybody."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 
-# What another try may mend. Everything else is an answer of a server that is there.
-_TRANSIENT = frozenset(
+TRANSIENT = frozenset(
     {
         RPCStatusCode.UNAVAILABLE,
         RPCStatusCode.UNKNOWN,
@@ -31,6 +30,12 @@ _TRANSIENT = frozenset(
         RPCStatusCode.RESOURCE_EXHAUSTED,
     }
 )
+"""What another try may mend; everything else is an answer of a server that is there."""
+
+
+def is_coming_up(error: RPCError) -> bool:
+    """Whether a server answers that has just been started: for a moment it does not know its own namespace."""
+    return error.status == RPCStatusCode.NOT_FOUND and error.message.startswith("Namespace ")
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class Supervisor:
 
     def noticed(self, error: RPCError) -> bool:
         """Take note of an error; false where the server is there and refuses, so that no other try mends it."""
-        if error.status not in _TRANSIENT:
+        if error.status not in TRANSIENT:
             return False
         if self.outage is None:
             self._note(f"It does not answer ({error.message}); waiting for it, nothing is lost.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import collections
 import functools
 import re
+import sys
 import warnings
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -67,6 +68,15 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
+class _Function:
+    """A ``def`` or ``lambda``, wherever it stands."""
+
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    outermost: ast.stmt | None
+    """The definition at the top level of a cell or block in which it stands; itself, if it is one."""
+
+
+@dataclass(frozen=True, eq=False)
 class Statement:
     """A statement of a cell."""
 
@@ -117,9 +127,9 @@ class Cells:
     """All cells of a notebook (or the one file of a script or module), in the order of their execution."""
 
     def __init__(self, cells: Iterable[Cell]) -> None:
-        self._bindings: dict[str, list[Statement]] = defaultdict(list)
-        self._changes: dict[str, list[Statement]] = defaultdict(list)
-        self._touched: dict[str, list[Statement]] = defaultdict(list)
+        self._bindings: dict[str, list[Statement]] = collections.defaultdict(list)
+        self._changes: dict[str, list[Statement]] = collections.defaultdict(list)
+        self._touched: dict[str, list[Statement]] = collections.defaultdict(list)
         self._cells: list[Cell] = []
         for cell in sorted(cells, key=lambda c: c.order):
             self._cells.append(cell)
@@ -159,30 +169,21 @@ class Cells:
 
     def node_of(self, code: CodeType) -> ast.AST | None:
         """Return the ``def`` or ``lambda``, wherever it stands in a cell, that a function's code was compiled from."""
-        found = self._nodes_of(code)
-        return found[-1] if found else None
+        found = self._function_of(code)
+        return found.node if found is not None else None
 
     def around(self, code: CodeType) -> ast.AST | None:
         """Return the outermost ``def`` in which that stands: what made the function."""
-        inner = self.node_of(code)
-        for cell in reversed(self._cells):
-            if code.co_filename in cell.filenames and inner is not None:
-                for leaf in outline(cell.text):
-                    if isinstance(leaf.node, DEFINITIONS) and any(part is inner for part in ast.walk(leaf.node)):
-                        return leaf.node
-        return None
+        found = self._function_of(code)
+        return found.outermost if found is not None else None
 
-    def _nodes_of(self, code: CodeType) -> list[ast.AST]:
-        return [
-            node
-            for cell in self._cells
-            if code.co_filename in cell.filenames
-            for leaf in outline(cell.text)
-            for node in ast.walk(leaf.node)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            and code.co_name == getattr(node, "name", "<lambda>")
-            and code.co_firstlineno in (node.lineno, first_line(node))
-        ]
+    def _function_of(self, code: CodeType) -> _Function | None:
+        for cell in reversed(self._cells):
+            if code.co_filename in cell.filenames:
+                found = _functions_in(cell.text).get((code.co_name, code.co_firstlineno))
+                if found is not None:
+                    return found
+        return None
 
     def defining(self, code: CodeType) -> Statement | None:
         """Return the statement that defines the function with this body at the top level of a cell."""
@@ -204,8 +205,15 @@ def compile_quietly(source: str | ast.Module, filename: str, flags: int = 0) -> 
 def parse_once(text: str) -> ast.Module:
     """Return the syntax of a text. Raises SyntaxError."""
     _hush()
-    tree: ast.Module = compile(text, f"{OWN_FILES}cell>", "exec", PARSE_FLAGS, dont_inherit=True)
-    return tree
+    while True:
+        try:
+            tree: ast.Module = compile(text, f"{OWN_FILES}cell>", "exec", PARSE_FLAGS, dont_inherit=True)
+        except SystemError:
+            # Python 3.11 counts how deep a tree is for all threads in one place: another one made a tree meanwhile.
+            if sys.version_info >= (3, 12):
+                raise
+        else:
+            return tree
 
 
 @functools.lru_cache(maxsize=4096)
@@ -230,6 +238,20 @@ def outline(text: str) -> tuple[Leaf, ...]:
         return tuple(_leaves(parse(text).body))
     except (SyntaxError, ValueError, RecursionError):
         return ()
+
+
+@functools.lru_cache(maxsize=4096)
+def _functions_in(text: str) -> dict[tuple[str, int], _Function]:
+    """Return the functions of a text by name and first line; of several on one line, the last."""
+    found: dict[tuple[str, int], _Function] = {}
+    for leaf in outline(text):
+        outermost = leaf.node if isinstance(leaf.node, DEFINITIONS) else None
+        for node in ast.walk(leaf.node):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+                function = _Function(node, outermost)
+                for line in {node.lineno, first_line(node)}:
+                    found[getattr(node, "name", "<lambda>"), line] = function
+    return found
 
 
 def _leaves(body: Sequence[ast.stmt], looped: bool = False) -> Iterator[Leaf]:
@@ -311,9 +333,19 @@ _REST = re.compile(r"\s*(#.*)?")
 _WRAPPER = "if True:\n"
 
 
-def split_lines(text: str) -> list[str]:
+_ATTRIBUTE = re.compile(r"(?<=\.)\w+|(?<=['\"])\w+(?=['\"])|\b\w+(?=\s*[:=])")
+
+
+@functools.lru_cache(maxsize=4096)
+def mentioned_attributes(text: str) -> frozenset[str]:
+    """Return the words of a text that may be names of attributes: behind a dot, in quotes, or given a value."""
+    return frozenset(_ATTRIBUTE.findall(text))
+
+
+@functools.lru_cache(maxsize=256)
+def split_lines(text: str) -> tuple[str, ...]:
     """Split as the parser counts lines: ``str.splitlines`` also splits at form feeds and the like."""
-    return _LINE_END.split(text)
+    return tuple(_LINE_END.split(text))
 
 
 def first_line(node: ast.stmt | ast.expr) -> int:
@@ -333,7 +365,7 @@ def dotted(node: ast.expr | None) -> list[str]:
 
 def imported_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
     """Yield the names that imports bind, with the dotted name of what they stand for."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.partition(".")[0]
@@ -343,11 +375,21 @@ def imported_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 yield alias.asname or alias.name, f"{node.module}.{alias.name}"
 
 
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield what is made of statements, outer ones first: a tenth of what ``ast.walk`` yields."""
+    waiting = collections.deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for field in ("body", "handlers", "cases", "orelse", "finalbody"):
+            waiting += getattr(node, field, ())
+
+
 def segment(text: str, node: ast.stmt) -> str:
     """Return the source of one statement at the left margin."""
     last = node.end_lineno or node.lineno
     start = first_line(node)
-    lines = split_lines(text)[start - 1 : last]
+    lines = list(split_lines(text)[start - 1 : last])
     # Offsets count bytes. A decorated definition starts at its "@", which has the same column.
     after = lines[-1].encode()[node.end_col_offset or 0 :].decode()
     before = lines[0].encode()[: node.col_offset].decode()

@@ -228,11 +228,13 @@ class Classifier:
                 "(or run its cell again).",
             )
         draft = self._written(name, text)
-        empties: dict[type, str] = {list: "[]", dict: "{}", set: "set()"}
+        empties: dict[type, str] = {list: "[]", dict: "{}", set: "set()", tuple: "()", frozenset: "frozenset()"}
         empty = empties.get(type(value))
         if empty:
             fill = f"{name}[:] = {text}" if empty == "[]" else f"{name}.clear()\n{name}.update({text})"
-            draft.filled, draft.empty = replace(draft.parts[0], text=fill), f"{name} = {empty}"
+            fill = draft.parts[0].text if isinstance(value, (tuple, frozenset)) else fill
+            begun = empty if assigned is None or _literal_of(assigned, type(value)) is None else ast.unparse(assigned)
+            draft.filled, draft.empty = replace(draft.parts[0], text=fill), f"{name} = {begun}"
         return draft
 
     # --- values -----------------------------------------------------------------------------------------------------
@@ -279,6 +281,15 @@ class Classifier:
     def _latest(self, name: str) -> Statement | None:
         bindings = self.cells.bindings(name)
         return bindings[-1] if bindings else None
+
+
+def _literal_of(node: ast.expr, kind: type) -> object:
+    """Return what a literal of plain values gives, where that is of a kind; else None."""
+    try:
+        found = ast.literal_eval(node)
+    except (ValueError, SyntaxError, TypeError):
+        return None
+    return found if type(found) is kind else None
 
 
 def kept(value: object) -> str:

@@ -32,6 +32,7 @@ from kaigents_nb.snapshot.problems import Problem, Use, refuse
 from kaigents_nb.snapshot.settings import carried_settings, told_settings
 from kaigents_nb.snapshot.sources import read_cells, shell_of
 from kaigents_nb.snapshot.state import Slot, StateReader
+from kaigents_nb.snapshot.untouched import data_within_reach
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.sharing import has_identity
 
@@ -123,6 +124,7 @@ class _Freezer:
             local=tuple(
                 replace(module, state="\n".join(self._module_state.get(module.name, ()))) for module in local.modules
             ),
+            untouched=data_within_reach(self._drafts, self._classifier.cells),
         )
 
     # --- the walk ---------------------------------------------------------------------------------------------------

@@ -60,9 +60,11 @@ def settle(
             captured[text] = slot.value
             draft.needs_later.add(text)
         texts.append((draft, slot, text))
+    called = {name for draft in drafts.values() for name in draft.needs_now}  # executed code may change them
     for draft, slot, text in texts:
         line = slot.form.replace(HOLE, text)
-        if line not in draft.state and not any(part.text == line for part in draft.parts):
+        in_parts = any(part.text == line for part in draft.parts) and draft.names.isdisjoint(called)
+        if line not in draft.state and not in_parts:
             draft.state.append(line)
     for group in _groups(captured, shared) if shared else ():
         _write_group(group, captured, shared, drafts, classes_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import sys
 import threading
 import weakref
@@ -20,6 +21,7 @@ from kaigents_nb.snapshot.packages import comes_with
 from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
 from kaigents_nb.snapshot.run_module import RunModule
 from kaigents_nb.snapshot.shown import hide, show
+from kaigents_nb.snapshot.untouched import Untouched
 from kaigents_nb.values.class_names import MAIN, find_class, type_name
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encoded import RUN_MODULE_PREFIX
@@ -127,10 +129,18 @@ class LoadedCode:
             raise SnapshotError(f"The run's code has no name {first.id!r}. Known: {known}.")
         with self._lock:
             wanted = self._closure(first.id)
-            for definition in self.snapshot.definitions:
-                if id(definition) in wanted and id(definition) not in self._done:
-                    self._execute(definition)
-                    self._done.add(id(definition))
+            waiting = [d for d in self.snapshot.definitions if id(d) in wanted and id(d) not in self._done]
+            untouched = Untouched(self.namespace)
+            for name in self.snapshot.untouched if waiting else ():
+                if name in self.namespace:
+                    untouched.add(name)
+            for definition in waiting:
+                self._execute(definition)
+                self._done.add(id(definition))
+                for made in self.snapshot.untouched.keys() & definition.names:
+                    untouched.add(made)
+                    untouched.begin(made, self.snapshot.untouched[made])
+            untouched.restore()
             self._complete_models(wanted)
 
     def required(self, name: str) -> frozenset[str]:
@@ -230,6 +240,22 @@ class LoadedCode:
                 f"Its module {module} is not imported by the run's code, so another worker could not read it. "
                 f"Write import {module} in a cell or in the step."
             )
+
+    def digest_of(self, name: str) -> str:
+        """Return what stands for all the code that a global name executes, directly or not."""
+        first = next(_path(name))
+        assert isinstance(first, ast.Name)
+        wanted = self._closure(first.id)
+        digest = hashlib.sha256(self.snapshot.python.encode())
+        for definition in self.snapshot.definitions:
+            if id(definition) in wanted:
+                for part in definition.parts:
+                    digest.update(hashlib.sha256(part.text.encode("utf-8", "surrogatepass")).digest())
+                if definition.value is not None:
+                    digest.update(hashlib.sha256(definition.value.data).digest())
+        for module in self.snapshot.local:
+            digest.update(hashlib.sha256(repr(module).encode("utf-8", "surrogatepass")).digest())
+        return digest.hexdigest()
 
     # --- which definitions ------------------------------------------------------------------------------------------
 

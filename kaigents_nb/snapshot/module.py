@@ -23,7 +23,7 @@ from kaigents_nb.values.encoded import Encoded
 FORMAT = 2
 _FORMATS = (1, FORMAT)
 """2: state, told or carried with the code. Code without any is packed as before, so that its digest stays the same."""
-_SINCE_2 = ("told", "settings", "local", "installed")
+_SINCE_2 = ("told", "settings", "local", "installed", "untouched")
 UNPACKED_LIMIT_BYTES = 64 * 2**20
 """Largest content of a packed snapshot; more is refused, as it would fill the worker's memory."""
 
@@ -93,6 +93,9 @@ class Snapshot:
     """Modules from beside the notebook."""
     installed: Mapping[str, str] = field(default_factory=dict)
     """Distribution by module, for what was installed and is not among ``modules`` or has another name than it."""
+    untouched: Mapping[str, str] = field(default_factory=dict)
+    """Names of data that executing the definitions does not change, and what they hold meanwhile; see
+    :mod:`~kaigents_nb.snapshot.untouched`."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Snapshot) and self.digest == other.digest
@@ -107,6 +110,10 @@ class Snapshot:
     def agent_global(self, name: str) -> str:
         """Return what to give to :meth:`LoadedCode.get` for the agent of a name."""
         return str(self._known(self.agents, "agent", name)["global"])
+
+    def callable_global(self, name: str) -> str:
+        """Return what to give to :meth:`LoadedCode.get` for what is called by a name: a step or an agent."""
+        return str(self._known({**self.agents, **self.steps}, "step or agent", name)["global"])
 
     def options(self, name: str) -> StepOptions:
         """Return the options of a step, but for ``give_up_on``, whose classes only the loaded step has."""

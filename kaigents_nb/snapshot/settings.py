@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import decimal
+import functools
 import logging
 import sys
 from abc import ABCMeta
@@ -209,6 +210,9 @@ _TARGETS: dict[str, _Kind] = {
 }
 _MAGICS = {"env": _ENVIRONMENT, "set_env": _ENVIRONMENT, "cd": _DIRECTORY}
 _LOGGER_CALLS = frozenset({"setLevel", "addHandler", "removeHandler", "addFilter"})
+_WITHOUT_IMPORT = _LOGGER_CALLS | {"run_line_magic"}
+"""Methods that set something, also of what was not imported."""
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _FOR_A_WHILE = frozenset({"catch_warnings", "errstate", "localcontext", "option_context", "rc_context", "context"})
 """Contexts that undo, at their end, what is set in them."""
 _OURS = ("KAIGENTS_", "TEMPORAL_")
@@ -252,49 +256,87 @@ def told_settings(
         yield f"{', '.join(texts[:_SHOWN])}{more} {verb} {kind.what}, which a worker does not have. {kind.advice}"
 
 
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A call or a target of an assignment that may set something."""
+
+    node: ast.expr
+    imported: str
+    """The name that has to be imported for that; empty when it may be so without."""
+    within: tuple[_Definition, ...]
+    """The definitions in which it stands, the outermost first."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Text:
+    """What the text of a cell alone tells; it is looked at once, as a notebook is frozen at every start."""
+
+    imports: tuple[tuple[str, str], ...] = ()
+    called: frozenset[str] = frozenset()
+    candidates: tuple[_Candidate, ...] = ()
+
+
+@functools.lru_cache(maxsize=4096)
+def _text(text: str) -> _Text:
+    try:
+        tree = parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return _Text()  # it was never executed
+    called: set[str] = set()
+    candidates: list[_Candidate] = []
+    stack: list[tuple[ast.AST, tuple[_Definition, ...] | None]] = [(tree, ())]
+    while stack:
+        node, within = stack.pop()
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            called.add(node.func.id)
+        if isinstance(node, (ast.With, ast.AsyncWith)) and _is_for_a_while(node):
+            within = None
+        if within is not None:
+            candidates += [_Candidate(part, imported, within) for part, imported in _sets(node)]
+            within = (*within, node) if isinstance(node, DEFINITIONS) else within
+        stack += [(child, within) for child in reversed(list(ast.iter_child_nodes(node)))]
+    return _Text(tuple(imported_names(tree)), frozenset(called), tuple(candidates))
+
+
+def _is_for_a_while(node: ast.With | ast.AsyncWith) -> bool:
+    contexts = [item.context_expr for item in node.items]
+    called = [dotted(c.func)[-1:] for c in contexts if isinstance(c, ast.Call)]
+    return any(name[0] in _FOR_A_WHILE for name in called if name)
+
+
+def _sets(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
+    """Yield what in a node may set something, each with the name that has to be imported for that."""
+    if isinstance(node, ast.Call):
+        parts = dotted(node.func)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _WITHOUT_IMPORT:
+            yield node, ""
+        elif parts:
+            yield node, parts[0]
+    elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
+        for target in node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]:
+            parts = dotted(target.value) if isinstance(target, ast.Subscript) else dotted(target)[:-1]
+            if parts:
+                yield target, parts[0]
+
+
 class _Reader:
     def __init__(self, cells: Cells, namespace: Mapping[str, Any], carried: set[int]) -> None:
-        self._cells = cells
         self._namespace = namespace
         self._carried = carried
-        self._trees: list[tuple[Cell, ast.Module]] = []
-        for cell in cells:
-            try:
-                self._trees.append((cell, parse(cell.text)))
-            except (SyntaxError, ValueError, RecursionError):
-                continue  # it was never executed
-        self._imports = {name: target for _, tree in self._trees for name, target in imported_names(tree)}
-        self._called = {
-            node.func.id
-            for _, tree in self._trees
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        }
+        self._texts = [(cell, _text(cell.text)) for cell in cells]
+        self._imports = {name: target for _, text in self._texts for name, target in text.imports}
+        self._called = frozenset().union(*(text.called for _, text in self._texts))
 
     def found(self) -> Iterator[_Found]:
-        for cell, tree in self._trees:
-            for statement in tree.body:
-                yield from self._in(cell, statement)
+        for cell, text in self._texts:
+            for candidate in text.candidates:
+                if candidate.imported and candidate.imported not in self._imports:
+                    continue
+                if all(id(node) not in self._carried and self._was_called(node) for node in candidate.within):
+                    node = candidate.node
+                    yield from self._call(cell, node) if isinstance(node, ast.Call) else self._target(cell, node)
 
-    def _in(self, cell: Cell, node: ast.AST) -> Iterator[_Found]:
-        if isinstance(node, DEFINITIONS):
-            if id(node) in self._carried or not self._was_called(node):
-                return
-        elif isinstance(node, (ast.With, ast.AsyncWith)):
-            contexts = [item.context_expr for item in node.items]
-            called = [dotted(c.func)[-1:] for c in contexts if isinstance(c, ast.Call)]
-            if any(name[0] in _FOR_A_WHILE for name in called if name):
-                return
-        elif isinstance(node, ast.Call):
-            yield from self._call(cell, node)
-        elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
-            targets = node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]
-            for target in targets:
-                yield from self._target(cell, target)
-        for child in ast.iter_child_nodes(node):
-            yield from self._in(cell, child)
-
-    def _was_called(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    def _was_called(self, node: _Definition) -> bool:
         if isinstance(node, ast.ClassDef):
             return node.name in self._called
         return node.name in self._called and not isinstance(self._namespace.get(node.name), (Step, Agent))

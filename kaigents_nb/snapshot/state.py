@@ -12,10 +12,10 @@ import collections.abc
 import dataclasses
 import enum
 import functools
+import gc
 import inspect
 import logging
 import numbers
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.snapshot import live
 from kaigents_nb.snapshot.capture import literal
-from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement
+from kaigents_nb.snapshot.cells import DEFINITIONS, Cells, Statement, mentioned_attributes
 from kaigents_nb.snapshot.containers import Unnamed, is_as_written, written
 from kaigents_nb.snapshot.problems import Problem, with_article
 from kaigents_nb.snapshot.takeover import at
@@ -81,7 +81,6 @@ class StateReader:
         self._cells = cells
         self._names = names
         self._module = module
-        self._texts = "\n".join(cell.text for cell in cells)
 
     def findings(self, name: str, value: object, origin: Statement) -> Iterator[Finding]:
         """Yield what a global name's object holds, that its statement would not give."""
@@ -102,7 +101,7 @@ class StateReader:
 
     def mentioned(self, attribute: str) -> bool:
         """Tell whether an attribute is in the text of the cells, or only something that a library put there."""
-        return re.search(rf"\.{attribute}\b|['\"]{attribute}['\"]|\b{attribute}\b\s*[:=]", self._texts) is not None
+        return any(attribute in mentioned_attributes(cell.text) for cell in self._cells)
 
     def is_own(self, function: FunctionType) -> bool:
         """Tell whether a function's code is in the cells."""
@@ -149,6 +148,8 @@ class _Look:
         elif type(value).__module__ == self._reader._module or live.is_data_instance(value):
             yield from self._instance(path, expr, value, node, depth - 1)
         else:
+            if isinstance(value, functools._lru_cache_wrapper):
+                yield from _remembered(path, value)
             inner = getattr(value, "__dict__", {}).get(_WRAPPED) if callable(value) else None
             yield from self.at(path, f"{expr}.{_WRAPPED}", inner, None, depth - 1)
 
@@ -231,6 +232,9 @@ class _Look:
         parts = [*ast.walk(factory), *(ast.walk(self._origin.node) if self._origin is not None else ())]
         if any(isinstance(part, ast.Nonlocal) and name in part.names for part in parts):
             return False
+        if made := [part.value for part in parts if isinstance(part, ast.Assign) and _binds(part, name)]:
+            # A global that it was taken from may have been another at that time, and be another when it is made again.
+            return all(isinstance(p, ast.Constant) and is_as_written(p, value, self._reader._namespace) for p in made)
         return any(
             is_as_written(part, value, self._reader._namespace)
             for part in parts
@@ -289,7 +293,7 @@ class _Look:
             ):
                 continue
             target, here, text = f"{expr}.{name}", f"{path}.{name}", given.get(name)
-            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held):
+            if isinstance(held, FunctionType) and not made_anew and self._is_put_in(held, text):
                 yield from self.consider(here, f"{target} = {HOLE}", target, held, text)
             elif isinstance(held, FunctionType) or (
                 isinstance(held, type) and held.__qualname__ == f"{cls.__qualname__}.{name}"
@@ -319,10 +323,14 @@ class _Look:
             or any(isinstance(s.node, DEFINITIONS) for s in self._reader._cells.changes(self._name))
         )
 
-    def _is_put_in(self, function: FunctionType) -> bool:
+    def _is_put_in(self, function: FunctionType, node: ast.AST | None) -> bool:
         """Tell whether a method was put into its class by a function, and is not a part of its body."""
         code = function.__code__
         if not self._reader.is_own(function) or self._origin is None or self._origin.holds(code):
+            return False
+        if getattr(node, "decorator_list", ()) and any(
+            self._origin.holds(inner.__code__) for inner in live.functions_within(function)
+        ):
             return False
         changes = self._reader._cells.changes(self._name, self._origin)
         return not any(statement.holds(code) for statement in changes)
@@ -375,6 +383,9 @@ class _Look:
 
     def _container(self, path: str, expr: str, value: Any, node: ast.AST | None, depth: int) -> Iterator[Finding]:
         """Look into what a list or dict holds that stays as its statement makes it."""
+        if isinstance(value, dict) and type(value) is not dict and live.holds_code(value):
+            # Its statement makes it, and what makes its content fills it; what else was done to it is state.
+            yield from self.consider(path, f"({expr}.clear(), {expr}.update({HOLE}))", expr, dict(value), node)
         items = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
         texts: list[ast.AST | None] = [None] * len(items)
         if isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) == len(items):
@@ -436,6 +447,37 @@ class _Look:
     def _changed(self) -> Statement | None:
         """Return the last statement that changed something below a global name, as far as the text tells."""
         return self._reader._cells.touched(self._name, self._origin) if self._origin is not None else None
+
+
+def _binds(statement: ast.Assign, name: str) -> bool:
+    parts = [part for target in statement.targets for part in ast.walk(target)]
+    return any(isinstance(part, ast.Name) and part.id == name for part in parts)
+
+
+def _remembered(path: str, function: functools._lru_cache_wrapper[Any]) -> Iterator[Told]:
+    """Yield what a cache has that may have been changed since: called again, its function gives a new one."""
+    if not function.cache_info().currsize:
+        return
+    held = gc.get_referents(function)  # … key, answer, …, the cache, the function: nothing else tells what is in it
+    end = next((number for number, item in enumerate(held) if item is vars(function).get(_WRAPPED)), 0)
+    cache: Any = held[end - 1] if end else {}
+    answers = [*held[: max(end - 1, 0)], *(cache.values() if type(cache) is dict else ())]
+    for answer in answers:
+        if type(answer).__name__ != "_lru_list_elem" and _can_change(answer):
+            yield Told(
+                f"{path} remembers {with_article(display_name(type(answer)))} in a functools cache, which starts empty "
+                "in each worker: what was changed in that since is not there. Keep it in a global, or make it in a "
+                "@kg.resource."
+            )
+            return
+
+
+def _can_change(value: object) -> bool:
+    if isinstance(value, (tuple, frozenset)):
+        return any(map(_can_change, value))
+    if live.is_code(value) or live.is_remade(value) or isinstance(value, (*_SCALARS, *_KEEP_NOTHING, enum.Enum)):
+        return False
+    return has_identity(value) or bool(getattr(value, "__dict__", None))
 
 
 def _virtual_subclasses(cls: type) -> list[type]:

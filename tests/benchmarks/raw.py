@@ -9,6 +9,8 @@ from temporalio import activity, workflow
 from temporalio.common import SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
+    import openai
+
     from kaigents_nb.server.attribute import STATE_ATTRIBUTE
 
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
@@ -89,5 +91,31 @@ class RawGated:
         return decision
 
 
-WORKFLOWS = [RawInSequence, RawInSequenceSync, RawAtOnce, RawClocked, RawGated]
-ACTIVITIES = [raw_noop, raw_noop_sync, raw_clock]
+@activity.defn
+async def raw_chat(url: str, name: str, prompt: str) -> str:
+    answer = await openai_client(url).responses.create(model=name, input=prompt)
+    return answer.output_text
+
+
+@workflow.defn
+class RawChats:
+    """The bare client in one activity a request."""
+
+    @workflow.run
+    async def run(self, url: str, name: str, count: int) -> None:
+        for number in range(count):
+            await workflow.execute_activity(
+                raw_chat, args=[url, name, f"Question {number}"], start_to_close_timeout=_TIMEOUT
+            )
+
+
+_clients: dict[str, openai.AsyncOpenAI] = {}
+
+
+def openai_client(url: str) -> openai.AsyncOpenAI:
+    """Return the bare client, with its connections kept."""
+    return _clients.setdefault(url, openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0))
+
+
+WORKFLOWS = [RawInSequence, RawInSequenceSync, RawAtOnce, RawClocked, RawGated, RawChats]
+ACTIVITIES = [raw_noop, raw_noop_sync, raw_clock, raw_chat]

@@ -34,7 +34,7 @@ def test_run_all_and_approve(sourcing: NotebookPage) -> None:
     expect(page.get_by_text(EXECUTING)).to_have_count(4)
     sourcing.button("Approve").click()
 
-    expect(page.get_by_text(f"Approved: {CHOICE} by")).to_be_visible()
+    expect(page.get_by_text(f"Approved: {CHOICE} by").filter(visible=True)).to_be_visible()
     expect(page.get_by_text(f"Dear {CHOICE} team")).to_be_visible()
     expect(page.get_by_text(EXECUTING)).to_have_count(0)
     expect(page.get_by_role("cell", name="contact_manufacturer").first).to_be_visible()
@@ -64,7 +64,7 @@ def test_a_saved_card_is_live_again_after_a_reload(sourcing: NotebookPage) -> No
     page.reload()
     page.get_by_label("Option").select_option(CHOICE)
     sourcing.button("Approve").click()
-    expect(page.get_by_text(f"Approved: {CHOICE} by")).to_be_visible()
+    expect(page.get_by_text(f"Approved: {CHOICE} by").filter(visible=True)).to_be_visible()
     assert kg.run(run_id).result(30)["supplier"] == CHOICE
 
 
@@ -76,6 +76,6 @@ def test_another_notebook_decides_and_goes_on(sourcing: NotebookPage, open_noteb
     other.menu("Run", "Run All Cells")
     other.page.get_by_label("Option").select_option(CHOICE)
     other.button("Approve").click()
-    expect(other.page.get_by_text(f"Approved: {CHOICE} by")).to_be_visible()
+    expect(other.page.get_by_text(f"Approved: {CHOICE} by").filter(visible=True)).to_be_visible()
     expect(other.page.get_by_role("cell", name="contact_manufacturer")).to_be_visible()
     assert kg.run(run_id).result(30)["supplier"] == CHOICE

@@ -84,7 +84,7 @@ def test_a_finished_card_is_static(open_notebook: Opener) -> None:
     """The record is what the file has: no widget, whoever decided."""
     notebook, _ = opened(open_notebook)
     notebook.button("Mekong").click()
-    expect(notebook.page.get_by_text("Approved: Mekong by")).to_be_visible()
+    expect(notebook.page.get_by_text("Approved: Mekong by").filter(visible=True)).to_be_visible()
     expect(notebook.page.get_by_text("solar panel from Mekong")).to_be_visible()
     shown = outputs_of(notebook.save())
     assert not any(WIDGET_VIEW in data for data in shown)

@@ -227,3 +227,38 @@ def length(text):
 async def takes_turns():
     """More arguments than go in one message: calls wait for their turns."""
     return await asyncio.gather(*(length(f"{n} " + "x" * 65_000) for n in range(30)))
+
+
+@kg.agent
+async def hears_at_once():
+    """While it computes, all that it asked for comes: who goes on first is seen in the calls that follow."""
+
+    async def branch(call, name):
+        await call
+        return await double(name)
+
+    async def busy():
+        await double(0)
+        for _ in range(12_000_000):
+            pass
+
+    calls = [
+        later(1, 0.05), called(2), kg.sleep(0.1), kg.approve("Now?"), waits.start(3), later(4, 0.15), called(6),
+        kg.sleep(0.15), kg.approve("Soon?"), waits.start(5), asyncio.sleep(0.1), later(7, 0.1),
+    ]  # fmt: skip
+    return await asyncio.gather(busy(), *(branch(call, str(number)) for number, call in enumerate(calls)))
+
+
+@kg.agent
+async def ends_beside_a_task():
+    """Tasks in a set, and one that is about to end when the agent does."""
+    done, _ = await asyncio.wait({asyncio.create_task(later(n, 0)) for n in range(8)})
+    order, seen, results = [task.result() for task in done], [await double(len(done))], asyncio.Queue()
+
+    async def produces():
+        results.put_nowait(await double(sum(seen)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    task = asyncio.create_task(produces())
+    return order, await results.get(), task.done()

@@ -117,6 +117,15 @@ def decides_at_once() -> Run:
     return ended(kg.run(run.id))
 
 
+def hears_at_once() -> Run:
+    """Results, decisions, waits and started runs that come in one turn."""
+    run = agents.hears_at_once.start()
+    eventually(lambda: len(run.pending()) == 2, END_S)
+    for gate in ("2", "1"):
+        run.approve(gate, by="ann")
+    return ended(run)
+
+
 def forked_after_waits() -> Run:
     """A fork that does not wait again for what was over, but for what came later."""
     return ended(ended(agents.sleeps_between.start()).fork(at=("double", 2)))
@@ -155,6 +164,9 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "forked_after_gate": forked_after_gate,
     "forked_and_edited": forked_and_edited,
     "decides_at_once": decides_at_once,
+    "hears_at_once": hears_at_once,
+    "forked_after_hearing": lambda: ended(hears_at_once().fork(at="double", decisions="keep")),
+    "ends_beside_a_task": lambda: ended(agents.ends_beside_a_task.start()),
     "forked_after_waits": forked_after_waits,
     "races": races,
     "forked_after_races": forked_after_races,

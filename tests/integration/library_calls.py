@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import kaigents_nb as kg
+from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.authoring.options import StepOptions
-from kaigents_nb.runtime.library_steps import library_step
 
 
 @library_step("test.repeat", StepOptions(retry=kg.Retry(max_attempts=2, first_wait=0)))

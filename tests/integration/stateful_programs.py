@@ -265,6 +265,78 @@ CARRIED: dict[str, tuple[str, ...]] = {
         "up(); up()",
         "def run(): return up()",
     ),
+    "names noted by a decorator": (
+        "NAMES, N = [], 0\ndef tool(f):\n    global N\n    N += 1\n    NAMES.append(f.__name__)\n    return f",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def run(): return NAMES, N, add(5, 3), sub(5, 3)",
+    ),
+    "a number that a decorator gave": (
+        "N = 0\ndef tool(f):\n    global N\n    N += 1\n    me = N\n    def g(*a): return me, f(*a)\n    return g",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def run(): return sub(5, 3), N",
+    ),
+    "what a decorator notes in itself": (
+        "def tool(f):\n    tool.names.append(f.__name__)\n    return f\ntool.names = []",
+        "@tool\ndef add(a, b): return a + b",
+        "def run(): return tool.names, add(5, 3)",
+    ),
+    "a registry that was emptied whole": (
+        "TOOLS = {}\ndef tool(f):\n    TOOLS[f.__name__] = f\n    return f",
+        "@tool\ndef add(a, b): return a + b",
+        "TOOLS.clear()",
+        "def run(): return TOOLS, add(1, 2)",
+    ),
+    "a registry of data that refuses what it knows": (
+        "SPECS = {}\ndef tool(f):\n    if f.__name__ in SPECS: raise ValueError('twice')\n"
+        "    SPECS[f.__name__] = {'nr': len(SPECS)}\n    return f",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def more(): SPECS['sub']['uses'] = 3\nmore()",
+        "def run(): return SPECS, add(1, 2), sub(1, 2)",
+    ),
+    "a registry that has functions beside data": (
+        "G = {'n': 0, 'names': [], 'fs': []}\ndef tool(f):\n    G['n'] += 1\n    G['names'].append(f.__name__)\n"
+        "    G['fs'].append(f)\n    return f",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def run(): return G['n'], G['names'], [f(5, 3) for f in G['fs']]",
+    ),
+    "a tuple that a decorator makes longer": (
+        "FS, NAMES = (), None\ndef tool(f):\n    global FS, NAMES\n    FS = (*FS, f)\n    NAMES = NAMES or []\n"
+        "    NAMES.append(f.__name__)\n    return f",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def run(): return [f(5, 3) for f in FS], NAMES",
+    ),
+    "registries of other kinds, changed later": (
+        "from collections import Counter, OrderedDict, defaultdict\nC, O, D = Counter(), OrderedDict(), defaultdict(list)\n"
+        "def tool(f):\n    C[f] += 1; O[f.__name__] = f; D['all'].append(f)\n    return f",
+        "@tool\ndef add(a, b): return a + b\n@tool\ndef sub(a, b): return a - b",
+        "def later(): tool(add); O.move_to_end('add'); D['mine'].append(sub)\nlater()",
+        "def run(): return list(C.values()), list(O), {k: [f(5, 3) for f in v] for k, v in D.items()}, D['new']",
+    ),
+    "settings that a decorator reads": (
+        "LIMITS = {}\ndef fill(): LIMITS['add'] = 5\nfill()",
+        "def limited(f):\n    limit = LIMITS[f.__name__]\n    return lambda *a: min(f(*a), limit)",
+        "@limited\ndef add(a, b): return a + b",
+        "def run(): return add(5, 3), LIMITS",
+    ),
+    "tallies that classes and calls fill": (
+        "import enum, numpy as np\nfrom collections import Counter, OrderedDict, deque\n"
+        "from dataclasses import dataclass, field\n@dataclass\nclass Stats:\n    n: int = 0\n"
+        "    names: list = field(default_factory=list)",
+        "S, C, O, Q, A = Stats(), Counter(), OrderedDict(), deque(maxlen=3), np.zeros(2)",
+        "def note(name):\n    S.n += 1; S.names.append(name); C[name] += 1; O[name] = S.n; Q.append(name); A[0] += 1\n"
+        "    return S.n",
+        "class Base:\n    def __init_subclass__(cls): note(cls.__name__)",
+        "class One(Base): nr = note('body')",
+        "O.pop('One')",
+        "def run():\n    mine = S.names\n    note('later')\n    return One.nr, S, C, O, Q, A.tolist(), mine is S.names",
+    ),
+    "a list that a decorated function keeps": (
+        "NAMES = []\ndef kept(f):\n    NAMES.append(f.__name__)\n    mine = NAMES\n"
+        "    def g(*a):\n        mine.append('called')\n        return f(*a)\n    return g",
+        "@kept\ndef add(a, b): return a + b",
+        "add(1, 2)",
+        "def run(): return add(1, 2), NAMES",
+    ),
     "a cache that remembers answers": (
         "import functools\n@functools.lru_cache\ndef slow(x): return x * 2",
         "slow(1); slow(2)",
@@ -353,6 +425,23 @@ TOLD: dict[str, tuple[tuple[str, ...], str]] = {
     "an imported module's setting": (
         ("import json.encoder\njson.encoder.FLOAT_REPR = 'x'", "def run(): return json.dumps(1)"),
         r"json\.encoder\.FLOAT_REPR.*in the step",
+    ),
+    "what a cache remembers and was changed": (
+        (
+            "import functools\n@functools.cache\ndef settings(): return {'n': 0}",
+            "settings()['n'] = 5",
+            "def run(): return settings()['n']",
+        ),
+        r"settings remembers a dict in a functools cache, which starts empty.*global",
+    ),
+    "what a cache of a method remembers": (
+        (
+            "import functools\nclass App:\n    @classmethod\n    @functools.lru_cache(maxsize=4)\n"
+            "    def rows(cls, n): return [n]",
+            "App.rows(1).append(2)",
+            "def run(): return App.rows(1)",
+        ),
+        r"App\.rows remembers a list in a functools cache",
     ),
     "a view of an array": (
         (

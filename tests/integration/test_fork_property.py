@@ -37,7 +37,7 @@ async def refuse(ledger, node, x):
 
 
 async def executed(ledger, name, node, x):
-    await asyncio.sleep(0.004 * (zlib.crc32(f"{node}".encode()) % 4))
+    await asyncio.sleep(0.01 * (zlib.crc32(f"{node} {x}".encode()) % 4))
     with open(ledger, "a") as file:
         file.write(f"{name} {node} {x}\n")
     return zlib.crc32(f"{name} {node} {x}".encode())
@@ -87,9 +87,10 @@ async def fan_out(ledger, kind, node, parts, x):
         return [task.result() for task in tasks]
     results = []
     for part in asyncio.as_completed([play(ledger, part, x) for part in parts]):
-        results.append(await part)
+        result = await part
         if kind == "race":  # the next call is made for whichever came first
-            await one(ledger, f"after {node}", results[-1])
+            result = zlib.crc32(f"{result} {await one(ledger, f'after {node}', result)}".encode())
+        results.append(result)
     return results
 
 
@@ -98,24 +99,24 @@ async def played(ledger, tree, x):
     return await play(ledger, tree, x)
 
 
-def trees(kinds=("gather", "tasks", "group", "as completed", "race")):
-    ids = st.integers(0, 10**6)
+def trees(kinds):
+    """Return trees with branches of several calls, before and after which there are others."""
+    ids = st.just(0)
     leaves = st.one_of(
         st.tuples(st.sampled_from(["one", "one", "refuse", "sleep", "too late"]), ids),
-        st.tuples(st.just("agent"), ids, st.tuples(st.just("gather"), ids, st.just([("one", 1), ("one", 2)]))),
+        st.tuples(st.just("agent"), ids, st.tuples(st.just("gather"), ids, st.just([("one", 0), ("one", 0)]))),
     )
-    return (
-        st.recursive(
-            leaves,
-            lambda inner: st.one_of(
-                st.tuples(st.sampled_from(["sequence", *kinds]), ids, st.lists(inner, min_size=2, max_size=4)),
-                st.tuples(st.just("in time"), ids, inner),
-            ),
-            max_leaves=10,
-        )
-        .map(lambda tree: ("sequence", 0, [("one", 0), tree, ("one", 0)]))
-        .map(numbered)
+    parts = st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.tuples(st.sampled_from(["sequence", *kinds]), ids, st.lists(inner, min_size=2, max_size=3)),
+            st.tuples(st.just("in time"), ids, inner),
+        ),
+        max_leaves=4,
     )
+    branch = parts.map(lambda part: ("sequence", 0, [("one", 0), part, ("one", 0)]))
+    fan_outs = st.tuples(st.sampled_from(kinds), ids, st.lists(branch, min_size=2, max_size=4))
+    return fan_outs.map(lambda fan: numbered(("sequence", 0, [("one", 0), fan, ("one", 0), ("one", 0)])))
 
 
 def numbered(tree, numbers=None):
@@ -165,7 +166,7 @@ def test_a_fork_equals_a_direct_execution(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("fork")
     edit = data.draw(st.sampled_from(["nothing", "output", "code"]))
     races = ("race",) * (edit != "code")  # edited code races anew, and what it asks for then is chance
-    tree: Any = data.draw(trees(("gather", "tasks", "group", "as completed", *races)))
+    tree: Any = data.draw(trees((*races, "gather", "tasks", "group", "as completed")))
     first, forked, direct = folder / "first", folder / "first", folder / "direct"
     run = played.start(str(first), tree, 1)
     result = run.result(60)
@@ -181,7 +182,7 @@ def test_a_fork_equals_a_direct_execution(tmp_path_factory, data):
     for step in steps:
         names[step.name] += 1
         keys[step.call] = (step.name, names[step.name])
-    point = data.draw(st.sampled_from([step.call for step in steps]))
+    point = data.draw(st.sampled_from([step.call for step in reversed(steps)]))
     edited = tree
     options: dict[str, Any] = {"at": keys[point]}
     if edit == "output":
@@ -190,8 +191,10 @@ def test_a_fork_equals_a_direct_execution(tmp_path_factory, data):
         point = str(int(chosen) + 1)
         edited = replaced(tree, nodes[chosen], ["given", nodes[chosen], 7])
     elif edit == "code":
-        chosen = data.draw(st.sampled_from(sorted(nodes)))
-        edited = replaced(tree, nodes[chosen], ["other", nodes[chosen]])
+        in_branches = sorted(nodes, key=int)[1:-2]
+        chosen = data.draw(st.sampled_from(in_branches))
+        others = [["other", nodes[chosen]], ["other", -1]][: data.draw(st.integers(1, 2))]
+        edited = replaced(tree, nodes[chosen], ["sequence", -2, others])
         options["args"] = [str(first), edited, 1]
     elif data.draw(st.booleans()):
         event = data.draw(st.integers(1, len(run.events())))

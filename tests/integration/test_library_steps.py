@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 import kaigents_nb as kg
+from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.authoring.options import StepOptions
-from kaigents_nb.runtime.library_steps import library_step
 from kaigents_nb.snapshot import packages
 from tests.integration.library_calls import repeat
 

@@ -167,22 +167,52 @@ def content(number):
     return raw(bytes([number]) * 200_000, "value").payload.data
 
 
-@pytest.mark.parametrize("harm", ["missing", "altered"])
-def test_a_file_that_cannot_be_read_stops_a_fork_until_it_is_back(harm, data_dir, tmp_path):
-    """The card says which file and what to do; the agent is not told, and goes on with the file."""
-    run = ended_over_files()
+@pytest.fixture(params=["missing", "altered"])
+def harm(request, data_dir, tmp_path):
+    """Harm a file; what it yields is what is said, the file, and what brings it back."""
     [path] = [p for p in (data_dir / "blobs").rglob("*") if p.is_file() and p.read_bytes() == content(2)]
-    kept = path.rename(tmp_path / "kept")
-    if harm == "altered":
-        path.write_bytes(b"other")
-    fork = run.fork(at=("first_byte", 1))
+
+    def do():
+        path.rename(tmp_path / "kept")
+        if request.param == "altered":
+            path.write_bytes(b"other")
+        return f"A saved value {'is missing' if request.param == 'missing' else 'was altered'}: {path}"
+
+    yield do, lambda: (tmp_path / "kept").rename(path)
+    if (tmp_path / "kept").exists():
+        (tmp_path / "kept").rename(path)
+
+
+@pytest.fixture
+def ended():
+    return ended_over_files()
+
+
+def test_a_file_that_cannot_be_read_stops_a_fork_until_it_is_back(ended, harm):
+    """The card says which file and what to do; the agent is not told, and goes on with the file."""
+    do, undo = harm
+    fork = ended.fork(at=("first_byte", 1))
     fork.wait_for_gate(30)
+    said = do()
     fork.approve()
     view = eventually(lambda: (v := fork.view()).status == "stuck" and v, message="the card says so")
-    assert f"A saved value {'is missing' if harm == 'missing' else 'was altered'}" in view.problem
-    assert str(path) in view.problem
-    kept.rename(path)
+    assert said in view.problem
+    undo()
     assert fork.result(60) == [1, 2, 3, 2]
+
+
+def test_nothing_is_forked_behind_a_file_that_cannot_be_read(ended, harm):
+    """The way of the branches is known from a replay, which needs the file: the error names it, and what to do."""
+    do, undo = harm
+    said = do()
+    with pytest.raises(kg.errors.ConversionError, match=r"before filled .call 3.*nothing is forked yet") as refused:
+        ended.fork(at=("first_byte", 1))
+    assert said in str(refused.value)
+    before = ended.fork(at=("filled", 2))  # what was recorded before that needs no such file
+    before.wait_for_gate(30)
+    before.terminate()
+    undo()
+    assert ended.fork(at=("first_byte", 1), decisions="keep").result(60) == [1, 2, 3, 2]
 
 
 def test_a_fork_may_read_for_longer_than_two_seconds(monkeypatch):

@@ -91,6 +91,20 @@ async def hogs(ledger):
     return await holds_the_lock(ledger)
 
 
+@kg.step(retry=kg.Retry(first_wait=0.7, backoff=1))
+def fails_until(ledger, flag):
+    with open(ledger, "a") as file:
+        file.write("began\n")
+    if not os.path.exists(flag):
+        raise ConnectionError("Not yet.")
+    return "went on"
+
+
+@kg.agent
+async def tries(ledger, flag):
+    return await fails_until(ledger, flag)
+
+
 @pytest.fixture
 def workers(monkeypatch) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Worker processes of this test; this process itself executes nothing."""
@@ -104,10 +118,11 @@ def workers(monkeypatch) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
 
 
-def start_worker(workers) -> subprocess.Popen[bytes]:
+def start_worker(workers, program=("-m", "kaigents_nb"), queues=()) -> subprocess.Popen[bytes]:
     environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
+    served = [word for queue in queues or [task_queue()] for word in ("--queue", queue)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()],
+        [sys.executable, *program, "worker", *served],
         env=environment,
         stdout=subprocess.DEVNULL,
     )
@@ -160,6 +175,40 @@ def test_a_tracked_loop_skips_what_was_finished(workers, tmp_path):
     start_worker(workers)
     assert run.result(60) == [3, 4, 5]
     assert ledger.read_text().split() == [str(n) for n in range(6)]
+
+
+WORKER_OF_ONE_POLL = """
+import functools, sys
+from kaigents_nb.__main__ import main
+from kaigents_nb.runtime import queue_worker
+
+queue_worker.Worker = functools.partial(queue_worker.Worker, max_concurrent_activity_task_polls=1)
+sys.exit(main())
+"""
+"""It is given one attempt while it is frozen; with the five polls of any worker it may be given five, one by one."""
+
+
+def test_what_a_frozen_worker_is_given_does_not_begin_when_another_has_done_it(workers, tmp_path, monkeypatch):
+    """A worker that was frozen asks, before it begins, whether what it was given meanwhile is still to be done."""
+    ledger, flag = tmp_path / "ledger", tmp_path / "flag"
+    queue = task_queue()
+    monkeypatch.setenv("JPY_SESSION_NAME", "of-the-frozen-one.ipynb")
+    frozen = start_worker(workers, ["-c", WORKER_OF_ONE_POLL], [queue, task_queue()])
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    run = tries.start(str(ledger), str(flag))
+    eventually(lambda: run.view().status == "retrying", timeout_s=30)
+    frozen.send_signal(signal.SIGSTOP)
+    before = ledger.read_text().count("began")
+    flag.touch()
+    # The next attempt is given to the frozen worker, for it still asks for work as far as the server knows.
+    eventually(lambda: run.view().steps[0].status == "running")
+    start_worker(workers)
+    eventually(lambda: run.view().steps[0].status == "completed", timeout_s=60)
+    frozen.send_signal(signal.SIGCONT)
+    monkeypatch.setenv("JPY_SESSION_NAME", "of-the-frozen-one.ipynb")
+    assert tries.start(str(tmp_path / "another"), str(flag)).result(60) == "went on"  # it is at work again
+    assert run.result(60) == "went on"
+    assert ledger.read_text().count("began") == before + 1
 
 
 def test_no_worker_shows_as_a_problem(workers):

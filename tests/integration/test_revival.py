@@ -121,6 +121,24 @@ def test_a_worker_alone_revives_the_server(place, tmp_path):
         worker.communicate()
 
 
+def test_a_server_that_dies_while_it_is_connected_to_is_brought_back(place, monkeypatch):
+    """Killed between the moment it was found and the connection, it is there again when kg.connect() returns."""
+    kg.disconnect()
+    real, killed = embedded.ensure, []
+
+    def found_and_killed(data_dir):
+        info = real(data_dir)
+        if not killed:
+            killed.append(kill_server(place))
+            eventually(lambda: not server_process.is_alive(place))
+        return info
+
+    monkeypatch.setattr(embedded, "ensure", found_and_killed)
+    kg.connect()
+    assert server_process.living(place).pid != killed[0]
+    assert kg.runs(limit=1).shape[1]
+
+
 def test_waits_go_on_by_themselves(place, tmp_path):
     """result(), await run, wait_for_gate() and a card outlive three kills of the server, and nobody raises."""
     run = asks.start(str(tmp_path / "ledger"))
@@ -159,13 +177,22 @@ def test_a_server_that_was_stopped_stays_down(place, tmp_path, capsys):
     run.wait_for_gate(30)
     views, results = [], []
     stop = run.watch(views.append)
-    thread = threading.Thread(target=lambda: results.append(run.result()))
-    thread.start()
+
+    async def awaits() -> None:
+        results.append(await run)
+
+    waiting = [
+        threading.Thread(target=lambda: results.append(run.result())),
+        threading.Thread(target=lambda: asyncio.run(awaits())),
+    ]
+    for thread in waiting:
+        thread.start()
     assert embedded.stop(place)
     view = eventually(lambda: "stopped on purpose" in views[-1].problem and views[-1], 5)
     assert view.status == "stuck"
     assert "kaigents-nb server start" in view.problem
-    eventually(lambda: "stopped on purpose" in capsys.readouterr().out, 10)
+    said: list[str] = []
+    eventually(lambda: said.append(capsys.readouterr().out) or "".join(said).count("stopped on purpose") == 2, 10)
     with pytest.raises(ServerNotReady, match="stopped on purpose"):
         run.pending()
     assert embedded.find_server(place) is None
@@ -173,9 +200,10 @@ def test_a_server_that_was_stopped_stays_down(place, tmp_path, capsys):
     embedded.ensure(place)
     eventually(lambda: views[-1].status == "waiting", 10)
     run.approve(by="ann")
-    thread.join(20)
+    for thread in waiting:
+        thread.join(20)
     stop()
-    assert results == ["ann"]
+    assert results == ["ann", "ann"]
 
 
 def test_a_server_that_is_not_ours_is_waited_for(place, tmp_path, monkeypatch):

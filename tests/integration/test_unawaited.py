@@ -249,7 +249,7 @@ def test_what_still_runs_at_the_end_is_refused(agent):
     with pytest.raises(kg.RunFailed, match="still ran") as failed:
         agent.start().result(20)
     found = re.search(re.escape(LEFT[agent]) + r", test_unawaited\.py, line (\d+)", str(failed.value))
-    assert found
+    assert found, str(failed.value)
     assert line < int(found[1]) < line + 9
     assert "await" in str(failed.value)
     with pytest.raises(kg.KaigentsError, match=re.escape(LEFT[agent]) + r", line \d+.* await"):

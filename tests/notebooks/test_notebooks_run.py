@@ -201,3 +201,21 @@ def test_time_travel(execute: Execute, tmp_path: Path) -> None:
     assert (tmp_path / "ledger.txt").read_text().splitlines() == [*first, "main_meter", *first[6:], *after]
     assert "step output" in text(notebook, "diff").splitlines()[1]
     assert re.search(r"\bcompleted\b[\s\S]+\bfailed\b", text(notebook, "runs"))
+
+
+def test_model_agent(execute: Execute, tmp_path: Path) -> None:
+    """A model chooses the tools, meets an outage, and its order waits for a person."""
+    notebook = execute("06_model_agent", "sourcing", lambda run: run.approve(comment="as agreed"))
+    assert "Done: ordered 500 units from" in text(notebook, "result")
+    assert len((tmp_path / "orders.txt").read_text().splitlines()) == 1
+    assert re.search(r"landed_cost\]\s*$", text(notebook, "calls"), re.MULTILINE)
+    assert re.search(r"^1 +scripted/sourcing .* 3 +\\?$", text(notebook, "calls"), re.MULTILINE)
+    assert "USD landed" in text(notebook, "agent-as-tool")
+    assert text(notebook, "critic") == "'Helian is cheapest.'"
+
+
+def test_rows(execute: Execute) -> None:
+    """A worker is killed in the middle of 500 rows, and none that was answered is asked again."""
+    notebook = execute("07_rows")
+    assert "requests for 500 words" in text(notebook, "proof")
+    assert re.match(r"9\d% as the ten people say", text(notebook, "truth"))

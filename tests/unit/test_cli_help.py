@@ -16,7 +16,7 @@ from kaigents_nb.cli.arguments import complete_run
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERMINAL_WIDTH": "200", "NO_COLOR": "1"})
 COMMANDS = {
-    "demo", "runs", "show", "history", "inbox", "approve", "reject", "cancel", "code", "worker", "doctor",
+    "demo", "fake-model", "runs", "show", "history", "inbox", "approve", "reject", "cancel", "code", "worker", "doctor",
     "server start", "server stop", "server status", "server log", "server backup",
 }  # fmt: skip
 

@@ -1,10 +1,11 @@
-"""Steps that are the library's own, such as a call of a model: found here by name, beside those that a run carries."""
+"""Steps and agents that are the library's own, such as a call of a model: found here by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.options import StepOptions
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import SnapshotError
@@ -26,6 +27,25 @@ def library_step(name: str, options: StepOptions | None = None) -> Callable[[Cal
         return _registered[name]
 
     return register
+
+
+_agents: dict[str, Agent[..., Any, Any]] = {}
+
+
+def library_agent(name: str) -> Callable[[Callable[..., Coroutine[Any, Any, Any]]], Agent[..., Any, Any]]:
+    """Register a coroutine function of this package as an agent: awaited in another one it is a run of its own."""
+
+    def register(function: Callable[..., Coroutine[Any, Any, Any]]) -> Agent[..., Any, Any]:
+        _agents[name] = Agent(function)
+        _agents[name].name = name
+        return _agents[name]
+
+    return register
+
+
+def agent_of_the_library(name: str) -> Agent[..., Any, Any] | None:
+    """Return the library's own agent of a name, or None."""
+    return _agents.get(name)
 
 
 def is_library_step(step: Step[..., Any]) -> bool:

@@ -1,0 +1,53 @@
+"""What one request of a model gave, whichever API it went through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kaigents_nb.models.items import Item
+
+STOP, TOOLS, LENGTH, FILTERED, REFUSAL, MALFORMED = (
+    "stop", "tool_calls", "length", "content_filter", "refusal", "malformed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one request or of several; ``cached`` is part of ``input``, ``reasoning`` of ``output``."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.output + other.output,
+            self.cached + other.cached,
+            self.reasoning + other.reasoning,
+        )
+
+    @property
+    def total(self) -> int:
+        """Tokens in and out."""
+        return self.input + self.output
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: its items as they came, why it ended, and what it took."""
+
+    items: list[Item]
+    finish: str
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+    """The model as the provider names the one that answered."""
+    tier: str = ""
+    note: str = ""
+    """What is wrong with it, in words; empty when nothing is."""
+
+
+def count(value: object) -> int:
+    """Return a number of tokens as a provider gave it; 0 for none."""
+    return value if isinstance(value, int) and value > 0 else 0

@@ -1,0 +1,162 @@
+"""``kg.openai_client``: for code and runners that take an openai client; each of its requests is a step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from kaigents_nb.authoring.context import agent_context
+from kaigents_nb.authoring.library_steps import library_step
+from kaigents_nb.models import completions, responses
+from kaigents_nb.models import items as conversation
+from kaigents_nb.models.answer import Usage
+from kaigents_nb.models.client import send
+from kaigents_nb.models.items import Item
+from kaigents_nb.models.model import Model, as_model
+from kaigents_nb.models.prices import cost
+
+_ASKED_HEADERS = ("content-type", "accept", "openai-beta")
+_NOT_ASKED = "http://recorded.invalid/v1"
+"""Where a client of ours believes to be: what is really asked, the step says."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One HTTP request, without where to and without the key."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass(frozen=True)
+class Got:
+    """What came back, and what it took."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+    model: str = ""
+    api: str = ""
+    finish: str = ""
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+    price_basis: str = ""
+    items: list[Item] = field(default_factory=list)
+    """The calls of tools in it."""
+
+
+@library_step("kg.request")
+async def request(model: Model, sent: Sent) -> Got:
+    """Send one request of a client; a server that is away or busy is asked again, a refusal parks."""
+    status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
+    kind = headers.get("content-type", "")
+    api = "responses" if sent.path.startswith(responses.PATH) else "chat"
+    answer = (responses if api == "responses" else completions).answer(_data(kind, body))
+    usd, basis = cost(model, answer.usage, answer.model)
+    return Got(
+        status,
+        {"content-type": kind},
+        body,
+        answer.model or model.name,
+        api,
+        answer.finish,
+        answer.usage,
+        usd,
+        basis,
+        conversation.calls(answer.items),
+    )
+
+
+def openai_client(model: Model | str) -> Any:
+    """Return an ``openai.AsyncOpenAI`` whose requests, made in an agent, are steps: recorded, retried, never repeated.
+
+    For code that is written for the openai package, and for runners built on it, such as OpenAI's Agents SDK or
+    Pydantic AI: give it to them where they take a client. Make it in the agent. Outside an agent it is a plain client.
+
+    What such a runner does between the requests is executed again at each look back, as all of an agent is: its tools
+    should await steps. What it does on threads, with clocks or files of its own, is refused there.
+
+    Parameters
+    ----------
+    model
+        Where to ask and with which key; the name of the model is said by who uses the client.
+
+    Raises
+    ------
+    ImportError
+        Without the openai package.
+
+    Examples
+    --------
+    ``client = kg.openai_client(kg.model("gpt-5"))``, then ``await client.responses.create(model="gpt-5", input="Hi")``
+    """
+    known = as_model(model)
+    with _unrestricted():
+        try:
+            import httpx2
+            import openai
+            from openai._base_client import get_platform
+        except ImportError:
+            raise ImportError("kg.openai_client needs the openai package: pip install 'kaigents-nb[openai]'.") from None
+
+        class Recorded(httpx2.AsyncBaseTransport):
+            """Asks the interpreter where one is there, else the network."""
+
+            async def handle_async_request(self, asked: httpx2.Request) -> httpx2.Response:
+                path = asked.url.raw_path.decode().removeprefix(urlsplit(_NOT_ASKED).path)
+                headers = {name: asked.headers[name] for name in _ASKED_HEADERS if name in asked.headers}
+                got: Got = await request(known, Sent(asked.method, path, headers, (await asked.aread()).decode()))
+                return httpx2.Response(got.status, headers=got.headers, text=got.body, request=asked)
+
+        # Without a timeout, for that is a timer: the step has its own. Without proxies, for those are the step's too.
+        http = httpx2.AsyncClient(transport=Recorded(), timeout=None, trust_env=False)
+        client = openai.AsyncOpenAI(base_url=_NOT_ASKED, api_key="recorded", max_retries=0, http_client=http)
+        # Found on a thread otherwise, which an agent has none of.
+        client._platform = get_platform()
+        client.platform_headers()
+        return client
+
+
+@contextmanager
+def _unrestricted() -> Iterator[None]:
+    """In an agent, import and make what is the same at each replay, without the sandbox's guards round it."""
+    if agent_context.get() is None:
+        yield
+        return
+    from temporalio import workflow
+
+    with workflow.unsafe.sandbox_unrestricted() if workflow.in_workflow() else _nothing():
+        yield
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _data(kind: str, body: str) -> Any:
+    """Return the answer in a body: of a stream the last event that has one."""
+    if "event-stream" not in kind:
+        try:
+            return json.loads(body)
+        except ValueError:
+            return None
+    lines = [line for line in body.splitlines() if line.startswith("data: {")]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines]
+    for event in reversed(events):
+        if isinstance(event.get("response"), dict):
+            return event["response"]
+    chunks = [event for event in events if event.get("object") == "chat.completion.chunk"]
+    used = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), None)
+    reasons = [choice.get("finish_reason") for chunk in chunks for choice in chunk.get("choices", ())]
+    return {
+        "model": chunks[0].get("model") if chunks else "",
+        "usage": used,
+        "choices": [{"message": {"content": "…"}, "finish_reason": next(filter(None, reversed(reasons)), None)}],
+    }

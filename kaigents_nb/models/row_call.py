@@ -1,0 +1,170 @@
+"""The step behind ``kg.chat_rows``: many rows in one activity, each saved as soon as it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.library_steps import library_step
+from kaigents_nb.errors import ModelRefused
+from kaigents_nb.models import items as conversation
+from kaigents_nb.models import journal, type_names
+from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL
+from kaigents_nb.models.call import Asked, Request, request_once
+from kaigents_nb.models.output import Output
+
+DONE, INVALID, REFUSED, FAILED = "done", "invalid", "refused", "failed"
+_TRIES = 3
+_BUSY = 429
+_OF_ONE_ROW = (400, 413, 422)
+"""What a server says of this row alone; 401, 403 and 404 it says of all."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class RowAnswer:
+    """One row as it is saved."""
+
+    row: int
+    status: str
+    text: str = ""
+    error: str = ""
+    tokens: int = 0
+    cost_usd: float | None = 0.0
+
+
+def judged(number: int, asked: Asked, output: Output | None, tokens: int = 0, usd: float = 0.0) -> RowAnswer:
+    """Return what an answer is for its row; ``tokens`` and ``usd`` are those of answers before it."""
+    tokens += asked.usage.total
+    cost_usd = None if asked.cost_usd is None else usd + asked.cost_usd
+    text = conversation.text(asked.items)
+    if asked.finish in (REFUSAL, FILTERED):
+        return RowAnswer(number, REFUSED, "", text or asked.note, tokens, cost_usd)
+    if asked.finish in (LENGTH, MALFORMED):
+        return RowAnswer(number, FAILED, "", f"The answer can't be used: {asked.note}.", tokens, cost_usd)
+    try:
+        if output is not None:
+            output.parse(text)
+    except ValueError as misfit:
+        return RowAnswer(number, INVALID, "", str(misfit), tokens, cost_usd)
+    return RowAnswer(number, DONE, text, "", tokens, cost_usd)
+
+
+@library_step("kg.chat_rows")
+async def ask_rows(request: Request, prompts: list[str], wanted: Any, limit: int) -> list[RowAnswer]:
+    """Ask for each prompt, so many at once; what an earlier attempt has saved is not asked again.
+
+    Raises
+    ------
+    ModelError
+        When nothing can be asked now, or by nobody: the step is tried again, or parks, with the rows so far saved.
+    """
+    step = step_context.get()
+    output = None
+    if wanted is not None and step is not None:
+        output = Output(type_names.read(wanted, step.resolve))
+    known: dict[int, RowAnswer] = {}
+    if step is not None:
+        known = {record["row"]: RowAnswer(**record) for record in journal.read(step.journal)}
+    rest = iter([number for number in range(len(prompts)) if number not in known])
+    asking = _Asking(request, prompts, output, known, journal.Journal(step.journal) if step is not None else None)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(limit, len(prompts))):
+                group.create_task(asking.work(rest))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        asking.close()
+    return [known[number] for number in range(len(prompts))]
+
+
+class _Asking:
+    """One attempt at a table."""
+
+    def __init__(
+        self,
+        request: Request,
+        prompts: list[str],
+        output: Output | None,
+        done: dict[int, RowAnswer],
+        saved: journal.Journal | None,
+    ) -> None:
+        self._request = request
+        self._prompts = prompts
+        self._output = output
+        self._done = done
+        self._saved = saved
+        self._failed = 0
+        self._pause_s = _FIRST_PAUSE_S
+        self._busy_until = 0.0
+
+    async def work(self, rest: Iterator[int]) -> None:
+        """Take one row after the other."""
+        for number in rest:
+            answer = await self._row(number)
+            if self._saved is not None:
+                await self._saved.append(asdict(answer))
+            self._done[number] = answer
+            self._failed += answer.status != DONE
+            self._report()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._saved is not None:
+            self._saved.close()
+
+    def _report(self) -> None:
+        step = step_context.get()
+        if step is not None:
+            note = f"{self._failed:,} not answered" if self._failed else ""
+            step.report(len(self._done), len(self._prompts), note)
+
+    async def _row(self, number: int) -> RowAnswer:
+        items = [conversation.user(self._prompts[number])]
+        answer = RowAnswer(number, FAILED)
+        for _ in range(_TRIES):
+            try:
+                asked = await self._ask(items)
+            except ModelRefused as refused:
+                if refused.status_code not in _OF_ONE_ROW:
+                    raise
+                return replace(answer, status=FAILED, error=str(refused))
+            answer = judged(number, asked, self._output, answer.tokens, answer.cost_usd or 0.0)
+            if answer.status in (DONE, REFUSED):
+                break
+            if answer.status == INVALID:
+                items = [*items, *asked.items, conversation.user(f"{answer.error} Answer again.")]
+        return answer
+
+    async def _ask(self, items: list[conversation.Item]) -> Asked:
+        """Ask once; while the server is busy, all rows wait as long as it says."""
+        while True:
+            loop = asyncio.get_running_loop()
+            if (wait_s := self._busy_until - loop.time()) > 0:
+                await asyncio.sleep(wait_s)
+            try:
+                asked = await request_once(self._request, items)
+            except ModelRefused as refused:
+                if refused.status_code != _BUSY or refused.response.headers.get("x-should-retry") == "false":
+                    raise
+                pause_s = _asked_pause(refused.response.headers)
+                if pause_s is None:
+                    pause_s = self._pause_s * random.uniform(1, 1.2)  # noqa: S311
+                    self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+                self._busy_until = max(self._busy_until, loop.time() + pause_s)
+                continue
+            self._pause_s = _FIRST_PAUSE_S
+            return asked
+
+
+def _asked_pause(headers: Mapping[str, str]) -> float | None:
+    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with suppress(KeyError, ValueError):
+            return max(0.0, float(headers[name]) * factor)
+    return None

@@ -1,0 +1,142 @@
+"""A worker that dies in a conversation: what was answered is not asked again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import kaigents_nb as kg
+from kaigents_nb.runtime.queue import task_queue
+from tests.support import eventually
+
+pytestmark = pytest.mark.usefixtures("server")
+
+ROUNDS = 8
+COUNTING = f"""
+def answer(request):
+    done = sum(item.get("type") == "function_call_output" for item in request.items)
+    if done == {ROUNDS}:
+        return {{"say": f"{{done}} rounds"}}
+    return {{"call": {{"advance": {{"number": done}}}}}}
+"""
+
+
+@kg.step
+def advance(number: int) -> str:
+    return f"advanced from {number}"
+
+
+@kg.agent
+async def marches(model):
+    reply = await kg.chat("March.", model=model, tools=[advance], approve=[advance])
+    return reply.text
+
+
+@kg.agent
+async def asks(model):
+    return (await kg.chat("Slowly.", model=model)).text
+
+
+@kg.agent
+async def talks(model, rounds):
+    reply = await kg.chat("Begin.", model=model)
+    for _ in range(rounds - 1):
+        reply = await kg.chat("Go on.", after=reply)
+    return len(reply.messages)
+
+
+@pytest.fixture
+def worker(monkeypatch) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts worker processes; this process itself executes nothing."""
+    kg.disconnect()
+    monkeypatch.setenv("KAIGENTS_WORKER", "off")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
+        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
+        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_at_every_round(worker, fake_models):
+    """A loop of eight rounds goes on in the round where it was: nine requests in all."""
+    fake = fake_models(COUNTING)
+    run = marches.start(fake.model())
+    process = worker()
+    for number in range(ROUNDS):
+        gate = run.wait_for_gate(60)
+        assert gate.gate == str(number + 1)
+        kill(process)
+        process = worker()
+        run.approve()
+    assert run.result(60) == f"{ROUNDS} rounds"
+    assert len(fake.asked) == ROUNDS + 1
+    assert run.calls()["repeated"].sum() == 0
+
+
+def test_killed_while_the_model_thinks(worker, fake_models):
+    """That request alone is sent again, and counted as one that may have been paid twice."""
+    fake = fake_models([{"times": 1, "say": "lost", "delay_s": 2}, {"say": "found"}])
+    process = worker()
+    run = asks.start(fake.model())
+    eventually(lambda: fake.asked, 60)
+    kill(process)
+    worker()
+    assert run.result(60) == "found"
+    assert len(fake.asked) == 2
+    assert run.calls()["repeated"].tolist() == [1]
+
+
+def test_a_history_grows_with_what_is_said(fake_models, data_dir):
+    """A hundred answers of 4 KB: each message once, in the history and in the store."""
+    before = stored(data_dir)
+    run = talks.start(
+        fake_models("def answer(request):\n    return {'say': f'{request.number:05} ' * 680}").model(), 100
+    )
+    assert run.result(120) == 200
+    transcript = sum(len(text) for text in run.messages()["text"])
+    handle = run._connection.client.get_workflow_handle(run.id)
+    size = run._connection.run(handle.describe).raw_description.workflow_execution_info.history_size_bytes
+    assert transcript > 400_000
+    assert size < 2_000_000
+    assert stored(data_dir) - before < 3 * transcript
+
+
+def stored(data_dir) -> int:
+    return sum(path.stat().st_size for path in (data_dir / "blobs").rglob("*") if path.is_file())
+
+
+def test_a_key_is_nowhere(fake_models, data_dir, tmp_path, capfd):
+    """Neither in the database, the store, what is printed nor what an error says: also when the server repeats it."""
+    canary = "sk-canary-81c6d3f2"
+    (tmp_path / "key").write_text(canary)
+    script = (
+        "def answer(request):\n"
+        f"    return {{'fault': {{'status': 401, 'message': 'Incorrect API key provided: {canary}'}}}}"
+    )
+    run = asks.start(fake_models(script).model(api_key=f"file:{tmp_path / 'key'}"))
+    eventually(lambda: run.status == "parked", 20)
+    error = run.steps()["error"][0]
+    assert "[key]" in error
+    assert canary not in error + repr(run) + run.code() + run.calls().to_csv() + run.messages().to_csv()
+    out, err = capfd.readouterr()
+    assert canary not in out + err
+    found = [path for path in data_dir.rglob("*") if path.is_file() and canary.encode() in path.read_bytes()]
+    assert not found
+    run.terminate("looked at")
