@@ -218,7 +218,7 @@ def _arguments(fold: RunFold, args: Sequence[Any] | Mapping[str, Any] | None, re
 
 def _kept_decisions(fold: RunFold, cut: Cut) -> dict[str, Mapping[str, Any]]:
     return {
-        gate.gate: replace(gate.answer, question=gate.question).to_wire()
+        gate.gate: replace(gate.answer, question=gate.asked.question).to_wire()
         for gate in fold.gates.values()
         if gate.answer is not None and cut.decided(gate.gate)
     }

@@ -25,7 +25,6 @@ from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.following import Following
 from kaigents_nb.history.observers import observed_with_called
 from kaigents_nb.history.view import GateView
-from kaigents_nb.runtime.supervisor import Outage
 
 if TYPE_CHECKING:
     from kaigents_nb.control.run import Run
@@ -75,19 +74,22 @@ class Prompter:
 
     def _open(self) -> list[Question] | None:
         """Return what is open; None where the server does not say."""
-        outage = self._run._connection.supervisor.outage
-        if outage is not None:
-            self._tell_outage(outage)
+        if self.tell_outage():
             return None
         try:
             return self._run._connection.run(self._open_gates, _ANSWER_S)
         except (TimeoutError, ServerError, RPCError):
             return None
 
-    def _tell_outage(self, outage: Outage) -> None:
+    def tell_outage(self) -> bool:
+        """Say once that the server is away, unless it comes back at once; return whether it is."""
+        outage = self._run._connection.supervisor.outage
+        if outage is None:
+            return False
         if outage.since != self._outage and datetime.now(UTC) - outage.since > _SHORT_OUTAGE:
             self._outage = outage.since
             print(f"{outage.told}\nWaiting for it; an interrupt ends the waiting, not the run.", flush=True)
+        return True
 
     async def _open_gates(self) -> list[Question]:
         """The first time ask the server, from then on the run itself says what happens."""

@@ -160,10 +160,11 @@ class Run(LookingBack):
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait in a cell or coroutine: ``value = await run``."""
-        Prompter(self, awaiting=True).tick(force=True)
-        return self._awaited().__await__()
+        prompter = Prompter(self, awaiting=True)
+        prompter.tick(force=True)
+        return self._awaited(prompter).__await__()
 
-    async def _awaited(self) -> Any:
+    async def _awaited(self, prompter: Prompter) -> Any:
         waited = self._connection.post(self._outcome())
         here = asyncio.wrap_future(waited)
         # Whoever is interrupted does not ask what becomes of it: it must not be told in a later cell.
@@ -173,6 +174,7 @@ class Run(LookingBack):
             # cell that is executed.
             while not here.done():
                 await asyncio.wait([here], timeout=_POLL_S)
+                prompter.tell_outage()
             return here.result()
         finally:
             waited.cancel()

@@ -101,6 +101,8 @@ class RunFold:
         self.gates: dict[str, GateView] = {}
         self.details: dict[str, Payload] = {}
         self.decisions: list[TakenDecision] = []
+        self._kept: set[str] = set()
+        """The gates for which a fork has brought a decision, and which it has not asked."""
         self._policy = Gates()
         self.result: Payload | None = None
         self.failure: Failure | None = None
@@ -145,6 +147,7 @@ class RunFold:
         for gate, decision in launch.decisions.items():
             answer = Answer.from_wire(decision)
             self._policy.keep(answer)
+            self._kept.add(gate)
             asked = Question(answer.question, gate=gate, opened=self.started, run_id=self.run_id, agent=self.agent)
             self.gates[gate] = GateView(asked, answer=answer, closed=self.started)
 
@@ -384,7 +387,10 @@ class RunFold:
                 self._withdraw(number, event)
 
     def _ask(self, question: Question) -> None:
-        if question.gate not in self.gates:
+        if question.gate not in self.gates or question.gate in self._kept:
+            if question.gate in self._kept:  # what was kept was on something else
+                self._kept.remove(question.gate)
+                self._policy.taken.pop(question.gate, None)
             self.gates[question.gate] = GateView(question)
             self._policy.ask(question)
 

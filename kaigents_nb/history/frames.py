@@ -84,11 +84,19 @@ def frame(rows: Iterable[dict[str, Any]], columns: dict[str, str], run_id: str =
     """Return rows as a DataFrame with exactly these columns and dtypes; what else is in a row is left out."""
     listed = list(rows)
     table = pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in listed], dtype=_dtype(kind)) for name, kind in columns.items()}
+        {
+            name: pd.Series([_cell(row.get(name), kind) for row in listed], dtype=_dtype(kind))
+            for name, kind in columns.items()
+        }
     )
     if run_id:
         table.attrs["run_id"] = run_id
     return table
+
+
+def _cell(value: Any, kind: str) -> Any:
+    # Half a character, which other programs may send in JSON, would take the whole table down.
+    return value.encode("utf-8", "replace").decode() if kind == "str" and isinstance(value, str) else value
 
 
 def _dtype(kind: str) -> Any:

@@ -9,13 +9,22 @@ from dataclasses import replace
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Gates, Standing
 from kaigents_nb.gates.question import Question
 from kaigents_nb.runtime.payloads import content_digest, raw
-from kaigents_nb.runtime.protocol import ALREADY_DECIDED, MEMO_GATE, META_QUESTION, NO_DECISION, NO_OPEN_GATE, Launch
+from kaigents_nb.runtime.protocol import (
+    ALREADY_DECIDED,
+    KEPT_AS_SHOWN,
+    MEMO_GATE,
+    META_QUESTION,
+    NO_DECISION,
+    NO_OPEN_GATE,
+    Launch,
+)
 
 _LISTED_CHARS = 9_000
 _WIRE_CHARS = 250
@@ -50,28 +59,31 @@ class GateDesk:
         """Whether a gate waits for its decision."""
         return number in self._gates.open
 
-    def kept(self, number: str, question: Question) -> Answer | None:
-        """Return the decision that a fork keeps, if it was one on this question."""
+    def kept(self, number: str, question: Question, details: Any) -> Answer | None:
+        """Return the decision that a fork keeps, if it was one on this question with these options and details."""
         kept = self._kept.get(number)
-        return kept if kept is not None and kept.question == question.question else None
+        if kept is None or kept.question != question.question:
+            return None
+        # Forks of before have kept it whatever was shown with the question.
+        if kept.asked and kept.asked != _with(question, _payload(question, details)).digest:
+            return None if workflow.patched(KEPT_AS_SHOWN) else kept
+        return kept
 
     @property
     def is_waited_at(self) -> bool:
         """Whether a gate is open."""
         return bool(self._gates.open)
 
-    async def open(self, number: str, question: Question, details: Any) -> Answer:
-        """Wait until a person decides."""
-        kept = self.kept(number, question)
+    async def open(self, number: str, question: Question, details: Any, kept: Answer | None) -> Answer:
+        """Wait until a person decides; a decision that is ``kept`` is the answer."""
         if kept is not None:
             self._gates.keep(kept)
             return kept
-        payload = raw(details, f"details of the gate {question.question!r}")
+        payload = _payload(question, details)
         asked = replace(
-            question,
+            _with(question, payload),
             gate=number,
             opened=workflow.now(),
-            details=content_digest(payload.payload),
             execution=workflow.info().first_execution_run_id,
         )
         self._gates.ask(asked)
@@ -143,3 +155,11 @@ class GateDesk:
         except ValueError:
             return
         self._gates.take(answer)
+
+
+def _payload(question: Question, details: Any) -> RawValue:
+    return raw(details, f"details of the gate {question.question!r}")
+
+
+def _with(question: Question, details: RawValue) -> Question:
+    return replace(question, details=content_digest(details.payload))

@@ -267,8 +267,10 @@ class AgentWorkflow:
         self._gates.check_question(question)
         number = self._recorded.number(place, self._gates.next_number)
         self.asked("gate", Asked(place, number, question.question, ()))
-        kept = self._gates.kept(number, question) is not None
-        begin = self._recorded.gate(place, partial(self._gates.open, number, question, details), kept=kept)
+        kept = self._gates.kept(number, question, details)
+        begin = self._recorded.gate(
+            place, partial(self._gates.open, number, question, details, kept), kept=kept is not None
+        )
         assert self._loaded is not None
         return to_decision(await begin(), self._loaded.resolve)
 

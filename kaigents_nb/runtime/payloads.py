@@ -63,8 +63,11 @@ def claimed(claim: Mapping[str, str], data: bytes) -> Encoded:
 
 
 def plain(payload: Payload) -> Any:
-    """Read one of our own JSON headers."""
-    return json.loads(payload.data)
+    """Read one of our own JSON headers; raises ValueError where it is none, whatever it is."""
+    try:
+        return json.loads(payload.data)
+    except RecursionError:
+        raise ValueError("It is nested too deeply.") from None
 
 
 def call_arguments(
@@ -111,7 +114,7 @@ def reference(payload: Payload) -> dict[str, str] | None:
     if payload.metadata.get("encoding") != JSONProtoPayloadConverter().encoding.encode():
         return None
     with suppress(ValueError, AttributeError):  # not from us
-        claim = json.loads(payload.data).get("claimData")
+        claim = plain(payload).get("claimData")
         return dict(claim) if isinstance(claim, dict) else None
     return None
 

@@ -67,6 +67,9 @@ META_QUESTION = "kaigents-question"
 META_NOTICE = "kaigents-notice"
 """Payload metadata of a step's result: a warning for the card."""
 
+KEPT_AS_SHOWN = "kept decisions as shown"
+"""A patch: a fork keeps a decision only where options and details are those that were shown, too."""
+
 # Failure types, as the server stores them.
 ALREADY_DECIDED = "AlreadyDecided"
 NO_OPEN_GATE = "NoOpenGate"

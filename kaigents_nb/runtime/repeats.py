@@ -24,6 +24,8 @@ from kaigents_nb.errors import ForbiddenInStep
 
 IN_A_ROW = 3
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+_OF_ANY_VALUE = (RecursionError, LookupError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
+"""The same on the same line whatever they name: a key made of the time, a file in a folder with a name of chance."""
 _ALIKE_S = 10.0
 """Deaths of a worker count as the same when they came about equally long after the step began: a kernel that somebody
 restarts dies at any time, a step that takes too much memory or crashes does it at its own."""
@@ -88,11 +90,11 @@ def after_error(before: Record, error: str) -> Record:
 
 
 def same_error(error: BaseException, filename: str) -> str:
-    """Return what tells an error from others: its class, its message, and the analyst's line."""
+    """Return what tells an error from others: its class, the analyst's line, and mostly its message."""
     own = [(f.name, f.lineno) for f in traceback.extract_tb(error.__traceback__) if f.filename == filename]
     # Where a recursion ends is chance; where it began is not.
     line = own[0 if isinstance(error, RecursionError) else -1] if own else None
-    message = "" if isinstance(error, RecursionError) else _ADDRESS.sub("0x", _text(error))
+    message = "" if isinstance(error, _OF_ANY_VALUE) else _ADDRESS.sub("0x", _text(error))
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     return hashlib.sha256(f"{kind}\n{line}\n{message}".encode("utf-8", "replace")).hexdigest()[:16]
 

@@ -27,7 +27,7 @@ from kaigents_nb.runtime.lacking import ELSEWHERE, wait_s
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT, StepCall, to_wire
 
 _FOREVER = timedelta(days=3650)
-"""Temporal wants an end for an attempt; a step without a timeout has this one."""
+"""Temporal wants an end for an attempt. A step's own timeout is its worker's to keep, who knows when it has ended."""
 
 
 class StepCalls:
@@ -115,7 +115,7 @@ class StepCalls:
             args=[to_wire(wire), *payloads, *([code.payload()] if mended else [])],
             activity_id=call if start == 1 else f"{call}.{start}",
             result_type=RawValue,
-            start_to_close_timeout=_FOREVER if options.timeout is None else timedelta(seconds=seconds(options.timeout)),
+            start_to_close_timeout=_FOREVER,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(
                 initial_interval=timedelta(seconds=seconds(retry.first_wait)),

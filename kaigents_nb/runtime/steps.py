@@ -25,7 +25,7 @@ from temporalio.service import RPCError
 
 from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.context import step_context
-from kaigents_nb.authoring.durations import seconds
+from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.this_run import ThisRun
@@ -158,6 +158,10 @@ class Attempt:
         }
         if tracked is not None:
             self.tracked = tracked
+
+    def tell_to_stop(self) -> None:
+        """Note since when it should end."""
+        self.told_to_stop = self.told_to_stop or datetime.now(UTC)
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
@@ -294,7 +298,7 @@ class StepRunner:
     def _stop(self, key: Key, task: asyncio.Task[RawValue]) -> None:
         attempt = self._attempts.attempt(key)
         if isinstance(attempt, Attempt):
-            attempt.told_to_stop = attempt.told_to_stop or datetime.now(UTC)
+            attempt.tell_to_stop()
         task.cancel()
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
@@ -409,7 +413,8 @@ class StepRunner:
         with attempt.output:
             token, outer = step_context.set(attempt), executing.set(loaded.code)
             try:
-                return await self._call(loaded.step, args, kwargs, attempt.call_made)
+                work = self._call(loaded.step, args, kwargs, attempt.call_made)
+                return await _within(loaded.step.options.timeout, work, attempt)
             finally:
                 executing.reset(outer)
                 step_context.reset(token)
@@ -490,6 +495,26 @@ class StepRunner:
                 type=SnapshotError.__name__,
             )
         return code
+
+
+async def _within(timeout: Duration | None, work: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
+    """Await a step's work; after its time-out it is told to stop, and waited for.
+
+    Not a time-out of the server's: that one would begin the next attempt at once, on any other worker of the queue.
+    """
+    if timeout is None:
+        return await work
+    limit_s, loop = seconds(timeout), asyncio.get_running_loop()
+    tell = loop.call_later(limit_s, attempt.tell_to_stop)
+    try:
+        async with asyncio.timeout(limit_s) as limit:
+            return await work
+    except TimeoutError:
+        if limit.expired():
+            raise TimeoutError(f"The step took longer than its timeout of {limit_s:g} s.") from None
+        raise
+    finally:
+        tell.cancel()
 
 
 async def _contained(work: Coroutine[Any, Any, Any]) -> Any:

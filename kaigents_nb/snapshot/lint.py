@@ -120,7 +120,7 @@ class _Body:
         self._agent = agent
         self._awaited = awaited
         self._agents = agents
-        self._nested = {name for node in ast.walk(agent) for name in async_functions(getattr(node, "body", []))}
+        self._nested = async_functions(node for node in ast.walk(agent) if node is not agent)
         self._packages = packages
         local = {
             node.id for node in ast.walk(agent) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

@@ -62,6 +62,12 @@ def is_local(top: str) -> bool:
 def _package(top: str) -> dict[str, str]:
     if is_local(top):
         return {top: LOCAL}
+    # What is loaded stays as it is; what is not may be installed at any time.
+    return _versions(top) if top in sys.modules else _versions.__wrapped__(top)
+
+
+@functools.lru_cache(maxsize=1024)
+def _versions(top: str) -> dict[str, str]:
     for name in (top, top.replace("_", "-")):
         try:
             distribution = importlib.metadata.distribution(name)

@@ -7,7 +7,7 @@ decorator gives is Python's own coroutine, which is true and says nothing.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -19,11 +19,11 @@ _ONLY_LOOK_AT = (
 _LOOKS = frozenset({"isinstance", "bool", "str", "repr", "print", "type", "hasattr", "getattr", "callable"})
 
 
-def async_functions(body: list[ast.stmt]) -> set[str]:
-    """Return the names of the coroutine functions among the statements: what they give must be awaited."""
+def async_functions(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return the names of the coroutine functions among the nodes: what they give must be awaited."""
     return {
         node.name
-        for node in body
+        for node in nodes
         if isinstance(node, ast.AsyncFunctionDef)
         and not node.decorator_list
         and not any(isinstance(part, (ast.Yield, ast.YieldFrom)) for part in ast.walk(node))

@@ -105,6 +105,23 @@ def test_a_card_that_ended_after_a_reload(open_notebook: Opener) -> None:
     assert "Approved: Mekong" in json.dumps(shown)
 
 
+def test_a_card_that_ended_while_its_page_was_closed(open_notebook: Opener) -> None:
+    """Nobody saw the end: what was saved before is true by itself, and the page, opened again, has the record."""
+    notebook, run_id = opened(open_notebook)
+    before = outputs_of(notebook.save())
+    assert all(text in json.dumps(before) for text in ("buyer", run_id, "Pay $61.50", f"kg.run('{run_id}')"))
+    address = notebook.page.url
+    notebook.page.goto("about:blank")
+    kg.run(run_id).approve("1", choice="Mekong")
+    assert kg.run(run_id).result(30)
+    notebook.page.goto(address)
+    expect(notebook.page.get_by_text("solar panel from Mekong")).to_be_visible()
+    expect(notebook.button("Helian")).to_be_hidden()
+    shown = outputs_of(notebook.save())
+    assert not any(WIDGET_VIEW in data for data in shown)
+    assert "Approved: Mekong" in json.dumps(shown)
+
+
 def test_a_question_that_is_taken_back_lets_other_cells_run(open_notebook: Opener) -> None:
     """result() asks in its cell; when its time is over the box is closed, and JupyterLab executes cells again."""
     asks = AGENT.removesuffix("\nrun\n") + "\nrun.wait_for_gate()\nrun.result(timeout=4)"

@@ -156,6 +156,31 @@ def test_decisions_are_asked_again_unless_kept(tmp_path):
     assert kept.view().gates[0].answer.by == "ann"
 
 
+@kg.agent
+async def pays(ledger, amount, options):
+    decision = await kg.approve("Pay\u00a0it?", details={"amount": amount}, options=options)
+    await work(ledger, 1, 1)
+    return amount, decision.choice, decision.by
+
+
+@pytest.mark.parametrize("args", [[5_000_000, ["Ann", "Bob"]], [5, ["Eve", "Bob"]]])
+def test_a_decision_is_kept_only_for_what_was_shown(tmp_path, args):
+    """The same question with other details or options is another one: it is asked, and its answer is what counts."""
+    ledger = str(tmp_path / "ledger")
+    run = pays.start(ledger, 5, ["Ann", "Bob"])
+    run.wait_for_gate(20)
+    run.approve(choice="Ann", by="ann")
+    assert run.result(20) == (5, "Ann", "ann")
+    assert run.fork(at="work", decisions="keep").result(20) == (5, "Ann", "ann")
+    fork = run.fork(at="work", args=[ledger, *args], decisions="keep")
+    fork.wait_for_gate(20)
+    assert fork.status == "waiting"
+    fork.approve(choice="Bob", by="bob")
+    assert fork.result(20) == (args[0], "Bob", "bob")
+    assert fork.view().gates[0].answer.by == "bob"
+    assert fork.decisions()["counted"].tolist() == [True]
+
+
 def test_a_handled_failure_is_taken_over(tmp_path):
     """An error that the agent caught before the point is raised again, not executed again."""
     ledger = tmp_path / "ledger"

@@ -225,6 +225,9 @@ def test_a_long_comment_can_be_read():
     assert len(run.trace())
 
 
+NESTED = RawValue(Payload(data=b"[" * 20_000 + b"]" * 20_000, metadata={"encoding": b"json/plain"}))
+
+
 @pytest.mark.parametrize(
     ("signal", "args"),
     [
@@ -239,6 +242,9 @@ def test_a_long_comment_can_be_read():
         ("mend", [["x"], ["1"], "nope"]),
         ("mend", [5, {}, "x"]),
         ("mend", [["asks"], ["1"], RawValue(Payload(data=b"garbage", metadata={"encoding": CODE_ENCODING.encode()}))]),
+        ("decide_later", [NESTED]),
+        ("mend", [NESTED, ["1"], "x"]),
+        ("nobody_knows_it", [NESTED]),
         ("retry_now", []),
         ("retry_now", [{"x": 1}]),
     ],
@@ -255,6 +261,23 @@ def test_malformed_signals_do_not_count(signal, args):
     run.approve()
     assert run.result(20)[0]
     assert run.decisions()["counted"].tolist() == [True]
+
+
+def test_half_a_character_takes_no_table_down():
+    """JSON may have one in a decision that another program sends: it is shown as unreadable."""
+    run = asks.start()
+    asked = run.wait_for_gate(20)
+    sent = {**asked.answer(True).to_wire(), "id": "x", "comment": "no \ud800"}
+
+    async def send():
+        await run._connection.client.get_workflow_handle(run.id).signal("decide_later", sent)
+
+    run._connection.run(send)
+    assert run.result(20) == (True, 4)
+    assert run.decisions()["comment"].tolist() == ["no ?"]
+    assert "no ?" in kg.decisions()["comment"].tolist()
+    assert run.view().status == "completed"
+    assert len(run.trace())
 
 
 @kg.step

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 import kaigents_nb as kg
+from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -100,6 +104,47 @@ def test_a_step_that_can_not_be_interrupted_is_waited_for(tmp_path):
     assert len(run.trace())  # tracing lines beside it is no trouble
     first, second = run.result(60)
     assert second - first >= 5
+
+
+@kg.step(timeout=1, retry=kg.Retry(first_wait=0.05, max_wait=0.05))
+def sleeps_in_c_twice(path):
+    import ctypes
+
+    with open(path, "a") as file:
+        file.write("began ")
+    if path.read_text().count("began") < 3:
+        try:
+            ctypes.CDLL(None).sleep(3)
+        finally:
+            with open(path, "a") as file:
+                file.write("ended ")
+    return path.read_text().split()
+
+
+@kg.agent
+async def sleeps_in_c(path):
+    return await sleeps_in_c_twice(path)
+
+
+def test_no_worker_begins_what_another_has_not_ended(tmp_path, monkeypatch):
+    """Of two workers of a queue, the idle one waits too: an attempt past its time-out has not ended yet."""
+    environment = {**os.environ}
+    monkeypatch.setenv("KAIGENTS_WORKER", "off")
+    kg.disconnect()
+    command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
+    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        assert all("Serving" in worker.stdout.readline() for worker in workers)
+        run = sleeps_in_c.start(tmp_path / "log")
+        note = eventually(lambda: next((step.note for step in run.view().steps if step.note), ""))
+        assert "attempt 1 was told to stop at " in note
+        assert run.result(60) == ["began", "ended", "began", "ended", "began"]
+        assert run.steps()["attempts"].tolist() == [3]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+        kg.disconnect()
 
 
 def test_cancel_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):

@@ -85,11 +85,14 @@ def elsewhere(error: Exception) -> Exception:
 
 
 def test_the_same_error_has_the_same_class_message_and_line() -> None:
-    """Addresses of objects in a message do not matter."""
-    one = same_error(raised(KeyError("a")), __file__)
-    assert one == same_error(raised(KeyError("a")), __file__)
-    others = [raised(KeyError("b")), raised(LookupError("a")), elsewhere(KeyError("a"))]
+    """Addresses of objects in a message do not matter, nor which key or file was looked for."""
+    one = same_error(raised(ValueError("a")), __file__)
+    assert one == same_error(raised(ValueError("a")), __file__)
+    others = [raised(ValueError("b")), raised(LookupError("a")), elsewhere(ValueError("a"))]
     assert one not in {same_error(error, __file__) for error in others}
+    for cls in (KeyError, FileNotFoundError):
+        assert same_error(raised(cls("a")), __file__) == same_error(raised(cls("b")), __file__)
+        assert same_error(raised(cls("a")), __file__) != same_error(elsewhere(cls("a")), __file__)
     objects = [raised(ValueError(f"no {at}")) for at in (object(), object())]
     assert len({same_error(error, __file__) for error in objects}) == 1
     record = Record()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.snapshot.freeze import freeze
 from tests.unit.snapshot_cells import Notebook, notebook
 
 TYPE_STATEMENTS = sys.version_info >= (3, 12)
@@ -722,6 +724,34 @@ def test_warnings_of_the_compiler_are_not_repeated(nb: Notebook) -> None:
         warnings.simplefilter("ignore")
         nb.cells("def f(x): return '\\d' + str(x is 1)", "def run(): return f(2)")
     assert nb.both() == "\\dFalse"
+
+
+def test_the_work_of_freezing_grows_as_the_code_does(nb: Notebook) -> None:
+    """Four times the functions in one cell take about four times the calls, and a second freeze takes far fewer."""
+
+    def calls(count: int) -> tuple[int, int]:
+        made = "".join(f"def f{n}(x): return max(x, {n})\n" for n in range(count))
+        names = " + ".join(f"f{n}(x)" for n in range(count))
+        nb.cell(f"{made}@kg.step\ndef run(x): return {names}")
+        return _calls(nb["run"]), _calls(nb["run"])
+
+    calls(10)
+    few, few_again = calls(50)
+    many, many_again = calls(200)
+    assert many < 6 * few
+    assert many_again < 6 * few_again
+    assert many_again < many / 2
+
+
+def _calls(step: Step[..., object]) -> int:
+    """Count the calls of Python functions that freezing takes: it does not depend on the machine's load."""
+    events: list[str] = []
+    sys.setprofile(lambda frame, event, arg: events.append(event))
+    try:
+        freeze(step)
+    finally:
+        sys.setprofile(None)
+    return events.count("call")
 
 
 def test_classes_deep_in_large_values_go_in(nb: Notebook) -> None:

@@ -190,7 +190,7 @@ def test_whatever_forgets_await_is_refused(nb: Notebook, body: str) -> None:
      "task = asyncio.create_task(asks('a'))\n    return await task",
      "async with opened() as it: return it", "return [one async for one in each()]",
      "calls = {name: asks for name in names}\n    return await calls['a']('Pay?')",
-     "asks = len\n    asks(names)", "later: object = asks('a')\n    return await later"],
+     "asks = len\n    asks(names)", "return sorted(names, key=lambda name: name if name else '')", "later: object = asks('a')\n    return await later"],
 )  # fmt: skip
 def test_what_is_awaited_elsewhere_is_let_through(nb: Notebook, body: str) -> None:
     """A function may give a call to whoever awaits it; generators and decorated functions are no coroutines."""
