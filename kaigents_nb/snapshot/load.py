@@ -131,7 +131,7 @@ class LoadedCode:
             wanted = self._closure(first.id)
             waiting = [d for d in self.snapshot.definitions if id(d) in wanted and id(d) not in self._done]
             untouched = Untouched(self.namespace)
-            for name in self.snapshot.untouched if waiting else ():
+            for name in self._within_reach(waiting):
                 if name in self.namespace:
                     untouched.add(name)
             for definition in waiting:
@@ -277,6 +277,15 @@ class LoadedCode:
                 if current == name or current not in self._agents:
                     stack += definition.needs_later
         return found
+
+    def _within_reach(self, waiting: Iterable[Definition]) -> Iterator[str]:
+        """Yield the data that executing definitions may change; all else belongs to whoever runs meanwhile."""
+        if self.snapshot.untouched:
+            called = {name for d in waiting for name in d.needs_now if name in self._definitions}
+            reached = set().union(*map(self._closure, called))
+            for definition in self.snapshot.definitions:
+                if id(definition) in reached:
+                    yield from self.snapshot.untouched.keys() & definition.names
 
     def _is_stub(self, definition: Definition) -> bool:
         return all(name in self._stubs for name in definition.names)

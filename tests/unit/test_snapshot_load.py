@@ -24,7 +24,7 @@ from temporalio.worker.workflow_sandbox._restrictions import RestrictionContext
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import CannotFreeze, SnapshotError
 from kaigents_nb.snapshot.freeze import freeze
-from kaigents_nb.snapshot.load import load
+from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
 from kaigents_nb.values.decode import decode
@@ -464,3 +464,28 @@ def test_source_is_shown_as_long_as_one_needs_it(nb: Notebook) -> None:
     del two
     gc.collect()
     assert not linecache.getline(snapshot.filename, 1)
+
+
+def test_loading_more_takes_nothing_from_those_who_run_meanwhile(monkeypatch):
+    """What a running step changes while another name is loaded is kept, and what loading changes is not."""
+    with notebook() as nb:
+        nb.cells(
+            "NAMES, SEEN = [], []\ndef noted(f):\n    NAMES.append(f.__name__)\n    SEEN.append(f.__name__)\n    return f",
+            "@noted\ndef first(): return NAMES, SEEN\ndef other(): return SEEN\n@noted\ndef last(): return 3",
+            "def run(): return first(), other(), last()",
+        )
+        snapshot = nb.freeze()
+    loaded = load(snapshot, ["first"], for_agent=False)
+    assert loaded.get("first")() == (["first", "last"], ["first", "last"])
+    execute = LoadedCode._execute
+
+    def while_another_runs(self, definition):
+        execute(self, definition)
+        loaded.namespace["SEEN"].append("running")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(LoadedCode, "_execute", while_another_runs)
+        loaded.ensure("other")
+    assert loaded.get("first")()[1] == ["first", "last", "running"]
+    loaded.ensure("last")
+    assert loaded.get("first")() == (["first", "last"], ["first", "last", "running"])
