@@ -102,6 +102,8 @@ class Attempt:
     call_made: StoppableCall = field(default_factory=StoppableCall)
     began: float | None = None
     told_to_stop: datetime | None = None
+    limit: asyncio.Timeout | None = None
+    """Of an attempt that has a time-out."""
     note: str = ""
     """What holds it up."""
     snapshot: Snapshot | None = None
@@ -299,6 +301,10 @@ class StepRunner:
         attempt = self._attempts.attempt(key)
         if isinstance(attempt, Attempt):
             attempt.tell_to_stop()
+            if attempt.limit is not None and not attempt.limit.expired():
+                attempt.limit.reschedule(None)
+            elif task.cancelling():
+                return  # it is waited for; told once more, that would end
         task.cancel()
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
@@ -508,6 +514,7 @@ async def _within(timeout: Duration | None, work: Coroutine[Any, Any, Any], atte
     tell = loop.call_later(limit_s, attempt.tell_to_stop)
     try:
         async with asyncio.timeout(limit_s) as limit:
+            attempt.limit = limit
             return await work
     except TimeoutError:
         if limit.expired():
