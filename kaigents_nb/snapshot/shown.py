@@ -31,7 +31,7 @@ def hide(filename: str, owner_id: int) -> None:
     others.discard(owner_id)
     if not others:
         _showing.pop(filename, None)
-        for name in [name for name in linecache.cache if name == filename or is_local_filename(name, filename)]:
+        for name in [name for name in list(linecache.cache) if name == filename or is_local_filename(name, filename)]:
             linecache.cache.pop(name, None)
 
 

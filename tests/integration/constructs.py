@@ -214,7 +214,7 @@ CONSTRUCTS: dict[str, tuple[str, str]] = {
     "zoneinfo": (SAME, "value = str(kg.now().astimezone(zoneinfo.ZoneInfo('Asia/Ho_Chi_Minh')))"),
     "tz_by_pandas": (REFUSED, "value = pd.Timestamp('2024-01-01', tz='America/New_York')"),
     "package_file": (SAME, "value = len(inspect.getsource(textwrap))"),
-    "mimetypes": (REFUSED, "value = mimetypes.guess_type('a.html')[0]"),
+    "mimetypes": (REFUSED, "mimetypes.init()\n    value = mimetypes.guess_type('a.html')[0]"),
     "import_in_body": (SAME, "import colorsys\n    value = colorsys.rgb_to_hls(0, 0, 1)"),
     # network, programs, threads
     "httpx_get": (REFUSED, "value = httpx.get(URL).text"),
