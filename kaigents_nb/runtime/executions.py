@@ -45,8 +45,9 @@ class Executions:
     run's history has it. A failed attempt is made again.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, stop: Callable[[Key, asyncio.Task[RawValue]], None]) -> None:
         self._client = client
+        self._stop = stop
         self._executions: dict[Key, _Execution] = {}
         self._kept_bytes = 0
         self._asking: asyncio.Task[None] | None = None
@@ -120,7 +121,7 @@ class Executions:
             if key[2] not in wanted:
                 self._forget(key)
         elif execution.given_up and wanted.get(key[2], "elsewhere") not in ("", self._client.identity):
-            execution.task.cancel()
+            self._stop(key, execution.task)
 
     async def _wanted(self, workflow_id: str, run_id: str) -> dict[str, str] | None:
         """Return the calls that a run waits for, and who executes them now; None where the server does not say."""

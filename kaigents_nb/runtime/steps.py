@@ -244,7 +244,7 @@ class StepRunner:
         self._loaded: weakref.WeakKeyDictionary[Code, LoadedCode] = weakref.WeakKeyDictionary()
         self._loading = threading.Lock()
         self._steps: weakref.WeakKeyDictionary[Code, dict[str, _Loaded]] = weakref.WeakKeyDictionary()
-        self._executions = Executions(client)
+        self._executions = Executions(client, self._stop)
 
     @activity.defn(dynamic=True)
     async def run(self, args: Sequence[RawValue]) -> RawValue:
@@ -303,9 +303,8 @@ class StepRunner:
             attempt.tell_to_stop()
             if attempt.limit is not None and not attempt.limit.expired():
                 attempt.limit.reschedule(None)
-            elif task.cancelling():
-                return  # it is waited for; told once more, that would end
-        task.cancel()
+        if not task.cancelling():  # else it is waited for; told once more, that would end
+            task.cancel()
 
     async def _execute(self, args: Sequence[RawValue]) -> RawValue:
         info = activity.info()

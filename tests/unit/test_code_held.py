@@ -73,7 +73,7 @@ def test_few_large_ones_stay(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 
 async def kept_results(sizes: list[int]) -> list[int]:
     """Return the sizes of those results that a worker still has when these have come in turn."""
-    kept = Executions(None)  # type: ignore[arg-type] # no server is asked here
+    kept = Executions(None, lambda key, task: None)  # type: ignore[arg-type] # no server is asked here
 
     async def result(size: int) -> RawValue:
         return RawValue(Payload(data=b"x" * size))
