@@ -13,6 +13,7 @@ from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, RunView, StepView
 from kaigents_nb.values.in_json import from_json
 
+_QUESTION_PARTS = 16
 _OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
 
 
@@ -54,8 +55,12 @@ def gates_blocks(gates: Sequence[GateView], *, run: str = "run") -> b.Blocks:
 
 
 def _whole(question: str) -> tuple[b.Strong, ...]:
-    """Return a question to its last sign: who decides must see all of it, and a part that is too long is cut."""
-    return tuple(b.Strong(question[at : at + words.PARAGRAPH]) for at in range(0, len(question), words.PARAGRAPH))
+    """Return a question to its last sign: who decides must see all of it, and a part that is too long is cut.
+
+    A gate of ours is far below the limit; what another program put into a memo may be of any length.
+    """
+    parts = [b.Strong(question[at : at + words.PARAGRAPH]) for at in range(0, len(question), words.PARAGRAPH)]
+    return tuple(parts) if len(parts) <= _QUESTION_PARTS else (b.Strong(question),)  # cut, and counted
 
 
 def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = False) -> b.Blocks:

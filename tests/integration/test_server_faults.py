@@ -154,6 +154,7 @@ async def test_server_killed_while_starting_is_started_again(place: Path, stoppe
     assert await has_run(info, stopped_run)
 
 
+@pytest.mark.usefixtures("stopped_run")
 async def test_damaged_header_is_told_and_left_alone(place: Path) -> None:
     """A file that is no database any more is diagnosed with its path and ways out, and stays byte for byte."""
     with (place / "temporal.db").open("r+b") as file:
