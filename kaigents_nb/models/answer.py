@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kaigents_nb.models import items as conversation
 from kaigents_nb.models.items import Item
 
 STOP, TOOLS, LENGTH, FILTERED, REFUSAL, MALFORMED = (
@@ -46,6 +48,17 @@ class Answer:
     tier: str = ""
     note: str = ""
     """What is wrong with it, in words; empty when nothing is."""
+
+
+def ended_with(items: Sequence[Item]) -> tuple[str, str]:
+    """Return why an answer that came whole has ended, and what is wrong with it."""
+    if conversation.calls(items):
+        return TOOLS, ""
+    if conversation.refused(items):
+        return REFUSAL, ""
+    if not conversation.text(items):
+        return MALFORMED, "it is empty: neither text nor a call"
+    return STOP, ""
 
 
 def count(value: object) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,7 +57,7 @@ async def request(model: Model, sent: Sent) -> Got:
     status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
     kind = headers.get("content-type", "")
     api = "responses" if sent.path.startswith(responses.PATH) else "chat"
-    answer = (responses if api == "responses" else completions).answer(_data(kind, body))
+    answer = (responses if api == "responses" else completions).answer(_data(api, kind, body))
     usd, basis = cost(model, answer.usage, answer.model)
     return Got(
         status,
@@ -131,17 +131,12 @@ def _unrestricted() -> Iterator[None]:
         return
     from temporalio import workflow
 
-    with workflow.unsafe.sandbox_unrestricted() if workflow.in_workflow() else _nothing():
+    with workflow.unsafe.sandbox_unrestricted() if workflow.in_workflow() else nullcontext():
         yield
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-def _data(kind: str, body: str) -> Any:
-    """Return the answer in a body: of a stream the last event that has one."""
+def _data(api: str, kind: str, body: str) -> Any:
+    """Return the answer in a body: of a stream what its events come to."""
     if "event-stream" not in kind:
         try:
             return json.loads(body)
@@ -149,14 +144,7 @@ def _data(kind: str, body: str) -> Any:
             return None
     lines = [line for line in body.splitlines() if line.startswith("data: {")]
     events = [json.loads(line.removeprefix("data: ")) for line in lines]
-    for event in reversed(events):
-        if isinstance(event.get("response"), dict):
-            return event["response"]
-    chunks = [event for event in events if event.get("object") == "chat.completion.chunk"]
-    used = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), None)
-    reasons = [choice.get("finish_reason") for chunk in chunks for choice in chunk.get("choices", ())]
-    return {
-        "model": chunks[0].get("model") if chunks else "",
-        "usage": used,
-        "choices": [{"message": {"content": "…"}, "finish_reason": next(filter(None, reversed(reasons)), None)}],
-    }
+    growing = (responses if api == "responses" else completions).Growing()
+    for event in events:
+        growing.add(event)
+    return growing.whole

@@ -108,11 +108,12 @@ def chat(
     if check is not None and not callable(check):
         raise TypeError(f"check is a function that takes the reply, not {check!r}.")
     named, own, servers = _tools(tools)
+    typed = None if output is None else Output(output)
     loop = _Loop(
-        Request(as_model(asked), (*named, *own), None if output is None else Output(output).schema(), api_options),
+        Request(as_model(asked), (*named, *own), None if typed is None else typed.schema(), api_options),
         named,
         servers,
-        output=None if output is None else Output(output),
+        output=typed,
         check=check,
         approve=_approval(approve, named, known=not servers),
         max_rounds=max_rounds,

@@ -134,7 +134,7 @@ def _failures(openai: Any, model: Model, key: str) -> Iterator[None]:
         failure.status_code = error.status_code
         # Retry-After and its kin, as everywhere.
         failure.response = SimpleNamespace(headers=dict(error.response.headers))
-    except (openai.APIConnectionError, openai.APIError) as error:
+    except openai.APIError as error:
         cause = error.__cause__ or error
         failure = ModelUnreachable(_without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key))
     raise failure from None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kaigents_nb.models import items as conversation
-from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL, STOP, TOOLS, Answer, Usage, count
+from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, Answer, Usage, count, ended_with
 from kaigents_nb.models.items import CALL, CHAT, OUTPUT, Item
 
 PATH = "/chat/completions"
@@ -163,10 +163,4 @@ def _finish(choice: Mapping[str, Any], items: Sequence[Item]) -> tuple[str, str]
     finish = _FINISH.get(str(choice.get("finish_reason")))
     if finish is not None:
         return finish, _NOTES[finish]
-    if conversation.calls(items):
-        return TOOLS, ""
-    if conversation.refused(items):
-        return REFUSAL, ""
-    if not conversation.text(items):
-        return MALFORMED, "it is empty: neither text nor a call"
-    return STOP, ""
+    return ended_with(items)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kaigents_nb.models import items as conversation
-from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL, STOP, TOOLS, Answer, Usage, count
+from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, Answer, Usage, count, ended_with
 from kaigents_nb.models.items import CHAT, Item
 
 PATH = "/responses"
@@ -79,13 +78,7 @@ def _finish(data: Mapping[str, Any], items: Sequence[Item]) -> tuple[str, str]:
     if data.get("status") in ("failed", "cancelled"):
         error = data.get("error") or {}
         return MALFORMED, f"the provider says {data['status']}: {error.get('message') or error or 'no reason'}"
-    if conversation.calls(items):
-        return TOOLS, ""
-    if conversation.refused(items):
-        return REFUSAL, ""
-    if not conversation.text(items):
-        return MALFORMED, "it is empty: neither text nor a call"
-    return STOP, ""
+    return ended_with(items)
 
 
 def _sent(item: Item) -> Item:
