@@ -38,10 +38,8 @@ async def in_batches(request: Request, prompts: list[str], wanted: Any) -> list[
             wait_s = min(2 * wait_s, _LONGEST_LOOK_S)
         for answer in await maybe(collect(request, batch, wanted)):
             answers[answer.row] = answer
-    missing = RowAnswer(0, FAILED, "", f"No answer in {_TRIES} batches.")
-    return [
-        answers.get(number) or RowAnswer(number, missing.status, "", missing.error) for number in range(len(prompts))
-    ]
+    error = f"No answer in {_TRIES} batches."
+    return [answers.get(number) or RowAnswer(number, FAILED, error=error) for number in range(len(prompts))]
 
 
 @library_step("kg.batch.submit")

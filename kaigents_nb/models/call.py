@@ -76,7 +76,7 @@ def prepared(request: Request, before: str, items: list[Item]) -> tuple[dict[str
     """Return the body of a request, and the tools that it names."""
     step = step_context.get()
     known = transcript.items(step.kept, before) if step is not None and before else []
-    callables = {name: _function(name) for name in request.tools if isinstance(name, str)}
+    callables = _callables(request)
     described = [
         tools.specification(tool, callables[tool]) if isinstance(tool, str) else tool for tool in request.tools
     ]
@@ -86,8 +86,13 @@ def prepared(request: Request, before: str, items: list[Item]) -> tuple[dict[str
 
 def completed(request: Request, before: str, items: list[Item], data: Any) -> Asked:
     """Return the answer of a request that was handed in before."""
-    callables = {name: _function(name) for name in request.tools if isinstance(name, str)}
+    callables = _callables(request)
     return _with_calls(request, before, items, answered(request.model, data), callables)
+
+
+def _callables(request: Request) -> dict[str, Callable[..., Any]]:
+    """Return the functions of the tools that are the run's own."""
+    return {name: _function(name) for name in request.tools if isinstance(name, str)}
 
 
 def _with_calls(
