@@ -392,7 +392,7 @@ async def awaits_in_another_order():
 
 @kg.agent
 async def goes_past_gates():
-    """A step that ends while two gates are open, in a fork before they are decided."""
+    """A wait that is over while two gates are open, in a fork before they are decided."""
 
     async def naps():
         await kg.sleep(1)
@@ -402,7 +402,7 @@ async def goes_past_gates():
         decision = await kg.approve(question)
         return decision.by, await later(question, 0)
 
-    return await asyncio.gather(later("slow", 1.5), asks("First?"), asks("Second?"), naps())
+    return await asyncio.gather(kg.sleep(1.5), asks("First?"), asks("Second?"), naps())
 
 
 @kg.agent

@@ -263,7 +263,7 @@ def forked_in_another_order() -> Run:
 
 
 def forked_past_gates() -> Run:
-    """A fork in which a step ends before the gates are decided again."""
+    """A fork in which a wait is over before the gates are decided again."""
     fork = ended(both_decided(agents.goes_past_gates.start())).fork(at="double")
     eventually(lambda: "double" in fork.steps()["step"].tolist(), END_S)
     return ended(both_decided(fork))

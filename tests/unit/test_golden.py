@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -27,9 +28,15 @@ from kaigents_nb.runtime.protocol import SLEEP_SUMMARY, Launch
 from kaigents_nb.runtime.recorded import Recorded
 from kaigents_nb.runtime.step_calls import StepCalls
 from tests.golden.asked import AskedOtherwise
-from tests.golden.histories import FOLDER, read, recorded, replay
+from tests.golden.histories import BLOBS, FOLDER, read, recorded, replay
 
 HISTORIES = recorded()
+
+
+@pytest.fixture(autouse=True)
+def blobs(tmp_path: Path) -> None:
+    """Where the histories' big values lie: what is written there is not kept."""
+    shutil.copytree(BLOBS, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=[f"{path.parent.name}-{path.name.split('.')[0]}" for path in HISTORIES])
