@@ -316,12 +316,20 @@ async def leaves_work():
 
 @kg.agent
 async def stops_a_task():
-    """It ends in the turn in which it tells tasks to stop."""
-    tasks = [asyncio.create_task(later(n, 30)) for n in range(2)]
+    """It ends in the turn in which it tells tasks to stop: its result is that of before they do."""
+    seen = []
+
+    async def notes(call):
+        try:
+            await call
+        finally:
+            seen.append("stopped")
+
+    tasks = [asyncio.create_task(notes(call)) for call in (later(1, 30), kg.sleep(30), kg.approve("Never?"))]
     await double(1)
     for task in reversed(tasks):
         task.cancel()
-    return await double(2) if tasks[0].done() else "at once"
+    return seen
 
 
 @kg.agent
@@ -512,3 +520,14 @@ async def is_declined():
 async def has_two_bugs():
     first = await double(1)
     return first, await asyncio.gather(buggy("ab"), parks_with("c"))
+
+
+@kg.agent
+async def goes_on_after_gates():
+    """Each decision is followed by a call, with nothing in between."""
+
+    async def asks(question):
+        decision = await kg.approve(question)
+        return await double(decision.by)
+
+    return await asyncio.gather(asks("First?"), asks("Second?"))

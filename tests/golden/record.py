@@ -20,9 +20,11 @@ from temporalio.common import RawValue
 from temporalio.converter import ExternalStorage
 
 import kaigents_nb as kg
+from kaigents_nb.authoring.step import Step
+from kaigents_nb.control.notebook_code import current_code
 from kaigents_nb.control.run import Run
 from kaigents_nb.people.open_gates import open_gates
-from kaigents_nb.runtime.protocol import DECIDE_SIGNAL, RETRY_SIGNAL, StepCall
+from kaigents_nb.runtime.protocol import DECIDE_SIGNAL, MEND_SIGNAL, RETRY_SIGNAL, StepCall
 from kaigents_nb.runtime.steps import StepRunner
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.server import embedded
@@ -135,6 +137,15 @@ def decides_at_once() -> Run:
     with without_worker():
         for gate, name in (("2", "ann"), ("1", "bob")):
             kg.run(run.id).approve(gate, by=name)
+    return ended(kg.run(run.id))
+
+
+def goes_on_after_gates() -> Run:
+    """Two gates that are decided in one turn."""
+    run = agents.goes_on_after_gates.start()
+    eventually(lambda: len(run.pending()) == 2, END_S)
+    with without_worker():
+        both_decided(kg.run(run.id))
     return ended(kg.run(run.id))
 
 
@@ -285,18 +296,44 @@ def forked_and_mended() -> Run:
     return ended(ended(run).fork(at="buggy"))
 
 
-def is_declined() -> Run:
-    """Two attempts come to a worker that lacks a module."""
-    leave, times = StepRunner._leave_to_others, iter(range(2))
+@contextmanager
+def declined(step: str, times: int) -> Iterator[None]:
+    """Let so many attempts of a step come to a worker that lacks a module."""
+    leave, left = StepRunner._leave_to_others, iter(range(times))
 
     def lacks_a_module(lacks: str | None, code: Any, call: StepCall, attempt: Any) -> None:
-        leave("rare" if call.step == "twice_at_most" and next(times, None) is not None else lacks, code, call, attempt)
+        leave("rare" if call.step == step and next(left, None) is not None else lacks, code, call, attempt)
 
     StepRunner._leave_to_others = staticmethod(lacks_a_module)  # type: ignore[method-assign]
     try:
-        return ended(agents.is_declined.start())
+        yield
     finally:
         StepRunner._leave_to_others = staticmethod(leave)  # type: ignore[method-assign]
+
+
+def is_declined() -> Run:
+    """Two attempts come to a worker that lacks a module."""
+    with declined("twice_at_most", 2):
+        return ended(agents.is_declined.start())
+
+
+def retried_while_declined() -> Run:
+    """A call is started again while it waits for another worker, and then fails: that is its end."""
+    with declined("out_of_stock", 5):
+        run = agents.handles_a_failure.start()
+        eventually(lambda: happened(run, "timer_started") == 5, END_S)
+        signal(run, RETRY_SIGNAL, ["1"])
+        return ended(run)
+
+
+def mended_for_no_calls() -> Run:
+    """A step is mended, and what comes along to be started again is no list of calls."""
+    run = agents.has_a_bug.start("ab")
+    eventually(lambda: run.status == "parked", END_S)
+    code = current_code(run._connection, Step, "buggy", run.id)
+    signal(run, MEND_SIGNAL, ["buggy"], "no list", code.payload())
+    run.retry_now()
+    return ended(run)
 
 
 def big_calls_park() -> Run:
@@ -358,12 +395,15 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "forked_and_differing": lambda: ended(ended(agents.differs.start()).fork(values={("double", 1): 50})),
     "forked_with_other_details": forked_with_other_details,
     "forked_and_mended": forked_and_mended,
+    "goes_on_after_gates": goes_on_after_gates,
     "big_calls_take_turns": lambda: ended(agents.big_calls_take_turns.start()),
     "big_calls_park": big_calls_park,
     "big_agents_take_turns": lambda: ended(agents.big_agents_take_turns.start()),
     "files_take_no_room": lambda: ended(agents.files_take_no_room.start()),
     "a_thousand_calls": lambda: ended(agents.a_thousand_calls.start()),
     "is_declined": is_declined,
+    "retried_while_declined": retried_while_declined,
+    "mended_for_no_calls": mended_for_no_calls,
 }
 
 

@@ -276,6 +276,7 @@ BUDGET = InFlightBudget.__init__
         ("interpreter-3/forked_after_races", Recorded, "hand_out", hands_out_at_once),
         ("interpreter-3/forked_after_races", Recorded, "_asked_again", waits_for_no_gate),
         ("interpreter-3/forked_after_races", AgentWorkflow, "timer", starts_timers_again),
+        ("interpreter-4/goes_on_after_gates", GateDesk, "open", hears_of_a_decision_a_turn_later),
         ("interpreter-3/starts_runs", AgentCalls, "start", calls_instead_of_starting),
     ],
 )
@@ -292,16 +293,6 @@ async def test_another_order_of_what_happens_at_once_is_noticed(
     [path] = FOLDER.glob(f"{name}.json*")
     with pytest.raises((NondeterminismError, AskedOtherwise)):
         await replay(read(path), tmp_path)
-
-
-async def test_a_decision_that_is_heard_of_a_turn_later_is_harmless(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The agent hears of it when it has nothing else to do, so what it does then comes behind all else either way."""
-    monkeypatch.setattr(GateDesk, "open", hears_of_a_decision_a_turn_later)
-    for name in ("hears_at_once", "decides_at_once", "races"):
-        history = read(FOLDER / f"interpreter-4/{name}.json")
-        await replay(history, tmp_path)
 
 
 async def test_another_outcome_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
