@@ -1,6 +1,7 @@
 """All that a run asks of the server, in its order: as it was recorded, and as a replay asks it.
 
-The SDK's replayer compares what comes when. This compares also what it is: arguments and options of steps and agents,
+The SDK's replayer compares the order of kinds. This compares also in which task of the run each is asked for, and what
+it is: arguments and options of steps and agents,
 what the memo and the search attribute say, how long a timer waits and what it is called, what is given up, what an
 update is answered, and how the run ends.
 """
@@ -67,7 +68,7 @@ class Asked:
     def compare(self, events: Sequence[HistoryEvent]) -> None:
         """Raise `AskedOtherwise` unless this was recorded; a run that is open may ask for more than that by now."""
         recorded = list(_of_events(events))
-        asked = [thing for _, thing in self._things]
+        asked = [{**thing, "in task": task} for task, thing in self._things]
         if not recorded or next(iter(recorded[-1])) not in _ENDS:
             asked = asked[: len(recorded)]
         if not _version(events):  # such a run told less of its gates
@@ -121,44 +122,52 @@ def _of_command(command: WorkflowCommand) -> Thing:
 
 def _of_events(events: Iterable[HistoryEvent]) -> Iterator[Thing]:
     steps: dict[int, str] = {}
+    task = 0
     for event in events:
-        kind = event.WhichOneof("attributes") or ""
-        told = getattr(event, kind)
-        match kind.removesuffix("_event_attributes"):
-            case "activity_task_scheduled":
-                steps[event.event_id] = told.activity_id
-                yield _step(told, told.activity_type.name, told.input.payloads)
-            case "start_child_workflow_execution_initiated":
-                yield _agent(told, told.workflow_type.name, told.input.payloads, told.memo.fields)
-            case "timer_started":
-                yield _timer(told.timer_id, told, event.user_metadata.summary)
-            case "activity_task_cancel_requested":
-                yield {"gives up step": steps[told.scheduled_event_id]}
-            case "request_cancel_external_workflow_execution_initiated":
-                yield {"gives up agent": told.workflow_execution.workflow_id}
-            case "timer_canceled":
-                yield {"gives up timer": told.timer_id}
-            case "workflow_properties_modified":
-                yield {"memo": _by_name(told.upserted_memo.fields)}
-            case "upsert_workflow_search_attributes" if _PATCHES not in told.search_attributes.indexed_fields:
-                fields = told.search_attributes.indexed_fields
-                yield {"attributes": {name: plain(payload) for name, payload in fields.items()}}
-            case "marker_recorded":
-                [payload] = told.details["patch-data"].payloads
-                yield {"patch": plain(payload)["id"]}
-            case "workflow_execution_update_accepted":
-                yield {"takes": told.protocol_instance_id}
-            case "workflow_execution_update_completed":
-                payloads = told.outcome.success.payloads
-                answered = {"answers": told.meta.update_id, "with": _value(payloads[0])} if payloads else None
-                yield answered or {"refuses": told.meta.update_id}
-            case "workflow_execution_completed":
-                [payload] = told.result.payloads
-                yield {"completed": _value(payload)}
-            case "workflow_execution_failed":
-                yield {"failed": _failure(told.failure)}
-            case "workflow_execution_canceled":
-                yield {"cancelled": True}
+        if event.HasField("workflow_task_completed_event_attributes"):
+            task = event.workflow_task_completed_event_attributes.started_event_id
+        if event.HasField("activity_task_scheduled_event_attributes"):
+            steps[event.event_id] = event.activity_task_scheduled_event_attributes.activity_id
+        yield from ({**thing, "in task": task} for thing in _of_event(event, steps))
+
+
+def _of_event(event: HistoryEvent, steps: Mapping[int, str]) -> Iterator[Thing]:
+    kind = event.WhichOneof("attributes") or ""
+    told = getattr(event, kind)
+    match kind.removesuffix("_event_attributes"):
+        case "activity_task_scheduled":
+            yield _step(told, told.activity_type.name, told.input.payloads)
+        case "start_child_workflow_execution_initiated":
+            yield _agent(told, told.workflow_type.name, told.input.payloads, told.memo.fields)
+        case "timer_started":
+            yield _timer(told.timer_id, told, event.user_metadata.summary)
+        case "activity_task_cancel_requested":
+            yield {"gives up step": steps[told.scheduled_event_id]}
+        case "request_cancel_external_workflow_execution_initiated":
+            yield {"gives up agent": told.workflow_execution.workflow_id}
+        case "timer_canceled":
+            yield {"gives up timer": told.timer_id}
+        case "workflow_properties_modified":
+            yield {"memo": _by_name(told.upserted_memo.fields)}
+        case "upsert_workflow_search_attributes" if _PATCHES not in told.search_attributes.indexed_fields:
+            fields = told.search_attributes.indexed_fields
+            yield {"attributes": {name: plain(payload) for name, payload in fields.items()}}
+        case "marker_recorded":
+            [payload] = told.details["patch-data"].payloads
+            yield {"patch": plain(payload)["id"]}
+        case "workflow_execution_update_accepted":
+            yield {"takes": told.protocol_instance_id}
+        case "workflow_execution_update_completed":
+            payloads = told.outcome.success.payloads
+            answered = {"answers": told.meta.update_id, "with": _value(payloads[0])} if payloads else None
+            yield answered or {"refuses": told.meta.update_id}
+        case "workflow_execution_completed":
+            [payload] = told.result.payloads
+            yield {"completed": _value(payload)}
+        case "workflow_execution_failed":
+            yield {"failed": _failure(told.failure)}
+        case "workflow_execution_canceled":
+            yield {"cancelled": True}
 
 
 def _step(asked: Any, name: str, arguments: Iterable[Payload]) -> Thing:

@@ -1,7 +1,7 @@
 """Which other interpreters the golden histories notice: ``python -m tests.golden.mutants [WORD …]``.
 
 ``mutants.toml`` lists them. Each is applied to a copy of the package, and a process of its own replays the histories
-with that, the newest first. One that no history notices must say why it is harmless. It exits with 1 where one survives
+with that, the newest first, the long ones last. One that no history notices must say why it is harmless. It exits with 1 where one survives
 without a reason, or has one and is noticed. Words choose those that have one of them in their names or files.
 """
 
@@ -83,7 +83,7 @@ def _replay_all() -> int:
     assert PACKAGE.parent == Path.cwd(), f"{PACKAGE} is not the copy"
     with tempfile.TemporaryDirectory() as blobs:
         shutil.copytree(BLOBS, blobs, dirs_exist_ok=True)
-        for path in sorted(reversed(recorded()), key=_is_long):
+        for path in sorted(recorded()[::-1], key=_is_long):
             try:
                 asyncio.run(replay(read(path), Path(blobs)))
             except Exception as error:  # whatever a run would fail with

@@ -196,7 +196,7 @@ def as_file(run: Run, sent: object, folder: Path) -> RawValue:
 
 
 def decided_again() -> Run:
-    """Two gates, and all sorts of decisions on them in one turn; one of a file that is missing then, and no more now."""
+    """Two gates, and all sorts of decisions on them in one turn; some lie in files that only a replay finds."""
     run = agents.two_gates_at_once.start()
     eventually(lambda: len(run.pending()) == 2, END_S)
     connection = run._connection
@@ -412,7 +412,9 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "forked_in_another_order": forked_in_another_order,
     "forked_past_gates": forked_past_gates,
     "forked_and_parted": lambda: ended(ended(agents.parts.start()).fork(at=("double", 9), values=EDITED)),
-    "forked_and_differing": lambda: ended(ended(agents.differs.start()).fork(at=("double", 5), values=EDITED | {("double", 2): 7})),
+    "forked_and_differing": lambda: ended(
+        ended(agents.differs.start()).fork(at=("double", 5), values=EDITED | {("double", 2): 7})
+    ),
     "forked_with_other_details": forked_with_other_details,
     "forked_and_mended": forked_and_mended,
     "goes_on_after_gates": goes_on_after_gates,
