@@ -1,8 +1,9 @@
 """Which other interpreters the golden histories notice: ``python -m tests.golden.mutants [WORD …]``.
 
 ``mutants.toml`` lists them. Each is applied to a copy of the package, and a process of its own replays the histories
-with that, the newest first, the long ones last. One that no history notices must say why it is harmless. It exits with 1 where one survives
-without a reason, or has one and is noticed. Words choose those that have one of them in their names or files.
+with that until one notices: the newest first, the long ones last. A mutant that none notices must say why it is
+harmless. The command exits with 1 where one survives without a reason, or has one and is noticed. Words choose those
+that have one of them in their names or files.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def _replay_all() -> int:
     assert PACKAGE.parent == Path.cwd(), f"{PACKAGE} is not the copy"
     with tempfile.TemporaryDirectory() as blobs:
         shutil.copytree(BLOBS, blobs, dirs_exist_ok=True)
-        for path in sorted(recorded()[::-1], key=_is_long):
+        newest_first = list(reversed(recorded()))
+        for path in sorted(newest_first, key=_is_long):
             try:
                 asyncio.run(replay(read(path), Path(blobs)))
             except Exception as error:  # whatever a run would fail with
