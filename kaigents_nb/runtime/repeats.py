@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
+import socket
 import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import psutil
 from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 
@@ -26,9 +30,9 @@ IN_A_ROW = 3
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _OF_ANY_VALUE = (RecursionError, LookupError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """The same on the same line whatever they name: a key made of the time, a file in a folder with a name of chance."""
-_ALIKE_S = 10.0
+_ALIKE_S = 3.0
 """Deaths of a worker count as the same when they came about equally long after the step began: a kernel that somebody
-restarts dies at any time, a step that takes too much memory or crashes does it at its own."""
+restarts dies at any time, a step that takes too much memory or crashes does it at its own. So exact are heartbeats."""
 
 _TOLD_S = 5.0
 """Until the server surely knows that a step has outlived that time: it is told every second."""
@@ -50,6 +54,8 @@ class Record:
     """Of workers, in a row: so many seconds after the step began."""
     ran_s: float = -1
     """How long the attempt has been executing the step; less than 0: it has not begun."""
+    process: str = ""
+    """Which process executes it: see :func:`this_process`."""
 
     def to_wire(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -68,8 +74,9 @@ class Record:
 def after_death(before: Record, attempt: int) -> Record:
     """Return the record of an attempt whose predecessor's worker died."""
     known = before if before.attempt == attempt - 1 else None
-    if known is not None and known.ran_s < 0:
-        return Record(attempt, deaths=before.deaths)  # it had not begun: not its fault
+    if known is not None and (known.ran_s < 0 or _lives(known.process)):
+        # It had not begun, or its worker was stopped for a while, as a closed laptop is: not its fault.
+        return Record(attempt, deaths=before.deaths)
     ran_s = known.ran_s if known is not None else 0.0
     alike = not before.deaths or _shortest(before.deaths[-1]) <= ran_s <= _longest(before.deaths[-1])
     return Record(attempt, deaths=(*(before.deaths if alike else ()), ran_s))
@@ -81,6 +88,30 @@ def _shortest(ran_s: float) -> float:
 
 def _longest(ran_s: float) -> float:
     return max(ran_s + _ALIKE_S, ran_s * 2)
+
+
+@cache
+def _born(pid: int) -> float:
+    return psutil.Process(pid).create_time()
+
+
+def this_process() -> str:
+    """Return what tells this process from all others, also from later ones of its number."""
+    pid = os.getpid()
+    return f"{pid}@{socket.gethostname()} {_born(pid)}"
+
+
+def _lives(process: str) -> bool:
+    """Whether that process is surely alive: on this machine, and the same."""
+    name, _, born = process.rpartition(" ")
+    pid, _, host = name.partition("@")
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    try:
+        alive = psutil.Process(int(pid))
+        return str(alive.create_time()) == born and alive.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def after_error(before: Record, error: str) -> Record:

@@ -59,6 +59,7 @@ from kaigents_nb.runtime.repeats import (
     one_at_a_time,
     same_error,
     takes_workers_down,
+    this_process,
 )
 from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
@@ -170,7 +171,7 @@ class Attempt:
         ran_s = -1 if self.began is None else round(time.monotonic() - self.began, 1)
         beat: dict[str, Any] = {
             "output": self.printed[-2_000:],
-            "record": replace(self.record, attempt=self.number, ran_s=ran_s).to_wire(),
+            "record": replace(self.record, attempt=self.number, ran_s=ran_s, process=this_process()).to_wire(),
         }
         if note := self.note or self._lingers():
             beat["note"] = note

@@ -10,7 +10,15 @@ import pytest
 
 from kaigents_nb.runtime import repeats
 from kaigents_nb.runtime.passing import may_pass
-from kaigents_nb.runtime.repeats import IN_A_ROW, Record, after_death, after_error, one_at_a_time, same_error
+from kaigents_nb.runtime.repeats import (
+    IN_A_ROW,
+    Record,
+    after_death,
+    after_error,
+    one_at_a_time,
+    same_error,
+    this_process,
+)
 
 
 def deaths_after(*times_s: float) -> int:
@@ -28,6 +36,7 @@ def test_deaths_count_when_they_come_alike() -> None:
     assert deaths_after(600, 640, 580) == IN_A_ROW
     assert deaths_after(5, 1800, 240) == 1
     assert deaths_after(3, 4, 900) == 1
+    assert deaths_after(0, 6, 3) == 2
 
 
 def test_a_worker_that_dies_while_a_step_waits_is_not_its_fault() -> None:
@@ -35,6 +44,13 @@ def test_a_worker_that_dies_while_a_step_waits_is_not_its_fault() -> None:
     twice = Record(2, deaths=(1.0, 1.0))
     assert after_death(twice, 3).deaths == (1.0, 1.0)
     assert after_death(twice, 4).deaths == (1.0, 1.0, 0.0)
+
+
+def test_a_worker_that_lives_has_not_died() -> None:
+    """One that was only stopped for a while, as a closed laptop is, and that went on, is no death."""
+    for process, count in ((this_process(), 1), (this_process() + "1", 2), ("1@elsewhere 1.0", 2), ("", 2)):
+        told = Record(2, deaths=(1.0,), ran_s=1.0, process=process)
+        assert len(after_death(Record.from_wire(told.to_wire()), 3).deaths) == count
 
 
 async def test_suspects_begin_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
