@@ -43,7 +43,7 @@ from kaigents_nb.runtime.failures import (
     to_failure,
 )
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
-from kaigents_nb.runtime.late import HAND_OVER, check_wanted
+from kaigents_nb.runtime.late import HAND_OVER, AttemptOver, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
@@ -386,7 +386,6 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
-        await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -401,6 +400,7 @@ class StepRunner:
             if cache is not None and (known := cache.get(key, seconds(options.cache or 0))) is not None:
                 return RawValue(known)
             async with self._turns.turn(call.step, options, attempt.tell):
+                await check_wanted(self._client, attempt.heartbeat())  # last: all before it may have taken long
                 result = await self._executed(loaded, positional, keyword, attempt)
             notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
             extra = {key: text for key, text in notes.items() if text}
@@ -408,7 +408,7 @@ class StepRunner:
             if cache is not None:
                 cache.put(key, saved.payload)
             return saved
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, AttemptOver):
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
