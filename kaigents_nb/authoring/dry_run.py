@@ -37,6 +37,9 @@ _ANSWERED = frozenset(field.name for field in fields(Decision))
 _ABOUT_TO_END_S = 0.05
 """So long a task may still run that has handed over its last result; in a run it is until all tasks wait."""
 
+_TURNS = 10
+"""So many times others go on before a call ends: those that begin, and what these begin. In a run until all wait."""
+
 
 def dry_run(
     agent: Agent[..., Any, Any], args: Iterable[Any], kwargs: Mapping[str, Any], decisions: Iterable[Any]
@@ -48,15 +51,19 @@ def dry_run(
         interpreter.agent = agent.name
         work = interpreter.call_agent(agent, tuple(args), kwargs)
         token = agent_context.set(interpreter)
-        with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
+        tasks = interpreter.tasks
+        with interpreter.tasks_made(asyncio.get_running_loop()):
             try:
                 with _refuse_forgotten():
                     result = await work()
+                interpreter.is_over = True
                 if running := list(tasks.still_running()):
                     await asyncio.wait(running, timeout=_ABOUT_TO_END_S)
+                await tasks.stopped()
                 refuse_unawaited(interpreter, tasks.still_running())
                 return result
             finally:
+                await tasks.stopped(everyone=True)
                 agent_context.reset(token)
 
     return _block_on(execute())
@@ -170,11 +177,14 @@ class DryRun:
         self._started = self.now()
         self.agent = ""
         self.unawaited: dict[int, NotAwaited[Any]] = {}
+        self.tasks = AgentTasks()
+        self.is_over = False
+        """Whether the agent has returned."""
 
     @contextmanager
-    def tasks_of(self, loop: asyncio.AbstractEventLoop) -> Iterator[AgentTasks]:
+    def tasks_made(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         """Note the tasks of the agent's own code; in a notebook the loop is the kernel's, with others."""
-        tasks, before = AgentTasks(), loop.get_task_factory()
+        tasks, before = self.tasks, loop.get_task_factory()
 
         def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
             if agent_context.get() is self:
@@ -183,9 +193,16 @@ class DryRun:
 
         loop.set_task_factory(create)
         try:
-            yield tasks
+            yield
         finally:
             loop.set_task_factory(before)
+
+    async def _turn(self) -> None:
+        """Let the others begin, as in a run; a task that is left when the agent has returned, waits for its end."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        if self.is_over and any(task is asyncio.current_task() for task in self.tasks.still_running()):
+            await asyncio.get_running_loop().create_future()
 
     def place(self, filename: str, line: int) -> str:
         """Return the line; which cell it is in, the traceback says."""
@@ -229,6 +246,7 @@ class DryRun:
         return _copied(await agent.fn(*args, **kwargs), f"result of agent {agent.name}")
 
     async def _call(self, fn: Callable[..., Any], where: str, given: _Saved) -> Any:
+        await self._turn()
         # A step calls other steps as plain functions.
         token = agent_context.set(None)
         try:
@@ -244,6 +262,7 @@ class DryRun:
         return partial(self._decide, question, details)
 
     async def _decide(self, question: Question, details: Any) -> Decision:
+        await self._turn()
         encode_for(details, f"details of the gate {question.question!r}")
         answer = _answer(question, next(self._decisions, None))
         while answer is None:
@@ -253,7 +272,7 @@ class DryRun:
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Go on at once."""
-        return partial(asyncio.sleep, 0)
+        return self._turn
 
     def now(self) -> dt.datetime:
         """Return the time."""

@@ -55,4 +55,10 @@ def serve(loop: Any, agent: TimedAgent, tasks: AgentTasks) -> None:
             return timer
         return agent.timer(partial(call_later, delay), partial(callback, *args), context)
 
+    def tell(loop: Any, context: dict[str, Any]) -> None:
+        # Of a gather() that nobody awaits, and whose tasks were told to stop, Python complains somewhere.
+        if not isinstance(context.get("exception"), asyncio.CancelledError):
+            loop.default_exception_handler(context)
+
     loop.create_task, loop.call_later = create, later
+    loop.set_exception_handler(tell)

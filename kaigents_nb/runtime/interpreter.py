@@ -127,16 +127,23 @@ class AgentWorkflow:
             result = await agent.fn(*positional, **keyword)
             if header.version > 1:
                 await self._let_tasks_end()
+                if header.version > 4:
+                    await self._tasks.stopped()
                 refuse_unawaited(self, self._tasks.still_running())
             elif header.version > 0:
                 refuse_unawaited(self)
             return raw(result, f"result of agent {agent.name}")
         except asyncio.CancelledError:
+            if header.version > 4:
+                await self._tasks.stopped(everyone=True)
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
             lacks = lacked(error, code.snapshot)
             if lacks is not None:
                 raise LacksModule(lacks, code.snapshot) from None
+            if header.version > 4:
+                with suppress(asyncio.CancelledError):  # it has failed before
+                    await self._tasks.stopped(everyone=True)
             raise self._failure(error) from None
 
     async def _let_tasks_end(self) -> None:

@@ -169,6 +169,27 @@ def test_whatever_awaits_is_served():
 
 
 @kg.agent
+async def asks_at_once(order):
+    async def says(text):
+        order.append(text)
+        return await publish(text)
+
+    decisions = await asyncio.gather(kg.approve("A?"), says("a"), kg.approve("B?", options=["x", "y"]), says("b"))
+    return decisions[0].approved, decisions[1], decisions[2].choice, order
+
+
+def test_gates_in_a_gather_are_asked_in_their_order():
+    """In a dry run as in a run: each its own decision, beside the others."""
+    run = asks_at_once.start([])
+    eventually(lambda: len(run.pending()) == 2)
+    run.approve("2", choice="y")
+    run.reject("1")
+    expected = (False, "published a", "y", ["a", "b"])
+    assert run.result(20) == expected
+    assert asks_at_once.dry_run([], decisions=["reject", "y"]) == expected
+
+
+@kg.agent
 async def gives_up():
     try:
         await asyncio.wait_for(kg.approve("Quick?"), 0.1)
@@ -223,6 +244,12 @@ async def leaves_an_agent():
 
 
 @kg.agent
+async def leaves_a_gate():
+    assert asyncio.gather(kg.approve("Publish?"), publish("x"))
+    await publish("y")
+
+
+@kg.agent
 async def leaves_those_beside_one_that_failed():
     async def fails():
         raise ValueError("no")
@@ -238,6 +265,7 @@ LEFT = {
     leaves_a_step_at_once: "publishes_slowly(…)",
     leaves_a_helper: "helper()",
     leaves_an_agent: "below(…)",
+    leaves_a_gate: "kg.approve(…)",
     leaves_those_beside_one_that_failed: "helper()",
 }
 
