@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import inspect
 import random
+import re
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
-from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.authoring.tasks import AgentTasks, tell_but_cancelled
 from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
@@ -37,6 +40,8 @@ _ANSWERED = frozenset(field.name for field in fields(Decision))
 _ABOUT_TO_END_S = 0.05
 """So long a task may still run that has handed over its last result; in a run it is until all tasks wait."""
 
+_YOUNG = 1
+"""What the dry run has made is among the younger objects; a notebook may have many others."""
 _TURNS = 10
 """So many times others go on before a call ends: those that begin, and what these begin. In a run until all wait."""
 
@@ -73,18 +78,27 @@ def dry_run(
 def _refuse_forgotten() -> Iterator[None]:
     """Refuse that Python throws a coroutine away which nobody awaited: it says so in a warning, and goes on."""
     forgotten: list[str] = []
+    traced = sys.get_coroutine_origin_tracking_depth()
+    gc.collect(_YOUNG)  # of others
     with warnings.catch_warnings():
         warnings.filterwarnings("always", "coroutine .* was never awaited", RuntimeWarning)
         show = warnings.showwarning
 
         def note(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
             if issubclass(category, RuntimeWarning) and "was never awaited" in str(message):
-                forgotten.append(str(message).partition("\n")[0])
+                made_at = re.search(r", line (\d+), in ", str(message))
+                line = f", line {made_at[1]}," if made_at else ""
+                forgotten.append(str(message).partition("\n")[0].replace(" was never", f"{line} was never"))
             else:
                 show(message, category, *where, **options)
 
         warnings.showwarning = note
-        yield
+        sys.set_coroutine_origin_tracking_depth(max(traced, 1))
+        try:
+            yield
+        finally:
+            sys.set_coroutine_origin_tracking_depth(traced)
+        gc.collect(_YOUNG)  # what holds itself
     if forgotten:
         raise ForbiddenInAgent(f"The {'; the '.join(dict.fromkeys(forgotten))}: it never ran. Write await before it.")
 
@@ -191,11 +205,14 @@ class DryRun:
                 return tasks.start(work, work, options.get("context"), loop)
             return before(loop, work, **options) if before else asyncio.Task(work, loop=loop, **options)
 
+        handler = loop.get_exception_handler()
         loop.set_task_factory(create)
+        loop.set_exception_handler(handler or tell_but_cancelled)
         try:
             yield
         finally:
             loop.set_task_factory(before)
+            loop.set_exception_handler(handler)
 
     async def _turn(self) -> None:
         """Let the others begin, as in a run; a task that is left when the agent has returned, waits for its end."""

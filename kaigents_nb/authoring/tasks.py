@@ -131,6 +131,15 @@ class AgentTasks:
             raise cancelled
 
 
+def tell_but_cancelled(loop: Any, context: dict[str, Any]) -> None:
+    """Handle what nobody has handled, as asyncio does, but for one thing.
+
+    Of a ``gather()`` that nobody awaits, and whose tasks were told to stop, it would complain.
+    """
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
+
+
 def _starter() -> tuple[tuple[str, int], bool]:
     """Return the line that starts a task, outside asyncio and us, and whether it only waits for it: ``wait_for()``."""
     waits = False

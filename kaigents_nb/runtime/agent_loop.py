@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from kaigents_nb.authoring.context import AgentContext, agent_context
-from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.authoring.tasks import AgentTasks, tell_but_cancelled
 from kaigents_nb.runtime.agent_asyncio import refuse_unordered
 
 
@@ -55,10 +55,5 @@ def serve(loop: Any, agent: TimedAgent, tasks: AgentTasks) -> None:
             return timer
         return agent.timer(partial(call_later, delay), partial(callback, *args), context)
 
-    def tell(loop: Any, context: dict[str, Any]) -> None:
-        # Of a gather() that nobody awaits, and whose tasks were told to stop, Python complains somewhere.
-        if not isinstance(context.get("exception"), asyncio.CancelledError):
-            loop.default_exception_handler(context)
-
     loop.create_task, loop.call_later = create, later
-    loop.set_exception_handler(tell)
+    loop.set_exception_handler(tell_but_cancelled)

@@ -23,7 +23,7 @@ INTERPRETER_VERSION = 5
 recorded by its place and in its order, and an agent does not end while something that it started still runs. 3: an
 agent may not reach for the world through libraries. 4: an agent gets the arguments that were passed, whatever it is
 annotated with. 5: an agent ends when the tasks that it has stopped have ended, and stops those that are left when it
-fails.
+fails; what an ``async def`` of its own gives must be awaited as a step's call must.
 """
 
 MEMO_STATE = "kaigents"

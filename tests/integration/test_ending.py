@@ -194,6 +194,6 @@ async def stops_who_left_another(ledger: Path) -> str:
 
 def test_what_one_that_was_stopped_has_left_is_refused(tmp_path):
     """Nobody told it to stop: it is named, with its line; and tells to stop what it had started, as any failure."""
-    with pytest.raises(kg.RunFailed, match=r"still ran: works\(\), test_ending\.py, line \d+"):
+    with pytest.raises(kg.RunFailed, match=r"still ran: works\(…\), test_ending\.py, line \d+"):
         stops_who_left_another.start(tmp_path / "ledger").result(20)
     assert (tmp_path / "ledger").read_text().splitlines() == ["began", "let go", "and told"]
