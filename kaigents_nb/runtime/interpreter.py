@@ -21,7 +21,7 @@ from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
+from kaigents_nb.authoring.awaited import Begin, NotAwaited, noted, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.library_steps import agent_of_the_library
@@ -109,7 +109,9 @@ class AgentWorkflow:
         try:
             apply_settings(code.snapshot.settings)
             own = agent_of_the_library(header.agent)
-            loaded = self._loaded = load(code.snapshot, [] if own else [header.agent], for_agent=True, unwrap=unwrap)
+            names = [] if own else [header.agent]
+            note = noted if header.version > 4 else None
+            loaded = self._loaded = load(code.snapshot, names, for_agent=True, unwrap=unwrap, note=note)
             agent: Agent[..., Any, Any] = own or loaded.get(header.agent)
             count = header.positional + len(header.keywords)
             payloads = [item.payload for item in args[2 : 2 + count]]
@@ -127,17 +129,27 @@ class AgentWorkflow:
             result = await agent.fn(*positional, **keyword)
             if header.version > 1:
                 await self._let_tasks_end()
+                if header.version > 4:
+                    await self._tasks.stopped()
                 refuse_unawaited(self, self._tasks.still_running())
             elif header.version > 0:
                 refuse_unawaited(self)
             return raw(result, f"result of agent {agent.name}")
         except asyncio.CancelledError:
+            if header.version > 4:
+                await self._tasks.stopped(everyone=True)
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
             lacks = lacked(error, code.snapshot)
             if lacks is not None:
                 raise LacksModule(lacks, code.snapshot) from None
+            if header.version > 4:
+                with suppress(asyncio.CancelledError):  # it has failed before
+                    await self._tasks.stopped(everyone=True)
             raise self._failure(error) from None
+        finally:
+            for made in list(self.unawaited.values()):
+                made.close()
 
     async def _let_tasks_end(self) -> None:
         """Wait for tasks that are about to end, such as one that has just handed over its last result."""

@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 4
+INTERPRETER_VERSION = 5
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
 0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: a fork takes over what was
 recorded by its place and in its order, and an agent does not end while something that it started still runs. 3: an
 agent may not reach for the world through libraries. 4: an agent gets the arguments that were passed, whatever it is
-annotated with.
+annotated with. 5: an agent ends when the tasks that it has stopped have ended, and stops those that are left when it
+fails; what an ``async def`` of its own gives must be awaited as a step's call must.
 """
 
 MEMO_STATE = "kaigents"

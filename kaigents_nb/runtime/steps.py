@@ -55,9 +55,11 @@ from kaigents_nb.runtime.repeats import (
     Record,
     after_death,
     after_error,
+    alike_error,
     fell_silent,
     one_at_a_time,
     same_error,
+    stays,
     takes_workers_down,
     this_process,
 )
@@ -441,8 +443,9 @@ class StepRunner:
         """Return the failure of an attempt; the same error too often in a row parks, where that ``counts``."""
         attempt.record = Record(failed=True)
         if kind == RETRY and not may_pass(error):
-            attempt.record = after_error(attempt.before, same_error(error, code.snapshot.filename))
-            if counts and attempt.record.times >= IN_A_ROW:
+            filename = code.snapshot.filename
+            attempt.record = after_error(attempt.before, same_error(error, filename), alike_error(error, filename))
+            if counts and stays(attempt.record, error):
                 kind = PARK
         failure = to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), kind)
         activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
