@@ -12,12 +12,11 @@ from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.models import client, type_names
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models.call import Request, answered, body_of, maybe
+from kaigents_nb.models.cassette import MARK
 from kaigents_nb.models.model import Model
 from kaigents_nb.models.output import Output
 from kaigents_nb.models.row_call import FAILED, RowAnswer, judged
 
-_MARK = "kaigents_nb"
-"""Key of a batch's metadata that says which call handed it in."""
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 2.0, 15 * 60.0
 _TRIES = 3
@@ -50,7 +49,7 @@ async def submit(request: Request, prompts: list[tuple[int, str]]) -> str:
     if mark:
         known: Any = await client.get(request.model, "/batches?limit=100")
         for batch in known.get("data", ()):
-            if (batch.get("metadata") or {}).get(_MARK) == mark:
+            if (batch.get("metadata") or {}).get(MARK) == mark:
                 return str(batch["id"])
     lines = []
     path = ""
@@ -65,7 +64,7 @@ async def submit(request: Request, prompts: list[tuple[int, str]]) -> str:
             "input_file_id": file,
             "endpoint": f"/v1{path}",
             "completion_window": "24h",
-            "metadata": {_MARK: mark} if mark else {},
+            "metadata": {MARK: mark} if mark else {},
         },
     )
     return str(made["id"])

@@ -21,7 +21,7 @@ from kaigents_nb.models.client import post, stream
 from kaigents_nb.models.items import Item
 from kaigents_nb.models.limits import paced
 from kaigents_nb.models.model import Model
-from kaigents_nb.models.prices import cost
+from kaigents_nb.models.prices import cost, told
 
 Tool = Step[..., Any] | Agent[..., Any, Any]
 tools_at_hand: ContextVar[Mapping[str, Tool] | None] = ContextVar("kaigents_tools", default=None)
@@ -145,10 +145,9 @@ def answered(model: Model, data: Any, *, batch: bool = False) -> Asked:
     """Return what the model's server answered, and what it cost; in a batch half."""
     api = model.speaks
     answer: Answer = _APIS[api].answer(data)
-    usd, basis = cost(model, answer.usage, answer.model)
+    name, usd, basis = told(model, answer)
     if batch and usd is not None:
         usd, basis = usd / 2, f"{basis}, half in a batch"
-    name = answer.model or model.name
     return Asked(answer.items, answer.finish, answer.usage, usd, basis, name, api, answer.note)
 
 

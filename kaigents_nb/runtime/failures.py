@@ -28,6 +28,7 @@ from kaigents_nb.errors import (
     ForbiddenInStep,
     KaigentsError,
     ModelKeyMissing,
+    NotRecorded,
     StepFailed,
 )
 from kaigents_nb.values.brief import brief, without_middle
@@ -38,7 +39,7 @@ PARK, RAISE, RETRY = "park", "raise", "retry"
 
 _BUGS: tuple[type[BaseException], ...] = (
     TypeError, AttributeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError, ForbiddenInStep,
-    AnswerNotAccepted, ModelKeyMissing,
+    AnswerNotAccepted, ModelKeyMissing, NotRecorded,
 )  # fmt: skip
 """No retry mends these."""
 

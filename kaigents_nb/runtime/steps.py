@@ -24,7 +24,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.context import Tape, step_context, tape
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
@@ -107,6 +107,7 @@ class Attempt:
     note: str = ""
     """What holds it up."""
     snapshot: Snapshot | None = None
+    tape: Tape = ()
 
     @property
     def printed(self) -> str:
@@ -216,7 +217,6 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
-        self._turns = Turns()
         self.key = key
         """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
@@ -321,6 +321,7 @@ class StepRunner:
             renewed=info.activity_id != call.call,
             store=store_of(self._client.data_converter),
             before=_record(info.heartbeat_details),
+            tape=call.tape,
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
@@ -417,10 +418,12 @@ class StepRunner:
     async def _executed(self, loaded: _Loaded, args: list[Any], kwargs: dict[str, Any], attempt: Attempt) -> Any:
         with attempt.output:
             token, outer = step_context.set(attempt), executing.set(loaded.code)
+            outside = tape.set(attempt.tape)
             try:
                 work = self._call(loaded.step, args, kwargs, attempt.call_made)
                 return await _within(loaded.step.options.timeout, work, attempt)
             finally:
+                tape.reset(outside)
                 executing.reset(outer)
                 step_context.reset(token)
 
