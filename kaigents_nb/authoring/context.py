@@ -123,6 +123,10 @@ class StepContext(Protocol):
         """A private file of this call, for what its attempts have done so far."""
         ...
 
+    def rate_file(self, name: str) -> Path:
+        """Return where all workers of the data directory keep what was used of a rate."""
+        ...
+
     def keep(self, data: bytes) -> str:
         """Save bytes for good and return their name, which is made of their content."""
         ...

@@ -81,7 +81,7 @@ def model(
         Where the key is, never the key: ``"env:NAME"``, ``"keyring:NAME"`` (service ``kaigents-nb``) or
         ``"file:PATH"``, looked up by the worker at each call. Without, ``OPENAI_API_KEY`` of the worker.
     requests_per_min, tokens_per_min
-        Limits that hold over all runs of a worker.
+        Limits that hold over all runs of a worker and, best effort, over all workers with the same data directory.
     price
         USD for a million tokens: ``{"input": 0.25, "output": 2.0}``, also ``"cached"``. Without, the published price
         where it is known.

@@ -64,7 +64,7 @@ from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.runtime.turns import Turns
-from kaigents_nb.server import private_files
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.run_module import executing
@@ -108,6 +108,7 @@ class Attempt:
     """What holds it up."""
     snapshot: Snapshot | None = None
     tape: Tape = ()
+    queue: str = ""
 
     @property
     def printed(self) -> str:
@@ -137,6 +138,11 @@ class Attempt:
         assert self.store is not None
         name = hashlib.sha256(f"{self.execution}/{self.idempotency_key}".encode()).hexdigest()[:32]
         return private_files.make_directory(self.store.folder.parent / "journals") / name
+
+    def rate_file(self, name: str) -> Path:
+        """Return where all workers of this data directory keep what was used of a rate."""
+        assert self.store is not None
+        return datadir.rate_file(self.store.folder.parent, name)
 
     def keep(self, data: bytes) -> str:
         """Save bytes beside the values that are too big for a history."""
@@ -322,6 +328,7 @@ class StepRunner:
             store=store_of(self._client.data_converter),
             before=_record(info.heartbeat_details),
             tape=call.tape,
+            queue=info.task_queue,
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
@@ -400,7 +407,7 @@ class StepRunner:
             cache, key = self._cached(call, args, loaded.code.digest_of(place) if options.cache and place else "")
             if cache is not None and (known := cache.get(key, seconds(options.cache or 0))) is not None:
                 return RawValue(known)
-            async with self._turns.turn(call.step, options, attempt.tell):
+            async with self._turns.turn(call.step, options, attempt):
                 result = await self._executed(loaded, positional, keyword, attempt)
             notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
             extra = {key: text for key, text in notes.items() if text}
