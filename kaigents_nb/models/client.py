@@ -47,7 +47,7 @@ async def post(model: Model, path: str, body: Mapping[str, Any]) -> Any:
     with _client(model) as client:
         try:
             return await client.post(path, cast_to=object, body=dict(body))
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             return None
 
 
