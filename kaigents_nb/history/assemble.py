@@ -53,6 +53,7 @@ async def view_of(observer: Observer) -> RunView:
         arguments=_arguments(fold),
         published={name: shown(payload) for name, payload in fold.published.items()},
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
+        spent=fold.spent,
     )
 
 
@@ -82,6 +83,8 @@ def _steps(observer: Observer) -> tuple[StepView, ...]:
 
 def _pending(observer: Observer) -> list[tuple[Call, PendingActivityInfo]]:
     """Return what was pending at the last look and has not ended since."""
+    if observer.fold.closed:  # of a terminated run the server still says what was pending
+        return []
     asked = [
         (observer.fold.calls.get(pending.activity_id.partition(".")[0]), pending)
         for pending in observer.description.pending_activities

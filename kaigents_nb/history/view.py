@@ -11,6 +11,7 @@ from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Standing
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
+from kaigents_nb.models.spent import Spent
 
 Status = Literal[
     "starting",  # accepted by the server, no worker has taken it yet
@@ -37,6 +38,8 @@ class Progress:
     done: float
     total: float | None = None
     note: str = ""
+    text: str = ""
+    """What there is so far, to be read: the end of an answer that comes in parts."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,8 @@ class RunView:
     url: str = ""
     arguments: str = ""
     lineage: Mapping[str, str] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    """On models, by this run itself: agents that it called have their own."""
 
     @property
     def closed(self) -> bool:

@@ -137,7 +137,15 @@ def _failures(openai: Any, model: Model, key: str) -> Iterator[None]:
     except openai.APIError as error:
         cause = error.__cause__ or error
         failure = ModelUnreachable(_without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key))
+        failure.sent = not _never_left(cause)
     raise failure from None
+
+
+def _never_left(cause: BaseException) -> bool:
+    """Whether a request did not get to the server for sure."""
+    import httpx2
+
+    return isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError)
 
 
 def _client(openai: Any, address: str, key: str) -> Any:
