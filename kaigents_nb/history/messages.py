@@ -1,23 +1,19 @@
-"""What was said to models and by them, as it is recorded: each message where it was said first."""
+"""``run.messages()``: what was said to models and by them, each message where it was said first."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from kaigents_nb.history.calls import Call
 from kaigents_nb.history.frames import frame
-from kaigents_nb.history.model_calls import asked_calls, read, row_answers
+from kaigents_nb.history.model_calls import asked_calls
 from kaigents_nb.history.observe import Observer
-from kaigents_nb.models import any_client, background, batch, row_call, transcript
-from kaigents_nb.models import items as conversation
-from kaigents_nb.models.any_client import Got, Sent
-from kaigents_nb.models.call import Asked, Request
-from kaigents_nb.models.items import Item
-from kaigents_nb.models.row_call import RowAnswer
+from kaigents_nb.history.said import Conversations, Said, body_of, message, read, seen
+from kaigents_nb.models.any_client import Sent
+from kaigents_nb.models.call import Request
 
 MESSAGE_COLUMNS = {
     "call": "int64",
@@ -28,8 +24,6 @@ MESSAGE_COLUMNS = {
     "text": "str",
     "item": "object",
 }
-_Said = tuple[int | None, Item]
-"""A message, with the row of the table that it is about."""
 
 
 async def messages_frame(observer: Observer, number: int | None) -> pd.DataFrame:
@@ -43,133 +37,20 @@ async def messages_frame(observer: Observer, number: int | None) -> pd.DataFrame
     if made is None:
         numbers = [int(made.view.call) for made in known]
         raise LookupError(f"Call {number} of run {observer.run_id!r} asked no model. These did: {numbers or 'none'}.")
-    table = _table(observer, [(made, item) for item in await _seen(observer, made)])
+    table = _table(observer, [(made, item) for item in await seen(observer, made)])
     table.attrs |= _asked_with(await read(observer, made.arguments[0]), await read(observer, made.arguments[1]))
     return table
-
-
-class Conversations:
-    """Reads the calls of a run one after the other, and gives what each has added."""
-
-    def __init__(self) -> None:
-        self._known: list[Item] = []  # of a client that sends all of its conversation each time
-
-    async def said(self, observer: Observer, made: Call) -> list[_Said]:
-        """Return what was said in a call and not before."""
-        name, result = made.view.name, await read(observer, made.result)
-        if name in (row_call.ask_rows.name, batch.collect.name):
-            answers = {answer.row: answer for answer in row_answers(observer, made, result)}
-            prompts = await _prompts(observer, made)
-            return [(row, item) for row, text in prompts for item in _exchange(text, answers.get(row))]
-        answered: list[Item] = result.items if isinstance(result, Asked | Got) else []
-        if name == any_client.request.name:
-            asked = _sent_items(await read(observer, made.arguments[1]))
-            known = len(self._known)
-            fresh = asked[known:] if list(map(_alike, asked[:known])) == list(map(_alike, self._known)) else asked
-            self._known = [*asked, *answered]
-            return _plain([*fresh, *answered])
-        if name == background.collect.name:
-            return _plain(answered)
-        return _plain([*await read(observer, made.arguments[2]), *answered])
-
-
-async def _seen(observer: Observer, made: Call) -> list[_Said]:
-    """Return what the model saw in a call, from the beginning of its conversation."""
-    name = made.view.name
-    if name in (row_call.ask_rows.name, batch.collect.name):
-        answers = {answer.row: answer for answer in row_answers(observer, made, await read(observer, made.result))}
-        prompts = await _prompts(observer, made)
-        return [(row, item) for row, text in prompts for item in _without_answer(_exchange(text, answers.get(row)))]
-    if name == any_client.request.name:
-        return _plain(_sent_items(await read(observer, made.arguments[1])))
-    before, items = await read(observer, made.arguments[1]), await read(observer, made.arguments[2])
-    return _plain([*transcript.items(observer.connection.stored, before), *items])
-
-
-async def _prompts(observer: Observer, made: Call) -> list[tuple[int, str]]:
-    """Return what was asked for each row; of a batch it is with the call that has handed it in."""
-    if made.view.name == row_call.ask_rows.name:
-        return list(enumerate(await read(observer, made.arguments[1])))
-    number = await read(observer, made.arguments[1])
-    for other in observer.fold.snapshot().calls.values():
-        if other.view.name == batch.submit.name and await read(observer, other.result) == number:
-            return list(await read(observer, other.arguments[1]))
-    return []
-
-
-def _exchange(prompt: str, answer: RowAnswer | None) -> list[Item]:
-    asked = [conversation.user(prompt)]
-    if answer is None:
-        return asked
-    if answer.said or not answer.text:
-        return asked + answer.said
-    content = [{"type": "output_text", "text": answer.text}]
-    return [*asked, {"type": conversation.MESSAGE, "role": "assistant", "content": content}]
-
-
-def _without_answer(items: Sequence[Item]) -> Sequence[Item]:
-    last = max(place for place, item in enumerate(items) if item.get("role") == "user")
-    return items[: last + 1]
-
-
-def _plain(items: Iterable[Item]) -> list[_Said]:
-    return [(None, item) for item in items]
-
-
-def _sent_items(sent: Sent) -> list[Item]:
-    """Return the conversation in the body of a request that another client made."""
-    body = _body(sent)
-    given = body.get("input", body.get("messages"))
-    try:
-        return conversation.conversation(given)
-    except (TypeError, ValueError):  # none that we know: shown as it is
-        return [conversation.user(sent.body)] if sent.body else []
-
-
-def _body(sent: Sent) -> Mapping[str, Any]:
-    try:
-        body = json.loads(sent.body)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 def _asked_with(asked: object, sent: object) -> dict[str, Any]:
     if isinstance(asked, Request):
         return {"model": asked.model.name, "tools": list(asked.tools), "options": asked.options}
-    body = dict(_body(sent)) if isinstance(sent, Sent) else {}
+    body = dict(body_of(sent)) if isinstance(sent, Sent) else {}
     for conversation_of_it in ("input", "messages"):
         body.pop(conversation_of_it, None)
     return {"model": body.pop("model", ""), "tools": body.pop("tools", []), "options": body}
 
 
-def _table(observer: Observer, said: Iterable[tuple[Call, _Said]]) -> pd.DataFrame:
+def _table(observer: Observer, said: Iterable[tuple[Call, Said]]) -> pd.DataFrame:
     rows = ({"call": int(made.view.call), "row": row, **message(item)} for made, (row, item) in said)
     return frame(rows, MESSAGE_COLUMNS, observer.run_id)
-
-
-def message(item: Item) -> dict[str, Any]:
-    """Return a message in the columns of :meth:`Run.messages`."""
-    kind = str(item.get("type") or conversation.MESSAGE)
-    role = str(item.get("role") or ("tool" if kind == conversation.OUTPUT else "assistant"))
-    return {"role": role, "type": kind, "tool": str(item.get("name") or ""), "text": _text(item), "item": item}
-
-
-def _alike(item: Item) -> tuple[str, ...]:
-    """Return what a message says: a client sends an answer back in its own words for it."""
-    return tuple(str(message(item)[key]) for key in ("role", "type", "tool", "text"))
-
-
-def _text(item: Item) -> str:
-    if item.get("type") == conversation.CALL:
-        return str(item.get("arguments") or "")
-    if item.get("type") == conversation.REASONING:
-        return conversation.reasoning(item)
-    if item.get("type") == conversation.OUTPUT:
-        given = item.get("output")
-        return given if isinstance(given, str) else "".join(_texts(given or ()))
-    return conversation.text([item]) or "".join(_texts(conversation.parts(item)))
-
-
-def _texts(parts: Iterable[Any]) -> Iterator[str]:
-    return (str(part.get("text") or "") for part in parts if isinstance(part, dict))

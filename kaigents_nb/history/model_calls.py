@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
-from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.calls import Call
 from kaigents_nb.history.frames import UTC_TIME, frame
 from kaigents_nb.history.observe import Observer
+from kaigents_nb.history.said import OF_ROWS, read, row_answers
 from kaigents_nb.history.view import StepView
-from kaigents_nb.models import any_client, background, batch, call, journal, row_call
+from kaigents_nb.models import any_client, background, batch, call, row_call
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models.answer import Usage
 from kaigents_nb.models.any_client import Got
@@ -22,7 +22,7 @@ from kaigents_nb.models.call import Asked, Request
 from kaigents_nb.models.ledger import requests_begun
 from kaigents_nb.models.model import Model
 from kaigents_nb.models.row_call import RowAnswer
-from kaigents_nb.runtime.journals import journal_of, ledger_of
+from kaigents_nb.runtime.journals import ledger_of
 from kaigents_nb.runtime.payloads import metadata
 from kaigents_nb.runtime.protocol import META_REPEATED
 
@@ -70,7 +70,7 @@ async def calls_frame(observer: Observer) -> pd.DataFrame:
                 continue  # a look at one that the provider still worked on
             before = handed_in.pop(str(await read(observer, made.arguments[3])), None)
             rows.append({**row, **_answered(result), "repeated": (before or row)["repeated"]})
-        elif step.name in (row_call.ask_rows.name, batch.collect.name):
+        elif step.name in OF_ROWS:
             rows += _of_rows(row, row_answers(observer, made, result))
         elif not isinstance(result, Got) or result.price_basis:
             rows.append({**row, **_answered(result)})
@@ -87,19 +87,6 @@ async def asked_calls(observer: Observer) -> list[tuple[StepView, Call]]:
         for step in view.steps
         if step.name in ASKING and not step.reused and calls[step.call].arguments
     ]
-
-
-async def read(observer: Observer, payload: Payload | None) -> Any:
-    """Return a recorded value; None for none."""
-    return None if payload is None else await observer.decoder.value(payload)
-
-
-def row_answers(observer: Observer, made: Call, result: list[RowAnswer] | None) -> list[RowAnswer]:
-    """Return the answers for rows: those of an unfinished call as they lie on the disk."""
-    if result is not None:
-        return result
-    path = journal_of(observer.connection.store, observer.execution, observer.run_id, made.view.call)
-    return [RowAnswer.of_record(record) for record in journal.read(path)]
 
 
 async def _model(observer: Observer, made: Call) -> Model:

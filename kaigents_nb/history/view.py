@@ -43,6 +43,18 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class MessageView:
+    """One message of a conversation with a model, bounded."""
+
+    role: str
+    kind: str
+    """Of item, as the Responses API has them."""
+    tool: str
+    """Which one is called; empty for no call."""
+    text: str
+
+
+@dataclass(frozen=True)
 class AttemptView:
     """Work on a call from one time to another; ``first`` and ``last`` number the attempts it was.
 
@@ -104,6 +116,8 @@ class StepView:
     """What is known of each attempt, where the first one did not simply succeed."""
     note: str = ""
     """What holds it up: an earlier attempt that has not ended yet."""
+    said: tuple[MessageView, ...] = ()
+    """Where it asked a model: what it said that was not said before, and the answer."""
 
     @property
     def duration_s(self) -> float | None:
