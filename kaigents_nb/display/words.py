@@ -223,7 +223,7 @@ def next_steps(view: RunView) -> list[str]:
     for step in view.steps:
         if step.status == "parked":
             todo.append(
-                f"Step {line(step.name)} has an error that no retry mends, or had the same one three times. "
+                f"Step {line(step.name)} has an error that no retry mends, or had the same one again and again. "
                 "Correct its cell, run the cell, then run.mend(); if the agent has to change too, "
                 'run.fork(at="failed", code="current").'
             )

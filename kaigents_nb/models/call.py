@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from kaigents_nb.models.items import Item
 from kaigents_nb.models.ledger import Ledger
 from kaigents_nb.models.limits import paced
 from kaigents_nb.models.model import Model
-from kaigents_nb.models.prices import cost
+from kaigents_nb.models.prices import cost, told
 from kaigents_nb.models.spent import Spent, spent
 
 Tool = Step[..., Any] | Agent[..., Any, Any]
@@ -156,8 +155,7 @@ def answered(model: Model, data: Any, *, batch: bool = False) -> Asked:
     """Return what the model's server answered, and what it cost."""
     api = model.speaks
     answer: Answer = _APIS[api].answer(data)
-    usd, basis = cost(model, answer.usage, answer.model, tier=answer.tier, batch=batch)
-    name = answer.model or model.name
+    name, usd, basis = told(model, answer, batch=batch)
     return Asked(answer.items, answer.finish, answer.usage, usd, basis, name, api, answer.note)
 
 
@@ -212,31 +210,18 @@ def _read(
     faults: dict[str, str] = {}
     for call in conversation.calls(items):
         name, number = str(call.get("name")), str(call.get("call_id"))
-        if name in foreign:
-            arguments[number], fault = _parsed(call.get("arguments") or "{}")
-            if fault:
-                faults[number] = fault
-                del arguments[number]
-            continue
-        if name not in callables:
+        if name not in callables and name not in foreign:
             faults[number] = (
                 f"There is no tool {name!r}. There are: {', '.join(sorted({*callables, *foreign})) or 'none'}."
             )
             continue
+        written = call.get("arguments") or ""
         try:
-            arguments[number] = tools.read(name, callables[name], call.get("arguments") or "")
+            # A tool of another program knows itself whether they fit.
+            arguments[number] = tools.parsed(written) if name in foreign else tools.read(name, callables[name], written)
         except ValueError as error:
             faults[number] = str(error)
     return arguments, faults
-
-
-def _parsed(written: str) -> tuple[dict[str, Any], str]:
-    """Return arguments for a tool of another program, which knows itself whether they fit."""
-    try:
-        arguments = json.loads(written)
-    except ValueError as error:
-        return {}, f"The arguments are no JSON: {error}."
-    return (arguments, "") if isinstance(arguments, dict) else ({}, "The arguments are a JSON object.")
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from kaigents_nb.models.answer import Usage
+from kaigents_nb.models.answer import Answer, Usage
+from kaigents_nb.models.cassette import plays
 from kaigents_nb.models.model import Model
 
 GIVEN, UNKNOWN = "given", "unknown"
+RECORDED = "recorded"
+"""Of a model that has not answered now: before its name, and behind the price, wherever these are shown."""
 _MILLION = 1_000_000
 _HALF = "half in a batch"
 _STANDARD = ("", "auto", "default", "standard", "on_demand")
 """Names of the service tier that has no price of its own."""
 _BATCH = {"processing": "batch"}
+
+
+def told(model: Model, answer: Answer, *, batch: bool = False) -> tuple[str, float | None, str]:
+    """Return who has answered, what it cost in USD, and what that is based on."""
+    name = answer.model or model.name
+    usd, basis = cost(model, answer.usage, answer.model, tier=answer.tier, batch=batch)
+    return (f"{RECORDED}/{name}", usd, f"{basis}, {RECORDED}") if plays() else (name, usd, basis)
 
 
 def cost(

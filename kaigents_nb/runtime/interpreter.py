@@ -21,7 +21,7 @@ from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
+from kaigents_nb.authoring.awaited import Begin, NotAwaited, noted, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.library_steps import agent_of_the_library, is_library_step
@@ -113,7 +113,9 @@ class AgentWorkflow:
         try:
             apply_settings(code.snapshot.settings)
             own = agent_of_the_library(header.agent)
-            loaded = self._loaded = load(code.snapshot, [] if own else [header.agent], for_agent=True, unwrap=unwrap)
+            names = [] if own else [header.agent]
+            note = noted if header.version > 4 else None
+            loaded = self._loaded = load(code.snapshot, names, for_agent=True, unwrap=unwrap, note=note)
             agent: Agent[..., Any, Any] = own or loaded.get(header.agent)
             count = header.positional + len(header.keywords)
             payloads = [item.payload for item in args[2 : 2 + count]]
@@ -131,17 +133,27 @@ class AgentWorkflow:
             result = await agent.fn(*positional, **keyword)
             if header.version > 1:
                 await self._let_tasks_end()
+                if header.version > 4:
+                    await self._tasks.stopped()
                 refuse_unawaited(self, self._tasks.still_running())
             elif header.version > 0:
                 refuse_unawaited(self)
             return raw(result, f"result of agent {agent.name}")
         except asyncio.CancelledError:
+            if header.version > 4:
+                await self._tasks.stopped(everyone=True)
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
             lacks = lacked(error, code.snapshot)
             if lacks is not None:
                 raise LacksModule(lacks, code.snapshot) from None
+            if header.version > 4:
+                with suppress(asyncio.CancelledError):  # it has failed before
+                    await self._tasks.stopped(everyone=True)
             raise self._failure(error) from None
+        finally:
+            for made in list(self.unawaited.values()):
+                made.close()
 
     async def _let_tasks_end(self) -> None:
         """Wait for tasks that are about to end, such as one that has just handed over its last result."""
@@ -206,7 +218,7 @@ class AgentWorkflow:
         """Run a step as an activity."""
         place, call = self._next_place(CALL)
         payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
-        header = StepCall(step.name, call, "", len(args), keywords)
+        header = StepCall(step.name, call, "", len(args), keywords, tape=self._launch.tape)
         return self._call(
             "step", Asked(place, call, step.name, payloads), partial(self._perform, call, step, payloads, header)
         )
@@ -226,7 +238,7 @@ class AgentWorkflow:
     def _count(self, result: object, repeated: int) -> None:
         """Add what a call has cost to what the memo says, where it asked a model."""
         more = spent_on(result) + Spent(repeated=repeated)
-        if more != Spent() and self._launch.version >= 5:
+        if more != Spent() and self._launch.version >= 6:
             self._spent += more
             workflow.upsert_memo({MEMO_SPENT: self._spent.to_wire()})
 

@@ -23,7 +23,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.context import Tape, step_context, tape
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
@@ -43,7 +43,7 @@ from kaigents_nb.runtime.failures import (
 )
 from kaigents_nb.runtime.journals import journal_of, ledger_of
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
-from kaigents_nb.runtime.late import HAND_OVER, check_wanted
+from kaigents_nb.runtime.late import HAND_OVER, AttemptOver, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
@@ -55,9 +55,11 @@ from kaigents_nb.runtime.repeats import (
     Record,
     after_death,
     after_error,
+    alike_error,
     fell_silent,
     one_at_a_time,
     same_error,
+    stays,
     takes_workers_down,
     this_process,
 )
@@ -65,6 +67,7 @@ from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.runtime.turns import Turns
+from kaigents_nb.server import datadir
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.run_module import executing
@@ -111,6 +114,8 @@ class Attempt:
     repeated: int = 0
     """So many requests of a model may have been paid without an answer on record."""
     snapshot: Snapshot | None = None
+    tape: Tape = ()
+    queue: str = ""
 
     @property
     def printed(self) -> str:
@@ -149,6 +154,11 @@ class Attempt:
     def lost(self, requests: int) -> None:
         """Note how many requests may have been paid without an answer on record."""
         self.repeated = requests
+
+    def rate_file(self, name: str) -> Path:
+        """Return where all workers of this data directory keep what was used of a rate."""
+        assert self.store is not None
+        return datadir.rate_file(self.store.folder.parent, name)
 
     def keep(self, data: bytes) -> str:
         """Save bytes beside the values that are too big for a history."""
@@ -233,7 +243,6 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
-        self._turns = Turns()
         self.key = key
         """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
@@ -338,6 +347,8 @@ class StepRunner:
             renewed=info.activity_id != call.call,
             store=store_of(self._client.data_converter),
             before=_record(info.heartbeat_details),
+            tape=call.tape,
+            queue=info.task_queue,
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
@@ -402,7 +413,6 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
-        await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -416,7 +426,8 @@ class StepRunner:
             cache, key = self._cached(call, args, loaded.code.digest_of(place) if options.cache and place else "")
             if cache is not None and (known := cache.get(key, seconds(options.cache or 0))) is not None:
                 return RawValue(known)
-            async with self._turns.turn(call.step, options, attempt.tell):
+            async with self._turns.turn(call.step, options, attempt):
+                await check_wanted(self._client, attempt.heartbeat())  # last: all before it may have taken long
                 result = await self._executed(loaded, positional, keyword, attempt)
             repeated = str(attempt.repeated) if attempt.repeated > 0 else ""
             notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice, META_REPEATED: repeated}
@@ -425,7 +436,7 @@ class StepRunner:
             if cache is not None:
                 cache.put(key, saved.payload)
             return saved
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, AttemptOver):
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
@@ -435,10 +446,12 @@ class StepRunner:
     async def _executed(self, loaded: _Loaded, args: list[Any], kwargs: dict[str, Any], attempt: Attempt) -> Any:
         with attempt.output:
             token, outer = step_context.set(attempt), executing.set(loaded.code)
+            outside = tape.set(attempt.tape)
             try:
                 work = self._call(loaded.step, args, kwargs, attempt.call_made)
                 return await _within(loaded.step.options.timeout, work, attempt)
             finally:
+                tape.reset(outside)
                 executing.reset(outer)
                 step_context.reset(token)
 
@@ -458,8 +471,9 @@ class StepRunner:
         """Return the failure of an attempt; the same error too often in a row parks, where that ``counts``."""
         attempt.record = Record(failed=True)
         if kind == RETRY and not may_pass(error):
-            attempt.record = after_error(attempt.before, same_error(error, code.snapshot.filename))
-            if counts and attempt.record.times >= IN_A_ROW:
+            filename = code.snapshot.filename
+            attempt.record = after_error(attempt.before, same_error(error, filename), alike_error(error, filename))
+            if counts and stays(attempt.record, error):
                 kind = PARK
         failure = to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), kind)
         activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
