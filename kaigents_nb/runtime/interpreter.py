@@ -24,11 +24,12 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, noted, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
-from kaigents_nb.authoring.library_steps import agent_of_the_library
+from kaigents_nb.authoring.library_steps import agent_of_the_library, is_library_step
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.gates.question import Question
+from kaigents_nb.models.spent import Spent, spent_on
 from kaigents_nb.runtime import agent_asyncio, agent_loop, guard
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
 from kaigents_nb.runtime.code import Code, held
@@ -36,13 +37,15 @@ from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
 from kaigents_nb.runtime.lacking import LacksModule, lacked
-from kaigents_nb.runtime.payloads import META_OWN, call_arguments, plain, raw, read_arguments, value
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments, metadata, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
     MEMO_PUBLISHED,
+    MEMO_SPENT,
     MEMO_STATE,
     MEND_SIGNAL,
+    META_REPEATED,
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
     STARTED,
@@ -92,6 +95,7 @@ class AgentWorkflow:
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._agents = AgentCalls(self._random)
         self._published: tuple[str, Any] = ("running", None)
+        self._spent = Spent()
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> RawValue:
@@ -223,10 +227,20 @@ class AgentWorkflow:
         try:
             result = await self._steps.perform(call, step, payloads, header)
             await wait_until_readable([result])
-            return self._decode(result)
+            found = self._decode(result)
+            if is_library_step(step):
+                self._count(found, int(metadata(result, META_REPEATED) or 0))
+            return found
         except ActivityError as error:
             own = self._own(error.cause)
             raise own from own.__cause__
+
+    def _count(self, result: object, repeated: int) -> None:
+        """Add what a call has cost to what the memo says, where it asked a model."""
+        more = spent_on(result) + Spent(repeated=repeated)
+        if more != Spent() and self._launch.version >= 6:
+            self._spent += more
+            workflow.upsert_memo({MEMO_SPENT: self._spent.to_wire()})
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent as a child workflow, with the same code."""

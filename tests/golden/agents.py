@@ -531,3 +531,12 @@ async def goes_on_after_gates():
         return await double(decision.by)
 
     return await asyncio.gather(asks("First?"), asks("Second?"))
+
+
+@kg.agent
+async def asks_a_model(address):
+    """A conversation with a tool in it, and rows of a table: what they cost goes into the memo."""
+    model = kg.model("scripted", base_url=address, price={"input": 1, "output": 2})
+    reply = await kg.chat("Two times four?", model=model, tools=[double])
+    table = await kg.chat_rows(pd.DataFrame({"n": [1, 2]}), "What is {n}?", model=model)
+    return reply.text, table["answer"].tolist()

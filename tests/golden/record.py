@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -352,6 +353,20 @@ def approved(run: Run) -> Run:
     return ended(run)
 
 
+def asks_a_model() -> Run:
+    """Requests of a scripted model, which calls a tool."""
+    rules = "- {when: 'times', call: {double: {x: 4}}}\n- {say: '8'}\n"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "rules.yaml").write_text(rules)
+        command = [sys.executable, "-u", "-m", "kaigents_nb", "fake-model", f"{folder}/rules.yaml", "--port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                return ended(agents.asks_a_model.start(process.stdout.readline().split(" at ")[1].split()[0]))
+            finally:
+                process.terminate()
+
+
 SCENARIOS: dict[str, Callable[[], Run]] = {
     "sequence": lambda: ended(agents.sequence.start("panel")),
     "gathered": lambda: ended(agents.gathered.start(3)),
@@ -404,6 +419,7 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "is_declined": is_declined,
     "retried_while_declined": retried_while_declined,
     "mended_for_no_calls": mended_for_no_calls,
+    "asks_a_model": asks_a_model,
 }
 
 
