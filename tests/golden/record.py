@@ -196,7 +196,7 @@ def as_file(run: Run, sent: object, folder: Path) -> RawValue:
 
 
 def decided_again() -> Run:
-    """Two gates, and all sorts of decisions on them in one turn; one of a file that is missing then, and no more now."""
+    """Two gates, and all sorts of decisions on them in one turn; one of a file that was missing then."""
     run = agents.two_gates_at_once.start()
     eventually(lambda: len(run.pending()) == 2, END_S)
     connection = run._connection
