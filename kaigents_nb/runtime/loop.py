@@ -83,7 +83,7 @@ class LoopThread:
             raise
 
     def stop(self) -> bool:
-        """Cancel what still runs, and end the thread; false where something holds it up, and is left to end by itself."""
+        """Cancel what still runs, and end the thread; false where something holds it up: that ends by itself."""
         if self.loop.is_closed():
             return True
 

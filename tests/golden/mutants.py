@@ -83,7 +83,7 @@ def _replay_all() -> int:
     assert PACKAGE.parent == Path.cwd(), f"{PACKAGE} is not the copy"
     with tempfile.TemporaryDirectory() as blobs:
         shutil.copytree(BLOBS, blobs, dirs_exist_ok=True)
-        for path in sorted(recorded()[::-1], key=_is_long):
+        for path in sorted(recorded(), key=_is_long):
             try:
                 asyncio.run(replay(read(path), Path(blobs)))
             except Exception as error:  # whatever a run would fail with
