@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import os
+import sqlite3
 from dataclasses import dataclass
 
 import pandas as pd
@@ -296,7 +297,7 @@ async def is_refused():
         lambda: in_any_order(lambda calls: asyncio.as_completed(set(calls))),
         lambda: in_any_order(lambda calls: asyncio.tasks.as_completed(calls)),
         lambda: asyncio.wait([asyncio.gather(), asyncio.gather()]),
-        lambda: pd.read_csv("nowhere.csv"),
+        lambda: sqlite3.connect("nowhere/at.all"),
     ):
         try:
             await refused()
@@ -334,7 +335,7 @@ async def stops_a_task():
 
 @kg.agent
 async def gives_up():
-    """Calls, agents, gates and a parked step are given up in one turn; the last is wanted after all."""
+    """Calls, agents, gates and a parked step are given up in one turn."""
 
     async def within(call, delay_s=0.5):
         try:
@@ -342,15 +343,9 @@ async def gives_up():
         except TimeoutError:
             return await double("given up")
 
-    wanted = await double(1) > 2
-    seen = await asyncio.gather(
-        within(later(1, 40)),
-        within(waits("long")),
-        within(kg.approve("Never?")),
-        within(buggy("never")),
-        *(later(f"wanted {n}", 0.6) if wanted else within(later(f"wanted {n}", 40)) for n in range(2)),
+    return await asyncio.gather(
+        within(later(1, 40)), within(waits("long")), within(kg.approve("Never?")), within(buggy("never"))
     )
-    return seen, await double(2)
 
 
 @kg.agent
@@ -438,34 +433,35 @@ async def differs():
 
 @kg.agent
 async def big_calls_take_turns():
-    """Calls of which two fit into a message: who waits, who is given up, who parks and who goes on then."""
+    """Calls of which two fit into a message: who waits, who is given up, and who goes on then."""
     texts = [f"{n}" * 60_000 for n in range(10)]
 
-    async def given_up(call, delay_s):
+    async def within(delay_s, call):
         try:
             return await asyncio.wait_for(call, delay_s)
         except TimeoutError:
             return "given up"
 
-    async def computes():
-        await kg.sleep(1)
-        await double(0)
-        for _ in range(12_000_000):
-            pass
-        return await double("computed")
-
     return await asyncio.gather(
+        sum_of(1.2, *texts),
         sum_of(1.6, *texts),
-        sum_of(2.4, *texts),
         sum_of(0.3, "small"),
-        given_up(sum_of(0, *texts), 0.1),
-        sum_of(0.2, "waits behind it"),
-        given_up(sum_of(0.1, *texts), 1.7),
-        sum_of(0.3, *texts),
-        sum_of(0.1, "small, too"),
-        sum_of(0.1, "the last"),
-        computes(),
+        within(0.1, sum_of(0, *texts)),
+        within(30, sum_of(0.2, "waits behind it")),
+        within(30, sum_of(0.3, *texts)),
+        within(30, sum_of(0.1, "small, too")),
+        within(30, sum_of(0.1, "the last")),
     )
+
+
+@kg.agent
+async def gives_up_as_its_turn_comes():
+    """Of four big calls the third is given up in the turn in which it would go: the fourth goes in its place."""
+    texts = [f"{n}" * 60_000 for n in range(10)]
+    second, third, fourth = (asyncio.create_task(sum_of(delay_s, *texts)) for delay_s in (0.8, 0, 0.1))
+    await sum_of(0.3, *texts)
+    third.cancel()
+    return await asyncio.gather(second, fourth), third.cancelled()
 
 
 @kg.step
@@ -483,7 +479,7 @@ def parks_with(*texts):
 async def big_calls_park():
     """A parked call takes no room; one that is mended takes that of its code, too."""
     texts = [f"{n}" * 60_000 for n in range(12)]
-    full = [*texts, "x" * 27_000]
+    full = [*texts, "x" * 58_000]
     return await asyncio.gather(
         parks_with(*full), sum_of(1, *texts), sum_of(0.2, *texts), sum_of(0.1, "small"), parks_with(*texts)
     )
@@ -501,7 +497,12 @@ async def big_agents_take_turns():
     texts = [f"{n}" * 60_000 for n in range(12)]
     ids = ["golden", "golden", None, None]
     runs = await asyncio.gather(*(measured.start(*texts, id=name) for name in ids))
-    return [run.id for run in runs][:2], await asyncio.gather(*(measured(*texts[n:]) for n in (0, 0, 0, 11, 0)))
+
+    async def draws():
+        return kg.random().random()
+
+    calls = [measured(*texts[n:]) for n in (0, 0, 0, 11, 0)]
+    return [run.id for run in runs][:2], await asyncio.gather(*calls, draws())
 
 
 @kg.agent
@@ -540,3 +541,37 @@ async def asks_a_model(address):
     reply = await kg.chat("Two times four?", model=model, tools=[double])
     table = await kg.chat_rows(pd.DataFrame({"n": [1, 2]}), "What is {n}?", model=model)
     return reply.text, table["answer"].tolist()
+
+
+@kg.agent
+async def parts_and_is_declined():
+    """With another first result one branch asks for something else; what it has asked for the other makes anew."""
+    x = await double(1)
+
+    async def otherwise():
+        return await (double(x) if x < 10 else length(str(x)))
+
+    async def waits_then():
+        first = await twice_at_most(x)
+        await asyncio.sleep(0.05)
+        return first, await double(3)
+
+    return await asyncio.gather(otherwise(), waits_then())
+
+
+@kg.agent
+async def gives_up_beside_a_gate():
+    """Calls that are given up while a gate is open, and are wanted with another first result."""
+
+    async def within(call):
+        try:
+            return await asyncio.wait_for(call, 1)
+        except TimeoutError:
+            return await double("given up")
+
+    async def goes_on():
+        return await later("on", 1.5), await double("on")
+
+    wanted = await double(1) > 2
+    calls = [later(n, 0.3) if wanted else within(later(n, 40)) for n in range(2)]
+    return await asyncio.gather(kg.approve("Now?"), *calls, goes_on())

@@ -34,6 +34,7 @@ from tests.golden.histories import BLOBS, FOLDER, SIGNING_KEY, write
 from tests.support import eventually
 
 END_S = 30
+EDITED = {("double", 1): 50}
 
 
 @kg.step
@@ -266,6 +267,17 @@ def both_decided(run: Run) -> Run:
     return run
 
 
+def forked_after_giving_up(values: dict[Any, Any]) -> Run:
+    """A fork with calls that the first run gave up, while its gate is asked again."""
+    run = at_gate(agents.gives_up_beside_a_gate.start())
+    run.approve(by="ann")
+    run = ended(run)
+    last = int((run.steps()["step"] == "double").sum())
+    fork = at_gate(run.fork(at=("double", last), values=values))
+    fork.approve(by="bob")
+    return ended(fork)
+
+
 def forked_in_another_order() -> Run:
     """A fork whose gates and waits are made in another order than they are awaited."""
     run = both_decided(agents.awaits_in_another_order.start())
@@ -316,6 +328,13 @@ def is_declined() -> Run:
     """Two attempts come to a worker that lacks a module."""
     with declined("twice_at_most", 2):
         return ended(agents.is_declined.start())
+
+
+def forked_and_declined() -> Run:
+    """A call that is made anew in a fork, and declined, before a wait that is not made anew."""
+    run = ended(agents.parts_and_is_declined.start())
+    with declined("twice_at_most", 1):
+        return ended(run.fork(at=("double", 3), values=EDITED))
 
 
 def retried_while_declined() -> Run:
@@ -402,12 +421,15 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "waits_and_parks": waits_and_parks,
     "gives_up": lambda: ended(agents.gives_up.start()),
     "gives_up_what_is_retried": gives_up_what_is_retried,
-    "forked_after_giving_up": lambda: ended(ended(agents.gives_up.start()).fork(at=("double", 8))),
-    "forked_and_wanted": lambda: ended(ended(agents.gives_up.start()).fork(values={("double", 1): 5})),
+    "forked_after_giving_up": lambda: forked_after_giving_up({}),
+    "forked_and_wanted": lambda: forked_after_giving_up({("double", 1): 5}),
+    "forked_as_it_hears": lambda: ended(both_decided(hears_at_once().fork(at=("double", 7)))),
     "forked_in_another_order": forked_in_another_order,
     "forked_past_gates": forked_past_gates,
-    "forked_and_parted": lambda: ended(ended(agents.parts.start()).fork(values={("double", 1): 50})),
-    "forked_and_differing": lambda: ended(ended(agents.differs.start()).fork(values={("double", 1): 50})),
+    "forked_and_parted": lambda: ended(ended(agents.parts.start()).fork(at=("double", 9), values=EDITED)),
+    "forked_and_differing": lambda: ended(
+        ended(agents.differs.start()).fork(at=("double", 5), values=EDITED | {("double", 2): 7})
+    ),
     "forked_with_other_details": forked_with_other_details,
     "forked_and_mended": forked_and_mended,
     "goes_on_after_gates": goes_on_after_gates,
@@ -417,6 +439,8 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "files_take_no_room": lambda: ended(agents.files_take_no_room.start()),
     "a_thousand_calls": lambda: ended(agents.a_thousand_calls.start()),
     "is_declined": is_declined,
+    "forked_and_declined": forked_and_declined,
+    "gives_up_as_its_turn_comes": lambda: ended(agents.gives_up_as_its_turn_comes.start()),
     "retried_while_declined": retried_while_declined,
     "mended_for_no_calls": mended_for_no_calls,
     "asks_a_model": asks_a_model,
