@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.agent import Agent
@@ -123,6 +123,10 @@ class StepContext(Protocol):
         """A private file of this call, for what its attempts have done so far."""
         ...
 
+    def rate_file(self, name: str) -> Path:
+        """Return where all workers of the data directory keep what was used of a rate."""
+        ...
+
     def keep(self, data: bytes) -> str:
         """Save bytes for good and return their name, which is made of their content."""
         ...
@@ -138,3 +142,8 @@ class StepContext(Protocol):
 
 agent_context: ContextVar[AgentContext | None] = ContextVar("kaigents_agent", default=None)
 step_context: ContextVar[StepContext | None] = ContextVar("kaigents_step", default=None)
+
+PLAYS, RECORDS = "plays", "records"
+Tape: TypeAlias = tuple[str, ...]
+"""Where models are recorded or played back: the file, which of the two, and a name of the block of code; or nothing."""
+tape: ContextVar[Tape] = ContextVar("kaigents_tape", default=())

@@ -84,7 +84,8 @@ def step(
     concurrency
         So many calls at the same time, over all runs of a worker; a call that waits says so on the card.
     rate
-        So many calls in a time, such as ``"20/min"``, over all runs of a worker.
+        So many calls in a time, such as ``"20/min"``, over all runs and, best effort, over all workers of the queue
+        with the same data directory; a call that waits says so on the card.
     cache
         Take a result of the same code for the same arguments, if it is not older than this: ``"1 day"``. It is kept in
         the data directory; the card says where a result came from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
+from kaigents_nb.authoring.context import PLAYS
 from kaigents_nb.errors import ConversionError, KaigentsError
 from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, lacks_module, utc
 from kaigents_nb.history.fold import RunFold
@@ -48,12 +50,19 @@ async def view_of(observer: Observer) -> RunView:
         error=failure_text(fold.failure) if fold.failure is not None else "",
         executor="" if fold.closed else _executor(observer, service),
         problem="" if fold.closed else problem,
-        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold), *_lingering(observer)),
+        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_taped(fold), *_unasked(fold), *_lingering(observer)),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         published={name: shown(payload) for name, payload in fold.published.items()},
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
     )
+
+
+def _taped(fold: RunFold) -> Iterator[str]:
+    if PLAYS in fold.launch.tape:
+        yield f"No model is asked: answers are played back from {fold.launch.tape[0]}, recorded before."
+    elif fold.launch.tape:
+        yield f"What models answer is recorded in {fold.launch.tape[0]}."
 
 
 def _open_status(fold: RunFold, steps: tuple[StepView, ...], gates: tuple[GateView, ...], problem: str) -> Status:

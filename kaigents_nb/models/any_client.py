@@ -17,7 +17,7 @@ from kaigents_nb.models.answer import Usage
 from kaigents_nb.models.client import send
 from kaigents_nb.models.items import Item
 from kaigents_nb.models.model import Model, as_model
-from kaigents_nb.models.prices import cost
+from kaigents_nb.models.prices import told
 
 _ASKED_HEADERS = ("content-type", "accept", "openai-beta")
 _NOT_ASKED = "http://recorded.invalid/v1"
@@ -58,12 +58,12 @@ async def request(model: Model, sent: Sent) -> Got:
     kind = headers.get("content-type", "")
     api = "responses" if sent.path.startswith(responses.PATH) else "chat"
     answer = (responses if api == "responses" else completions).answer(_data(api, kind, body))
-    usd, basis = cost(model, answer.usage, answer.model)
+    name, usd, basis = told(model, answer)
     return Got(
         status,
         {"content-type": kind},
         body,
-        answer.model or model.name,
+        name,
         api,
         answer.finish,
         answer.usage,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from kaigents_nb.models.client import post, stream
 from kaigents_nb.models.items import Item
 from kaigents_nb.models.limits import paced
 from kaigents_nb.models.model import Model
-from kaigents_nb.models.prices import cost
+from kaigents_nb.models.prices import cost, told
 
 Tool = Step[..., Any] | Agent[..., Any, Any]
 tools_at_hand: ContextVar[Mapping[str, Tool] | None] = ContextVar("kaigents_tools", default=None)
@@ -145,10 +144,9 @@ def answered(model: Model, data: Any, *, batch: bool = False) -> Asked:
     """Return what the model's server answered, and what it cost; in a batch half."""
     api = model.speaks
     answer: Answer = _APIS[api].answer(data)
-    usd, basis = cost(model, answer.usage, answer.model)
+    name, usd, basis = told(model, answer)
     if batch and usd is not None:
         usd, basis = usd / 2, f"{basis}, half in a batch"
-    name = answer.model or model.name
     return Asked(answer.items, answer.finish, answer.usage, usd, basis, name, api, answer.note)
 
 
@@ -203,31 +201,18 @@ def _read(
     faults: dict[str, str] = {}
     for call in conversation.calls(items):
         name, number = str(call.get("name")), str(call.get("call_id"))
-        if name in foreign:
-            arguments[number], fault = _parsed(call.get("arguments") or "{}")
-            if fault:
-                faults[number] = fault
-                del arguments[number]
-            continue
-        if name not in callables:
+        if name not in callables and name not in foreign:
             faults[number] = (
                 f"There is no tool {name!r}. There are: {', '.join(sorted({*callables, *foreign})) or 'none'}."
             )
             continue
+        written = call.get("arguments") or ""
         try:
-            arguments[number] = tools.read(name, callables[name], call.get("arguments") or "")
+            # A tool of another program knows itself whether they fit.
+            arguments[number] = tools.parsed(written) if name in foreign else tools.read(name, callables[name], written)
         except ValueError as error:
             faults[number] = str(error)
     return arguments, faults
-
-
-def _parsed(written: str) -> tuple[dict[str, Any], str]:
-    """Return arguments for a tool of another program, which knows itself whether they fit."""
-    try:
-        arguments = json.loads(written)
-    except ValueError as error:
-        return {}, f"The arguments are no JSON: {error}."
-    return (arguments, "") if isinstance(arguments, dict) else ({}, "The arguments are a JSON object.")
 
 
 def _function(name: str) -> Callable[..., Any]:

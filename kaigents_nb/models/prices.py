@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from kaigents_nb.models.answer import Usage
+from kaigents_nb.models.answer import Answer, Usage
+from kaigents_nb.models.cassette import plays
 from kaigents_nb.models.model import Model
 
 GIVEN, UNKNOWN = "given", "unknown"
+RECORDED = "recorded"
+"""Of a model that has not answered now: before its name, and behind the price, wherever these are shown."""
 _MILLION = 1_000_000
+
+
+def told(model: Model, answer: Answer) -> tuple[str, float | None, str]:
+    """Return who has answered, what it cost in USD, and what that is based on."""
+    name = answer.model or model.name
+    usd, basis = cost(model, answer.usage, answer.model)
+    return (f"{RECORDED}/{name}", usd, f"{basis}, {RECORDED}") if plays() else (name, usd, basis)
 
 
 def cost(model: Model, usage: Usage, answered: str = "") -> tuple[float | None, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from kaigents_nb.models import journal, type_names
 from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL
 from kaigents_nb.models.call import Asked, Request, request_once
 from kaigents_nb.models.output import Output
+from kaigents_nb.models.retry_after import header, retry_after_s
 
 DONE, INVALID, REFUSED, FAILED = "done", "invalid", "refused", "failed"
 _TRIES = 3
@@ -36,6 +36,12 @@ class RowAnswer:
     error: str = ""
     tokens: int = 0
     cost_usd: float | None = 0.0
+
+
+def output_of(wanted: Any) -> Output | None:
+    """Return the type of the answers, written by :mod:`type_names`, as the code of the step's run has it."""
+    step = step_context.get()
+    return None if wanted is None or step is None else Output(type_names.read(wanted, step.resolve))
 
 
 def judged(number: int, asked: Asked, output: Output | None, tokens: int = 0, usd: float = 0.0) -> RowAnswer:
@@ -65,9 +71,7 @@ async def ask_rows(request: Request, prompts: list[str], wanted: Any, limit: int
         When nothing can be asked now, or by nobody: the step is tried again, or parks, with the rows so far saved.
     """
     step = step_context.get()
-    output = None
-    if wanted is not None and step is not None:
-        output = Output(type_names.read(wanted, step.resolve))
+    output = output_of(wanted)
     known: dict[int, RowAnswer] = {}
     if step is not None:
         known = {record["row"]: RowAnswer(**record) for record in journal.read(step.journal)}
@@ -151,9 +155,9 @@ class _Asking:
             try:
                 asked = await request_once(self._request, items)
             except ModelRefused as refused:
-                if refused.status_code != _BUSY or refused.response.headers.get("x-should-retry") == "false":
+                if refused.status_code != _BUSY or header(refused, "x-should-retry") == "false":
                     raise
-                pause_s = _asked_pause(refused.response.headers)
+                pause_s = retry_after_s(refused)
                 if pause_s is None:
                     pause_s = self._pause_s * random.uniform(1, 1.2)  # noqa: S311
                     self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
@@ -161,10 +165,3 @@ class _Asking:
                 continue
             self._pause_s = _FIRST_PAUSE_S
             return asked
-
-
-def _asked_pause(headers: Mapping[str, str]) -> float | None:
-    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        with suppress(KeyError, ValueError):
-            return max(0.0, float(headers[name]) * factor)
-    return None

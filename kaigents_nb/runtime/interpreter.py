@@ -214,7 +214,7 @@ class AgentWorkflow:
         """Run a step as an activity."""
         place, call = self._next_place(CALL)
         payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
-        header = StepCall(step.name, call, "", len(args), keywords)
+        header = StepCall(step.name, call, "", len(args), keywords, tape=self._launch.tape)
         return self._call(
             "step", Asked(place, call, step.name, payloads), partial(self._perform, call, step, payloads, header)
         )

@@ -20,6 +20,18 @@ _IN_TIME_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _ASK_AGAIN_S = 0.5
 
 
+class AttemptOver(ApplicationError):
+    """Nobody hears it, but for a later attempt that this process has been given as well."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The attempt came too late to this worker.",
+            type=type(self).__name__,
+            next_retry_delay=HAND_OVER,
+            category=ApplicationErrorCategory.BENIGN,
+        )
+
+
 async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
     """Refuse to begin what the server has given up, and perhaps to another worker; ``beat`` is the heartbeat to send.
 
@@ -28,8 +40,8 @@ async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    ApplicationError
-        Where the attempt is over. Nobody hears it, but for a later attempt that this process has been given as well.
+    AttemptOver
+        Where it has been given up.
     """
     info = activity.info()
     if time.time() - info.started_time.timestamp() < _IN_TIME_S:
@@ -45,10 +57,5 @@ async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
                 await asyncio.sleep(_ASK_AGAIN_S)
                 continue
             if error.status == RPCStatusCode.NOT_FOUND:
-                raise ApplicationError(
-                    "The attempt came too late to this worker.",
-                    type="AttemptOver",
-                    next_retry_delay=HAND_OVER,
-                    category=ApplicationErrorCategory.BENIGN,
-                ) from None
+                raise AttemptOver from None
         return

@@ -105,6 +105,8 @@ class Launch:
     """``INTERPRETER_VERSION`` when the run began."""
     call: str = ""
     """The number of the call by which an agent has started this run of its own."""
+    tape: tuple[str, ...] = ()
+    """The cassette that the run's models are recorded on or played back from; see ``authoring.context.Tape``."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class StepCall:
     """Whether the last argument is the code itself (a mended step)."""
     library: bool = False
     """Whether the step is the library's own, so that the run's code says only what its values are made of."""
+    tape: tuple[str, ...] = ()
+    """That of the run."""
 
 
 _DEFAULTS = {kind: {item.name: item.default for item in fields(kind)} for kind in (Launch, StepCall)}
@@ -133,6 +137,7 @@ def launch(
     keywords: tuple[str, ...],
     attribute: bool,
     chance: int,
+    tape: tuple[str, ...],
     **taken_over: Any,
 ) -> Launch:
     """Return the header of a new run, executed by the interpreter of today; ``taken_over`` is what only a fork has."""
@@ -143,6 +148,7 @@ def launch(
         keywords=keywords,
         attribute=attribute,
         chance=chance,
+        tape=tape,
         version=INTERPRETER_VERSION,
         **taken_over,
     )

@@ -26,7 +26,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.context import Tape, step_context, tape
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
@@ -46,7 +46,7 @@ from kaigents_nb.runtime.failures import (
 )
 from kaigents_nb.runtime.held import hold, worker_stopped
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
-from kaigents_nb.runtime.late import check_wanted
+from kaigents_nb.runtime.late import AttemptOver, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
@@ -70,7 +70,7 @@ from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.runtime.turns import Turns
-from kaigents_nb.server import private_files
+from kaigents_nb.server import datadir, private_files
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.run_module import executing
@@ -116,6 +116,8 @@ class Attempt:
     note: str = ""
     """What holds it up."""
     snapshot: Snapshot | None = None
+    tape: Tape = ()
+    queue: str = ""
 
     @property
     def printed(self) -> str:
@@ -145,6 +147,11 @@ class Attempt:
         assert self.store is not None
         name = hashlib.sha256(f"{self.execution}/{self.idempotency_key}".encode()).hexdigest()[:32]
         return private_files.make_directory(self.store.folder.parent / "journals") / name
+
+    def rate_file(self, name: str) -> Path:
+        """Return where all workers of this data directory keep what was used of a rate."""
+        assert self.store is not None
+        return datadir.rate_file(self.store.folder.parent, name)
 
     def keep(self, data: bytes) -> str:
         """Save bytes beside the values that are too big for a history."""
@@ -372,6 +379,8 @@ class StepRunner:
             renewed=info.activity_id != call.call,
             store=store_of(self._client.data_converter),
             before=_record(info.heartbeat_details),
+            tape=call.tape,
+            queue=info.task_queue,
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
@@ -436,7 +445,6 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
-        await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -450,7 +458,8 @@ class StepRunner:
             cache, key = self._cached(call, args, loaded.code.digest_of(place) if options.cache and place else "")
             if cache is not None and (known := cache.get(key, seconds(options.cache or 0))) is not None:
                 return RawValue(known)
-            async with self._turns.turn(call.step, options, attempt.tell):
+            async with self._turns.turn(call.step, options, attempt):
+                await check_wanted(self._client, attempt.heartbeat())  # last: all before it may have taken long
                 result = await self._executed(loaded, positional, keyword, attempt)
             notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
             extra = {key: text for key, text in notes.items() if text}
@@ -458,7 +467,7 @@ class StepRunner:
             if cache is not None:
                 cache.put(key, saved.payload)
             return saved
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, AttemptOver):
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
@@ -468,10 +477,12 @@ class StepRunner:
     async def _executed(self, loaded: _Loaded, args: list[Any], kwargs: dict[str, Any], attempt: Attempt) -> Any:
         with attempt.output:
             token, outer = step_context.set(attempt), executing.set(loaded.code)
+            outside = tape.set(attempt.tape)
             try:
                 work = self._call(loaded.step, args, kwargs, attempt.call_made)
                 return await _within(loaded.step.options.timeout, work, attempt)
             finally:
+                tape.reset(outside)
                 executing.reset(outer)
                 step_context.reset(token)
 
