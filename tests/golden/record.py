@@ -406,6 +406,8 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "hears_at_once": hears_at_once,
     "forked_after_hearing": lambda: ended(hears_at_once().fork(at="double", decisions="keep")),
     "ends_beside_a_task": lambda: ended(agents.ends_beside_a_task.start()),
+    "ends_after_its_tasks": lambda: ended(agents.ends_after_its_tasks.start()),
+    "fails_after_its_tasks": lambda: ended(agents.fails_after_its_tasks.start()),
     "forked_after_waits": forked_after_waits,
     "races": races,
     "forked_after_races": forked_after_races,
