@@ -535,6 +535,15 @@ async def goes_on_after_gates():
 
 
 @kg.agent
+async def asks_a_model(address):
+    """A conversation with a tool in it, and rows of a table: what they cost goes into the memo."""
+    model = kg.model("scripted", base_url=address, price={"input": 1, "output": 2})
+    reply = await kg.chat("Two times four?", model=model, tools=[double])
+    table = await kg.chat_rows(pd.DataFrame({"n": [1, 2]}), "What is {n}?", model=model)
+    return reply.text, table["answer"].tolist()
+
+
+@kg.agent
 async def parts_and_is_declined():
     """With another first result one branch asks for something else; what it has asked for the other makes anew."""
     x = await double(1)
@@ -566,3 +575,33 @@ async def gives_up_beside_a_gate():
     wanted = await double(1) > 2
     calls = [later(n, 0.3) if wanted else within(later(n, 40)) for n in range(2)]
     return await asyncio.gather(kg.approve("Now?"), *calls, goes_on())
+
+
+async def lets_go(n):
+    """A task that has something to do when it is told to stop."""
+    try:
+        await asyncio.sleep(600)
+    finally:
+        await double(n)
+
+
+@kg.agent
+async def ends_after_its_tasks():
+    """Tasks that were stopped, beside the result: their last steps come before the end."""
+    tasks = [asyncio.create_task(lets_go(n)) for n in range(2)]
+    result = await double(5)
+    for task in tasks:
+        task.cancel()
+    return result
+
+
+@kg.agent
+async def fails_after_its_tasks():
+    """A task that is left when the agent fails."""
+    await asyncio.gather(lets_go(1), fails())
+
+
+async def fails():
+    """Fail beside another."""
+    await double(2)
+    raise ValueError("no")

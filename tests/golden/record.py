@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -371,6 +372,20 @@ def approved(run: Run) -> Run:
     return ended(run)
 
 
+def asks_a_model() -> Run:
+    """Requests of a scripted model, which calls a tool."""
+    rules = "- {when: 'times', call: {double: {x: 4}}}\n- {say: '8'}\n"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "rules.yaml").write_text(rules)
+        command = [sys.executable, "-u", "-m", "kaigents_nb", "fake-model", f"{folder}/rules.yaml", "--port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                return ended(agents.asks_a_model.start(process.stdout.readline().split(" at ")[1].split()[0]))
+            finally:
+                process.terminate()
+
+
 SCENARIOS: dict[str, Callable[[], Run]] = {
     "sequence": lambda: ended(agents.sequence.start("panel")),
     "gathered": lambda: ended(agents.gathered.start(3)),
@@ -391,6 +406,8 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "hears_at_once": hears_at_once,
     "forked_after_hearing": lambda: ended(hears_at_once().fork(at="double", decisions="keep")),
     "ends_beside_a_task": lambda: ended(agents.ends_beside_a_task.start()),
+    "ends_after_its_tasks": lambda: ended(agents.ends_after_its_tasks.start()),
+    "fails_after_its_tasks": lambda: ended(agents.fails_after_its_tasks.start()),
     "forked_after_waits": forked_after_waits,
     "races": races,
     "forked_after_races": forked_after_races,
@@ -428,6 +445,7 @@ SCENARIOS: dict[str, Callable[[], Run]] = {
     "gives_up_as_its_turn_comes": lambda: ended(agents.gives_up_as_its_turn_comes.start()),
     "retried_while_declined": retried_while_declined,
     "mended_for_no_calls": mended_for_no_calls,
+    "asks_a_model": asks_a_model,
 }
 
 
