@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
 import kaigents_nb as kg
-from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
+from tests.workers import serves
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -126,25 +123,17 @@ async def sleeps_in_c(path):
     return await sleeps_in_c_twice(path)
 
 
-def test_no_worker_begins_what_another_has_not_ended(tmp_path, monkeypatch):
+def test_no_worker_begins_what_another_has_not_ended(workers, tmp_path):
     """Of two workers of a queue, the idle one waits too: an attempt past its time-out has not ended yet."""
-    environment = {**os.environ}
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    kg.disconnect()
-    command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert all(serves(worker) for worker in (workers.start(), workers.start()))
     try:
-        assert all("Serving" in worker.stdout.readline() for worker in workers)
         run = sleeps_in_c.start(tmp_path / "log")
         note = eventually(lambda: next((step.note for step in run.view().steps if step.note), ""))
         assert "attempt 1 was told to stop at " in note
         assert run.result(60) == ["began", "ended", "began", "ended", "began"]
         assert run.steps()["attempts"].tolist() == [3]
     finally:
-        for worker in workers:
-            worker.terminate()  # one that is killed leaves polls open, to which the server hands the next test's steps
-            worker.communicate()
-        kg.disconnect()
+        workers.leave()
 
 
 def test_cancel_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):

@@ -1,4 +1,8 @@
-"""The files of ``binder/`` build an environment in which the notebooks run: their commands, in a clean venv."""
+"""The files of ``binder/`` build an environment in which the notebooks run: their commands, in a venv of its own.
+
+With ``-m nightly`` the venv is empty before. Else it sees what is installed for the tests, so that pip holds the
+requirements against that, and installs what is not there: always the package itself.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, is_nightly
+
+pytestmark = pytest.mark.nightly
 
 BASE_URL = "/user/ada/"
 TOKEN = "secret-of-this-test"
@@ -62,7 +69,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         if (ROOT / name).is_file():
             (repository / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, repository / name)
-    venv.create(place / "venv", with_pip=True, symlinks=True)
+    venv.create(place / "venv", with_pip=is_nightly(), symlinks=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(place / "venv")}))
+    if not is_nightly():
+        (site / "installed_for_tests.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     leave_out = ("KAIGENTS_", "JUPYTER", "JPY_", "PYTHON", "VIRTUAL_ENV", "TEMPORAL_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(leave_out)}
     environment |= {
@@ -108,7 +118,7 @@ def test_package_comes_from_the_repository(image: Image) -> None:
     """The package is installed, with the demo's data, not just importable from the folder."""
     code = "import kaigents_nb.demo.tables as t; print(t.__file__, len(t.read_suppliers()))"
     printed = image.run("python", "-P", "-c", code)
-    assert "site-packages" in printed
+    assert str(image.repository.parent / "venv") in printed
     assert printed.split()[-1] != "0"
 
 
