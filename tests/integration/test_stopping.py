@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -14,8 +12,8 @@ import pytest
 
 import kaigents_nb as kg
 from kaigents_nb.runtime.protocol import RETRY_SIGNAL
-from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
+from tests.workers import serves
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -181,19 +179,12 @@ async def is_started_again(path):
 
 
 @pytest.fixture
-def two_workers(monkeypatch):
+def two_workers(workers):
     """Two worker processes of this queue; this process executes nothing."""
-    environment = {**os.environ}
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    kg.disconnect()
-    command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert all("Serving" in worker.stdout.readline() for worker in workers)
-    yield workers
-    for worker in workers:
-        worker.terminate()  # one that is killed leaves polls open, to which the server hands the next test's steps
-        worker.communicate()
-    kg.disconnect()
+    started = [workers.start(), workers.start()]
+    assert all(serves(worker) for worker in started)
+    yield started
+    workers.leave()
 
 
 def test_a_call_that_is_started_again_waits_for_the_attempt_that_is_at_work(two_workers, tmp_path):
