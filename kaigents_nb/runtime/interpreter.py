@@ -36,6 +36,7 @@ from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
+from kaigents_nb.runtime.kept_values import RunValues
 from kaigents_nb.runtime.lacking import LacksModule, lacked
 from kaigents_nb.runtime.payloads import META_OWN, call_arguments, metadata, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
@@ -67,7 +68,6 @@ from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.local_modules import local_place
 from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
-from kaigents_nb.values.decode import decode
 
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _RUN_TRACEBACK_LIMIT = 8_000
@@ -84,6 +84,7 @@ class AgentWorkflow:
         self._launch = Launch(agent="", code="")
         self._code: Code | None = None
         self._loaded: LoadedCode | None = None
+        self._values = RunValues("")
         self._calls = 0
         self._gates = GateDesk(self._publish)
         self._steps = StepCalls(self._publish)
@@ -104,6 +105,7 @@ class AgentWorkflow:
         for item in args:
             check_admitted(item.payload)
         self._code = self._steps.code = self._agents.code = code = code_by_digest(header.code)
+        self._values = RunValues(code.snapshot.digest)
         self._tasks.salt = header.chance
         agent_loop.serve(asyncio.get_running_loop(), self, self._tasks)
         agent_context.set(self)
@@ -127,6 +129,7 @@ class AgentWorkflow:
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
                 coerce=header.version < 4,
+                read=self._values.read,
             )
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
@@ -138,7 +141,7 @@ class AgentWorkflow:
                 refuse_unawaited(self, self._tasks.still_running())
             elif header.version > 0:
                 refuse_unawaited(self)
-            return raw(result, f"result of agent {agent.name}")
+            return raw(result, f"result of agent {agent.name}", write=self._values.write)
         except asyncio.CancelledError:
             if header.version > 4:
                 await self._tasks.stopped(everyone=True)
@@ -217,7 +220,7 @@ class AgentWorkflow:
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""
         place, call = self._next_place(CALL)
-        payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
+        payloads, keywords = call_arguments(args, kwargs, f"step {step.name}", write=self._values.write)
         header = StepCall(step.name, call, "", len(args), keywords, tape=self._launch.tape)
         return self._call(
             "step", Asked(place, call, step.name, payloads), partial(self._perform, call, step, payloads, header)
@@ -269,7 +272,7 @@ class AgentWorkflow:
     ) -> tuple[str, Called]:
         place, call = self._next_place(CALL)
         own = {META_OWN: "1"} if self._launch.version >= 4 else {}
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own)
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own, write=self._values.write)
         return place, Called(call, agent, payloads, len(args), keywords)
 
     def _next_place(self, kind: str) -> tuple[str, str]:
@@ -357,7 +360,7 @@ class AgentWorkflow:
         if seed.result is not None:
             assert self._loaded is not None
             assert self._store is not None
-            return decode(await recorded(seed.result, self._store), resolve=self._loaded.resolve)
+            return self._values.read(await recorded(seed.result, self._store), resolve=self._loaded.resolve)
         failure = ApplicationError(
             seed.failure.get("message", ""), seed.failure.get("details", {}), type=seed.failure.get("type")
         )
@@ -366,7 +369,7 @@ class AgentWorkflow:
 
     def _decode(self, payload: Any) -> Any:
         assert self._loaded is not None
-        return value(payload, self._loaded.resolve)
+        return value(payload, self._loaded.resolve, read=self._values.read)
 
     def _own(self, failure: BaseException | None) -> BaseException:
         assert self._loaded is not None

@@ -5,7 +5,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
@@ -13,11 +12,10 @@ from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
+from kaigents_nb.runtime.held import HAND_OVER
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT
 from kaigents_nb.runtime.supervisor import TRANSIENT, is_coming_up
 
-HAND_OVER = timedelta(milliseconds=100)
-"""After so long the server gives out again what this process has given back."""
 _IN_TIME_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _ASK_AGAIN_S = 0.5
 

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from temporalio import activity
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from kaigents_nb.authoring.agent import Agent
@@ -41,9 +43,10 @@ from kaigents_nb.runtime.failures import (
     is_half_imported,
     to_failure,
 )
+from kaigents_nb.runtime.held import hold, worker_stopped
 from kaigents_nb.runtime.journals import journal_of, ledger_of
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
-from kaigents_nb.runtime.late import HAND_OVER, AttemptOver, check_wanted
+from kaigents_nb.runtime.late import AttemptOver, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
@@ -80,6 +83,9 @@ _TIMEOUT_MARGIN_S = 1.0
 _LOOKS_AGAIN_S = 0.1
 _TEXT_CHARS = 2_000
 """So much of a text that grows is told with a heartbeat."""
+_ASKS_AGAIN_S = 0.3
+_GRACE_S = 1.5
+"""A step that can be interrupted has tidied up by then, mostly; kg.disconnect() waits so long for the others."""
 _WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
 
 
@@ -192,6 +198,11 @@ class Attempt:
         """Note since when it should end."""
         self.told_to_stop = self.told_to_stop or datetime.now(UTC)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its function has begun and not returned."""
+        return self.call_made.under_way
+
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
         ran_s = -1 if self.began is None else round(time.monotonic() - self.began, 1)
@@ -243,6 +254,8 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
+        self.note = ""
+        """What holds the attempt up before it begins."""
         self.key = key
         """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
@@ -251,7 +264,7 @@ class _Heartbeats:
     def _beat(self) -> None:
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
         attempt = self._attempts.attempt(self.key)
-        activity.heartbeat(attempt.heartbeat() if attempt else {})
+        activity.heartbeat(attempt.heartbeat() if attempt else {"note": self.note} if self.note else {})
 
     def stop(self) -> None:
         """The attempt is over."""
@@ -290,23 +303,57 @@ class StepRunner:
             details = activity.cancellation_details()
             longest_s = info.start_to_close_timeout.total_seconds() if info.start_to_close_timeout else math.inf
             lost = details is not None and (details.not_found or details.timed_out) and not details.cancel_requested
+            asked = details is not None and details.cancel_requested
             if task is None:
                 pass  # an earlier attempt has not ended yet
             elif lost and time.monotonic() - began < longest_s - _TIMEOUT_MARGIN_S:
                 self._executions.give_up(key)
             else:
                 self._stop(key, task)
-            if details is not None and details.cancel_requested:
+                await self._ended_or_held(key, task, asked=asked)
+            if asked:
                 raise
+            if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+                return task.result()  # it came to its end over being told to stop
             # The worker stops, or the run has ended meanwhile. Another worker takes over at once if there is one.
-            raise ApplicationError(
-                "The worker was stopped.",
-                type="WorkerStopped",
-                next_retry_delay=HAND_OVER,
-                category=ApplicationErrorCategory.BENIGN,
-            ) from None
+            raise worker_stopped() from None
         finally:
             heartbeats.stop()
+
+    async def _ended_or_held(self, key: Key, task: asyncio.Task[RawValue], *, asked: bool) -> None:
+        """Wait for an attempt that was told to stop: what the server hears of it lets the next one begin."""
+        leaving = asyncio.ensure_future(activity.wait_for_worker_shutdown())
+        try:
+            await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([task], timeout=_GRACE_S)
+        finally:
+            leaving.cancel()
+        attempt = self._attempts.attempt(key)
+        if isinstance(attempt, Attempt) and attempt.is_under_way:
+            hold(self._client, activity.info().task_token, attempt, cancelled=asked)
+            activity.raise_complete_async()
+
+    async def _ended_elsewhere(self, key: Key, heartbeats: _Heartbeats) -> None:
+        """Wait for an attempt of this call on another worker: it was mended or started again while that was at work."""
+        handle = self._client.get_workflow_handle(key[0], run_id=key[1])
+        while True:
+            try:
+                described = await handle.describe()
+            except RPCError:
+                await asyncio.sleep(_ASKS_AGAIN_S)
+                continue
+            others = [
+                pending
+                for pending in described.raw_description.pending_activities
+                if pending.activity_id != key[2]
+                and call_of((*key[:2], pending.activity_id)) == call_of(key)
+                and pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+            ]
+            if not others:
+                heartbeats.note = ""
+                return
+            heartbeats.note = _note_of(others[0])
+            await asyncio.sleep(_ASKS_AGAIN_S)
 
     async def _earlier_ended(self, key: Key, heartbeats: _Heartbeats) -> None:
         """Wait for an attempt of this call that was told to stop: two are never under way at the same time."""
@@ -322,6 +369,8 @@ class StepRunner:
             heartbeats.key = other
             await asyncio.wait([task])
             heartbeats.key = key
+        if call_of(key)[2] != key[2]:
+            await self._ended_elsewhere(key, heartbeats)
 
     def _stop(self, key: Key, task: asyncio.Task[RawValue]) -> None:
         attempt = self._attempts.attempt(key)
@@ -570,6 +619,14 @@ def _no_input(prompt: object = "") -> str:
     raise ForbiddenInStep(
         f"input({str(prompt)!r}) in a step: it runs where nobody sits before a keyboard. Ask in the agent, "
         "`await kg.approve(…)`, or give the answer to start() as an argument."
+    )
+
+
+def _note_of(pending: PendingActivityInfo) -> str:
+    beat = plain(pending.heartbeat_details.payloads[0]) if pending.heartbeat_details.payloads else {}
+    told = str(beat.get("note", "")) if isinstance(beat, dict) else ""
+    return told or (
+        f"an earlier attempt is told to stop, on {pending.last_worker_identity}; the next one begins when it has ended"
     )
 
 
