@@ -53,7 +53,8 @@ def chat(
 
     What was answered is recorded: a run that goes on after a crash asks for nothing twice. A server that is away or
     busy is asked again for ever; a request that it refuses, or an answer that can't be used, parks the run. A request
-    that was lost between the provider and our record is sent again, and so paid again.
+    that was lost between the provider and our record is sent again, and so paid again: ``run.calls()`` counts it. A
+    streamed answer is shown on the card while it comes: by the Responses API, or with ``stream=True``.
 
     Parameters
     ----------
