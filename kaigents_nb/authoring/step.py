@@ -71,7 +71,8 @@ def step(
 
     In an agent, ``await name(...)`` runs it on a worker: its result is saved, a failure that may pass is
     retried for ever, a bug parks the run until the cell is mended; the same error from the same line three times in a
-    row is one, unless it is of network or HTTP. Called anywhere else it is the plain function.
+    row is one, unless it is of network or HTTP, and so is a ``ValueError`` or ``ArithmeticError`` that this line raises
+    ten times in a row in other words. Called anywhere else it is the plain function.
 
     Parameters
     ----------
