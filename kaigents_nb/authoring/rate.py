@@ -11,7 +11,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _UNITS = {
@@ -56,6 +56,14 @@ class Rate:
         return cls(float(found[1]), _UNITS[found[2]])
 
 
+@dataclass
+class _Line:
+    """Those of a loop that wait for a place."""
+
+    first: asyncio.Lock = field(default_factory=asyncio.Lock)
+    length: int = 0
+
+
 class Window:
     """What was used in the time up to now, by all processes that share its file. Threads and loops may share it.
 
@@ -66,23 +74,27 @@ class Window:
     def __init__(self, path: Path, per_s: float) -> None:
         self._path = path
         self._per_s = per_s
-        self._waiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+        self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = weakref.WeakKeyDictionary()
 
     async def wait(self, amount: float, limit: float, tell: Callable[[float | None], None]) -> str:
         """Wait until the amount fits, those of this process in their order; return the entry.
 
         ``tell`` is told how long it will be, None where others of this process are before it.
         """
-        line = self._waiting.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-        if line.locked():
+        line = self._lines.setdefault(asyncio.get_running_loop(), _Line())
+        if line.length:
             tell(None)
-        async with line:
-            while True:
-                entry, wait_s = await asyncio.to_thread(self.take, amount, limit, time.time())
-                if not wait_s:
-                    return entry
-                tell(wait_s)
-                await asyncio.sleep(wait_s)
+        line.length += 1
+        try:
+            async with line.first:
+                while True:
+                    entry, wait_s = await asyncio.to_thread(self.take, amount, limit, time.time())
+                    if not wait_s:
+                        return entry
+                    tell(wait_s)
+                    await asyncio.sleep(wait_s)
+        finally:
+            line.length -= 1
 
     def take(self, amount: float, limit: float, now: float) -> tuple[str, float]:
         """Take an amount if it fits; else say in how many seconds it may. What is bigger than the limit goes alone."""

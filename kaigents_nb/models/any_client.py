@@ -92,7 +92,9 @@ def openai_client(model: Model | str) -> Any:
     Pydantic AI: give it to them where they take a client. Make it in the agent. Outside an agent it is a plain client.
 
     What such a runner does between the requests is executed again at each look back, as all of an agent is: its tools
-    should await steps. What it does on threads, with clocks or files of its own, is refused there.
+    should be ``async def`` and await steps. What can't run in an agent is refused with its line: what a runner does on
+    threads (``run_sync``, plain functions as tools of Pydantic AI), in files (the sessions of the Agents SDK) or over a
+    network of its own (traces, MCP servers). Such a runner belongs in a step, which is recorded as a whole.
 
     Parameters
     ----------
@@ -111,6 +113,7 @@ def openai_client(model: Model | str) -> Any:
     known = as_model(model)
     with _unrestricted():
         try:
+            import anyio._backends._asyncio  # noqa: F401 - runners would import it when they first wait, guarded
             import httpx2
             import openai
             from openai._base_client import get_platform
