@@ -45,15 +45,18 @@ async def talks(model, rounds):
 
 
 def test_killed_at_every_round(workers, fake_models):
-    """A loop of eight rounds goes on in the round where it was: nine requests in all."""
+    """A loop of eight rounds goes on in the round where it was, in another process each time: nine requests in all."""
     fake = fake_models(COUNTING)
     run = marches.start(fake.model())
-    process = workers.start()
+    processes = [workers.start(), workers.start()]
     for number in range(ROUNDS):
         gate = run.wait_for_gate(60)
         assert gate.gate == str(number + 1)
+        asked_by = run.steps()["worker"].iloc[-1]
+        [process] = [process for process in processes if asked_by.startswith(f"{process.pid}@")]
+        processes.remove(process)
         kill(process)
-        process = workers.start()
+        processes.append(workers.start())  # while that one starts, the other goes on
         run.approve()
     assert run.result(60) == f"{ROUNDS} rounds"
     assert len(fake.asked) == ROUNDS + 1
