@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 
 import pytest
 
 import kaigents_nb as kg
 from kaigents_nb.authoring.rate import Window
 from kaigents_nb.history.view import StepView
-from kaigents_nb.runtime.queue import task_queue
 from tests.fake_model import FakeModels
 from tests.support import eventually
+from tests.workers import elsewhere, serves
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -39,19 +36,10 @@ async def asks(model, count):
 @pytest.fixture(scope="module")
 def two_workers(server):
     """Two worker processes of this queue; this process executes nothing."""
-    kg.disconnect()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KAIGENTS_WORKER", "off")
-        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
-        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-        started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        for process in started:
-            assert "Serving" in process.stdout.readline()
+    with elsewhere() as workers:
+        started = [workers.start(), workers.start()]
+        assert all(serves(worker) for worker in started)
         yield started
-        for process in started:
-            process.kill()
-            process.communicate()
-    kg.disconnect()
 
 
 def test_a_rate_of_a_step_holds_over_workers(two_workers, fake_models: FakeModels):
