@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import kaigents_nb as kg
-from tests.integration.test_chat_recovery import kill, worker  # noqa: F401 - worker is a fixture
 from tests.support import eventually
+from tests.workers import kill
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -156,16 +156,16 @@ def test_what_was_refused_was_not_paid(fake_models):
     assert run.calls()["repeated"].tolist() == run_away.calls()["repeated"].tolist() == [0]
 
 
-def test_killed_in_mid_stream(worker, fake_models):  # noqa: F811
+def test_killed_in_mid_stream(workers, fake_models):
     """That request alone is sent again, and counted."""
     fake = fake_models(
         [{"times": 1, "say": "first"}, {"times": 1, "say": "x" * 4_000, "pace_s": 0.2}, {"say": "whole"}]
     )
-    process = worker()
+    process = workers.start()
     run = streams.start(fake.model())
     eventually(lambda: [step for step in run.view().steps if step.progress and step.progress.text], 60)
     kill(process)
-    worker()
+    workers.start()
     assert run.result(60) == ["first", "whole", "whole"]
     assert len(fake.asked) == 4
     assert run.calls()["repeated"].tolist() == [0, 1, 0]
