@@ -12,7 +12,6 @@ import pytest
 
 import kaigents_nb as kg
 from tests.fake_model import served
-from tests.integration.test_chat_recovery import worker  # noqa: F401 - a fixture
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -99,12 +98,12 @@ def test_it_plays_without_server_and_key(recorded):
         assert asks.dry_run("again", model) == "again 1"
 
 
-def test_it_plays_in_a_worker_of_its_own(worker, recorded):  # noqa: F811
+def test_it_plays_in_a_worker_of_its_own(workers, recorded):
     """That is a fresh process; a fork plays on."""
     path, model, result = recorded
     with kg.cassette(path):
         run = uses_all.start(model)
-    worker()
+    workers.start()
     assert run.result(60)[1:] == result[1:]
     assert run.fork(at="in_a_step").result(60)[1:] == result[1:]
 
@@ -135,14 +134,14 @@ def test_what_is_not_on_it_is_said(recorded):
     run.terminate("looked at")
 
 
-def test_a_worker_records(worker, fake_models, tmp_path):  # noqa: F811
+def test_a_worker_records(workers, fake_models, tmp_path):
     """Several rows at the same time, in a process of its own; here they are played back."""
     path = tmp_path / "calls.yaml"
     fake = fake_models("def answer(request):\n    return {'say': f'{request.last} {request.number}'}")
     frame = pd.DataFrame({"title": [f"row {number}" for number in range(60)]})
     with kg.cassette(path):
         run = labels.start(frame, fake.model())
-    worker()
+    workers.start()
     table = run.result(60)
     assert len(fake.asked) == 60
     with kg.cassette(path):
