@@ -69,8 +69,8 @@ class Connection:
         self._adopting = asyncio.Lock()
         self._closed = False
         self._instances: dict[type, Any] = {}
-        self._store = FileStore(data_dir / "blobs")
-        converter = data_converter(self.key, self._store)
+        self.store = FileStore(data_dir / "blobs")
+        converter = data_converter(self.key, self.store)
         self.address = client_config["target_host"]
         try:
             self.client = self._loop.run(
@@ -191,12 +191,12 @@ class Connection:
         claim = reference(payload)
         if claim is None:
             return payload
-        [fetched] = await self._store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
+        [fetched] = await self.store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
         return fetched
 
     def stored(self, name: str) -> bytes:
         """Return what a step has saved beside the values that are too big for a history, checked against its name."""
-        return self._store.read(name)
+        return self.store.read(name)
 
     def serve(self, queue: str, *, explicit: bool = False) -> None:
         """Have a worker for a task queue in this process.

@@ -49,6 +49,7 @@ class Executions:
         self._client = client
         self._stop = stop
         self._executions: dict[Key, _Execution] = {}
+        self._under_way: dict[tuple[str, str, str], dict[Key, asyncio.Task[RawValue]]] = {}  # by call
         self._kept_bytes = 0
         self._asking: asyncio.Task[None] | None = None
         self._checking: set[asyncio.Task[None]] = set()
@@ -59,16 +60,15 @@ class Executions:
         if execution is None:
             execution = self._executions[key] = _Execution(asyncio.create_task(work()))
             execution.task.add_done_callback(partial(self._ended, key))
+            self._under_way.setdefault(call_of(key), {})[key] = execution.task
         execution.given_up = False
         return execution.task
 
     def in_the_way(self, key: Key) -> tuple[Key, asyncio.Task[RawValue]] | None:
         """Return an execution of the same call that was told to stop, or that another activity of it began."""
-        for other, execution in self._executions.items():
-            if execution.task.done() or call_of(other) != call_of(key):
-                continue
-            if other != key or execution.task.cancelling():
-                return other, execution.task
+        for other, task in self._under_way.get(call_of(key), {}).items():
+            if not task.done() and (other != key or task.cancelling()):
+                return other, task
         return None
 
     def give_up(self, key: Key) -> None:
@@ -81,18 +81,26 @@ class Executions:
             self._ask_later()
 
     def _ended(self, key: Key, task: asyncio.Task[RawValue]) -> None:
+        under_way = self._under_way[call_of(key)]
+        del under_way[key]
+        if not under_way:
+            del self._under_way[call_of(key)]
         if task.cancelled() or task.exception() is not None:
             del self._executions[key]
             return
         execution = self._executions[key]
         execution.ended, execution.size = time.monotonic(), task.result().payload.ByteSize()
         self._kept_bytes += execution.size
+        if self._kept_bytes > _KEPT_BYTES:
+            self._make_room(key)
+        self._ask_later()
+
+    def _make_room(self, newest: Key) -> None:
         for kept in list(self._executions):
             if self._kept_bytes <= _KEPT_BYTES:
                 break
-            if kept != key and self._executions[kept].task.done():
+            if kept != newest and self._executions[kept].task.done():
                 self._forget(kept)
-        self._ask_later()
 
     def _ask_later(self) -> None:
         if self._asking is None or self._asking.done():

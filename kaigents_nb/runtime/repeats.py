@@ -1,5 +1,7 @@
 """What earlier attempts of a call ended with: the same thing three times in a row is a bug, and parks.
 
+Where only the words of an error differ, more of them are needed.
+
 An attempt knows it from the last heartbeat of the one before, which the server keeps. An error is noted there when it
 is raised. A worker that dies with its attempt notes nothing: then the server is asked whether the attempt fell silent,
 and what is counted is noted before the step begins once more.
@@ -9,26 +11,36 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
+import socket
 import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import psutil
 from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 
 from kaigents_nb.errors import ForbiddenInStep
+from kaigents_nb.snapshot.local_modules import is_local_filename
 
 IN_A_ROW = 3
+ALIKE_IN_A_ROW = 10
+"""So many errors that differ in their words only: what is different may come right, and at first nobody knows."""
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _OF_ANY_VALUE = (RecursionError, LookupError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """The same on the same line whatever they name: a key made of the time, a file in a folder with a name of chance."""
-_ALIKE_S = 10.0
+_OF_A_VALUE = (ValueError, ArithmeticError)
+"""Raised by a line of the analyst's own, they say that a value is wrong, whichever it is this time. Other classes, and
+what libraries raise, may be a service's: a text that changes is then a sign of life."""
+_ALIKE_S = 3.0
 """Deaths of a worker count as the same when they came about equally long after the step began: a kernel that somebody
-restarts dies at any time, a step that takes too much memory or crashes does it at its own."""
+restarts dies at any time, a step that takes too much memory or crashes does it at its own. So exact are heartbeats."""
 
 _TOLD_S = 5.0
 """Until the server surely knows that a step has outlived that time: it is told every second."""
@@ -46,10 +58,15 @@ class Record:
     """What tells the last error from others, and where it was raised."""
     times: int = 0
     """So often in a row."""
+    alike: str = ""
+    """The same, but for its words; nothing where these count."""
+    alike_times: int = 0
     deaths: tuple[float, ...] = ()
     """Of workers, in a row: so many seconds after the step began."""
     ran_s: float = -1
     """How long the attempt has been executing the step; less than 0: it has not begun."""
+    process: str = ""
+    """Which process executes it: see :func:`this_process`."""
 
     def to_wire(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -68,8 +85,9 @@ class Record:
 def after_death(before: Record, attempt: int) -> Record:
     """Return the record of an attempt whose predecessor's worker died."""
     known = before if before.attempt == attempt - 1 else None
-    if known is not None and known.ran_s < 0:
-        return Record(attempt, deaths=before.deaths)  # it had not begun: not its fault
+    if known is not None and (known.ran_s < 0 or _lives(known.process)):
+        # It had not begun, or its worker was stopped for a while, as a closed laptop is: not its fault.
+        return Record(attempt, deaths=before.deaths)
     ran_s = known.ran_s if known is not None else 0.0
     alike = not before.deaths or _shortest(before.deaths[-1]) <= ran_s <= _longest(before.deaths[-1])
     return Record(attempt, deaths=(*(before.deaths if alike else ()), ran_s))
@@ -83,20 +101,69 @@ def _longest(ran_s: float) -> float:
     return max(ran_s + _ALIKE_S, ran_s * 2)
 
 
-def after_error(before: Record, error: str) -> Record:
+@cache
+def _born(pid: int) -> float:
+    return psutil.Process(pid).create_time()
+
+
+def this_process() -> str:
+    """Return what tells this process from all others, also from later ones of its number."""
+    pid = os.getpid()
+    return f"{pid}@{socket.gethostname()} {_born(pid)}"
+
+
+def _lives(process: str) -> bool:
+    """Whether that process is surely alive: on this machine, and the same."""
+    name, _, born = process.rpartition(" ")
+    pid, _, host = name.partition("@")
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    try:
+        alive = psutil.Process(int(pid))
+        return str(alive.create_time()) == born and alive.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def after_error(before: Record, error: str, alike: str = "") -> Record:
     """Return the record of an attempt that has raised an error; ``before`` is what it began with."""
     times = before.times + 1 if before.error == error else 1
-    return Record(failed=True, error=error, times=times)
+    alike_times = (before.alike_times + 1 if before.alike == alike else 1) if alike else 0
+    return Record(failed=True, error=error, times=times, alike=alike, alike_times=alike_times)
 
 
 def same_error(error: BaseException, filename: str) -> str:
     """Return what tells an error from others: its class, the analyst's line, and mostly its message."""
+    message = "" if isinstance(error, _OF_ANY_VALUE) else _ADDRESS.sub("0x", _text(error))
+    return _digest(error, filename, message)
+
+
+def alike_error(error: BaseException, filename: str) -> str:
+    """Return the same without the message, for an error that a line of the analyst's raises over a value; else ""."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = frames and (frames[-1].filename == filename or is_local_filename(frames[-1].filename, filename))
+    return _digest(error, filename, "") if own and isinstance(error, _OF_A_VALUE) else ""
+
+
+def _digest(error: BaseException, filename: str, message: str) -> str:
     own = [(f.name, f.lineno) for f in traceback.extract_tb(error.__traceback__) if f.filename == filename]
     # Where a recursion ends is chance; where it began is not.
     line = own[0 if isinstance(error, RecursionError) else -1] if own else None
-    message = "" if isinstance(error, _OF_ANY_VALUE) else _ADDRESS.sub("0x", _text(error))
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     return hashlib.sha256(f"{kind}\n{line}\n{message}".encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def stays(record: Record, error: BaseException) -> bool:
+    """Whether an error came so often in a row that it is taken for a bug; one in other words each time says so."""
+    if record.times >= IN_A_ROW:
+        return True
+    if record.alike_times < ALIKE_IN_A_ROW:
+        return False
+    error.add_note(
+        f"{type(error).__name__} from the same line {record.alike_times} times in a row, in other words each time: "
+        "taken for a bug. If it would pass, run.retry_now() tries again; retry=kg.Retry(max_attempts=…) never parks."
+    )
+    return True
 
 
 def _text(error: BaseException) -> str:

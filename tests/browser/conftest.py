@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 import kaigents_nb as kg
 from kaigents_nb.server.embedded import ServerInfo
@@ -166,15 +166,22 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One person's browser, which has read JupyterLab's megabytes of script when it opens the next window."""
+    opened = browser.new_context(viewport={"width": 1280, "height": 1000})
+    opened.set_default_timeout(PATIENCE_S * 1000)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+def page(context: BrowserContext, tmp_path: Path) -> Iterator[Page]:
     """Open a window; ``tmp_path`` gets its picture when the test fails."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(PATIENCE_S * 1000)
     opened = context.new_page()
     opened.on("dialog", lambda dialog: dialog.accept())  # "leave without saving?"
     yield opened
-    context.close()
+    opened.close()
 
 
 @dataclass(frozen=True)

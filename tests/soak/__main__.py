@@ -64,6 +64,8 @@ def report(seed: int, done: Soak) -> None:
         f"{faults}{away}",
         flush=True,
     )
+    if done.retried:
+        print(f"  {done.retried} times a step had lost its worker three times at the same place, and was started again")
     for text, count in done.trouble.most_common(_SHOWN):
         print(f"  told of trouble {count} times: {text}")
     for name, texts in vars(found).items():

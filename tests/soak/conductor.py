@@ -53,6 +53,8 @@ class Soak:
     """So many times nobody started it again, but this process at last."""
     trouble: Counter[str] = field(default_factory=Counter)
     """What processes were told that is neither success nor refusal."""
+    retried: int = 0
+    """So many times a person started a step again that the chaos had killed three times at the same place."""
     states: list[str] = field(default_factory=list)
     """Where stuck runs are."""
 
@@ -164,6 +166,7 @@ def _found(server: Server, processes: dict[str, Supervised], done: Counter[str])
         fell=fell,
         left_dead=server.left_dead,
         trouble=trouble,
+        retried=sum(line["what"] == "retried" for line in read(TOLD)),
         states=states,
     )
 

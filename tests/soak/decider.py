@@ -17,15 +17,17 @@ from tests.soak.processes import end_with_whoever_started_this
 
 _PEOPLE = 3
 _LONGEST_MOMENT_S = 0.4
+_KILLED = "The worker died"
 
 
 def main(name: str, *, lies: bool) -> None:
     ledger, chance = Ledger(TOLD), random.Random(f"{name} {time.time()}")
     for number in itertools.count():
         try:
+            _look_after_parked(ledger)
             gates = kg.pending()
         except kg.KaigentsError as error:
-            ledger.write("trouble", error=f"pending: {error}")
+            ledger.write("trouble", error=f"look: {type(error).__name__}: {error}")
             time.sleep(0.5)
             continue
         gates = gates[gates["agent"] != NEVER]
@@ -46,6 +48,14 @@ def main(name: str, *, lies: bool) -> None:
             person.start()
         for person in people:
             person.join()
+
+
+def _look_after_parked(ledger: Ledger) -> None:
+    """Do as the card says where chance has killed the worker of a step three times at the same place."""
+    for run_id in kg.runs(status="parked")["run_id"]:
+        run = kg.run(run_id)
+        if any(step.status == "parked" and _KILLED in step.error for step in run.view().steps):
+            ledger.write("retried", run=run_id, steps=run.retry_now())
 
 
 def _decide(by: str, run_id: str, gate: str, options: list[str], *, after_s: float, lies: bool, ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
 import kaigents_nb as kg
+from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import observed
 from kaigents_nb.runtime.connection import Connection
@@ -72,6 +73,11 @@ async def _state_of(connection: Connection, run_id: str) -> str:
     events = await _last_events(observer)
     described = observer.description
     lines = [f"run {run_id}, {described.workflow_execution_info.history_length} events, the last ones:", *events]
+    lines += [
+        f"{step.name} {step.status}, attempt {step.attempt}: {step.error[:300]}"
+        for step in (await view_of(observer)).steps
+        if step.status in ("parked", "retrying")
+    ]
     lines += [f"pending activity: {_line(pending)}" for pending in described.pending_activities]
     lines += [f"pending child: {_line(pending)}" for pending in described.pending_children]
     if described.HasField("pending_workflow_task"):

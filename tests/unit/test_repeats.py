@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+from datetime import datetime
 
 import pytest
 
 from kaigents_nb.runtime import repeats
 from kaigents_nb.runtime.passing import may_pass
-from kaigents_nb.runtime.repeats import IN_A_ROW, Record, after_death, after_error, one_at_a_time, same_error
+from kaigents_nb.runtime.repeats import (
+    ALIKE_IN_A_ROW,
+    IN_A_ROW,
+    Record,
+    after_death,
+    after_error,
+    alike_error,
+    one_at_a_time,
+    same_error,
+    stays,
+    this_process,
+)
 
 
 def deaths_after(*times_s: float) -> int:
@@ -28,6 +40,7 @@ def test_deaths_count_when_they_come_alike() -> None:
     assert deaths_after(600, 640, 580) == IN_A_ROW
     assert deaths_after(5, 1800, 240) == 1
     assert deaths_after(3, 4, 900) == 1
+    assert deaths_after(0, 6, 3) == 2
 
 
 def test_a_worker_that_dies_while_a_step_waits_is_not_its_fault() -> None:
@@ -35,6 +48,13 @@ def test_a_worker_that_dies_while_a_step_waits_is_not_its_fault() -> None:
     twice = Record(2, deaths=(1.0, 1.0))
     assert after_death(twice, 3).deaths == (1.0, 1.0)
     assert after_death(twice, 4).deaths == (1.0, 1.0, 0.0)
+
+
+def test_a_worker_that_lives_has_not_died() -> None:
+    """One that was only stopped for a while, as a closed laptop is, and that went on, is no death."""
+    for process, count in ((this_process(), 1), (this_process() + "1", 2), ("1@elsewhere 1.0", 2), ("", 2)):
+        told = Record(2, deaths=(1.0,), ran_s=1.0, process=process)
+        assert len(after_death(Record.from_wire(told.to_wire()), 3).deaths) == count
 
 
 async def test_suspects_begin_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +119,23 @@ def test_the_same_error_has_the_same_class_message_and_line() -> None:
     for error in (one, one, "other", one):
         record = after_error(record, error)
     assert record.times == 1
+
+
+def test_words_do_not_count_of_a_line_that_finds_a_value_wrong() -> None:
+    """Only of one's own line, and only of errors that are about a value: all else may be a service's."""
+    one, other = (alike_error(raised(ValueError(text)), __file__) for text in "ab")
+    assert one == other != ""
+    assert alike_error(elsewhere(ValueError("a")), __file__) not in ("", one)
+    with pytest.raises(ValueError, match="time data") as in_a_library:
+        datetime.strptime("a", "%Y")
+    for error in (in_a_library.value, raised(RuntimeError("a"))):
+        assert alike_error(error, __file__) == ""
+    record = Record()
+    for number in range(ALIKE_IN_A_ROW):
+        assert not stays(record, ValueError())
+        record = after_error(Record.from_wire(record.to_wire()), f"{number}", one)
+    assert stays(record, ValueError())
+    assert not stays(after_error(record, "other"), ValueError())
 
 
 class APITimeoutError(Exception):
