@@ -238,31 +238,30 @@ class Connection:
 
         Warns, and says what is still under way, where something does not end.
         """
-        queues = sorted(self._workers)
-        stays: list[str] = []
-        self._closed = True
+        drained, ended = True, True
         try:
             self._loop.run(self._stop_workers(), timeout_s=_DRAIN_S)
         except TimeoutError:
-            stays.append(f"the worker of {', '.join(map(repr, queues))} has an agent's task in hand")
+            drained = False
         finally:
+            self._closed = True
+            under_way = self._under_way()  # before all is cancelled
             restore_output()
-            if self._step_loop is not None and not self._step_loop.stop():
-                stays.append("an async step does not yield")
-            if not self._loop.stop() and not stays:
-                stays.append("the library's own thread is busy")
+            if self._step_loop is not None:
+                ended = self._step_loop.stop()
+            ended = self._loop.stop() and ended
             self._instances.clear()
-        if stays:
+        if not (drained and ended):
             warnings.warn(
-                f"Disconnected from {self.address}, but after {_DRAIN_S:g} s {' and '.join(stays)}"
-                f"{self._named_steps()}. It ends by itself; nothing is lost, and the server gives what was not done to "
-                "the next worker.",
+                f"Disconnected from {self.address}, but {under_way} did not end in time and is left to itself. "
+                "Nothing is lost: the server gives what was not done to the next worker.",
                 stacklevel=3,
             )
 
-    def _named_steps(self) -> str:
-        names = [f"call {one.call} of {one.run_id}" for one in self.attempts.all()]
-        return f" ({', '.join(names[:_LISTED])})" if names else ""
+    def _under_way(self) -> str:
+        calls = [f"call {attempt.call} of run {attempt.run_id!r}" for attempt in self.attempts.all()]
+        more = f" and {len(calls) - _LISTED} more" if len(calls) > _LISTED else ""
+        return ", ".join(calls[:_LISTED]) + more if calls else "an agent at work"
 
     async def _stop_workers(self) -> None:
         workers, self._workers = list(self._workers.values()), {}

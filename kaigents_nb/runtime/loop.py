@@ -17,7 +17,7 @@ from kaigents_nb.values.brief import brief
 
 T = TypeVar("T")
 _Inbox = SimpleQueue[tuple[Callable[[], None], str]]
-_STOPS_S = 5.0
+_STOPS_S = 10.0
 
 
 class LoopThread:
@@ -31,6 +31,8 @@ class LoopThread:
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        self.loop.run_until_complete(_cancel_all())
+        self.loop.close()  # here, for nobody may wait so long
 
     def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine there; returns at once."""
@@ -83,24 +85,20 @@ class LoopThread:
             raise
 
     def stop(self) -> bool:
-        """Cancel what still runs, and end the thread; false where something holds it up: that ends by itself."""
+        """Cancel what still runs, and end the thread; false where something holds it up, which is left to itself."""
         if self.loop.is_closed():
             return True
 
-        async def cancel_all() -> None:
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        with suppress(TimeoutError):
-            self.post(cancel_all()).result(_STOPS_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_STOPS_S)
-        if self._thread.is_alive():
-            return False
-        self.loop.close()
-        return True
+        return not self._thread.is_alive()
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def until_ended(work: asyncio.Future[T], stop: Callable[[], None]) -> T:

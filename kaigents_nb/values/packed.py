@@ -157,9 +157,10 @@ def _reduced(value: Any) -> tuple[Any, ...]:
     return type(value).__name__, *arguments
 
 
-_REDUCED = (complex, decimal.Decimal, fractions.Fraction, dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone)
+_REDUCED = (decimal.Decimal, fractions.Fraction, dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone)
 _WRITERS: dict[type, _Writer] = {
     **dict.fromkeys(_REDUCED, _reduced),
+    complex: lambda value: ("complex", value.real, value.imag),
     uuid.UUID: lambda value: ("UUID", value.int),
     bytearray: lambda value: ("bytearray", bytes(value)),
     collections.OrderedDict: lambda value: ("OrderedDict", list(value.items())),
@@ -168,6 +169,7 @@ _WRITERS: dict[type, _Writer] = {
 }
 _MAKERS: dict[str, Callable[..., Any]] = {
     **{cls.__name__: cls for cls in _REDUCED},
+    "complex": complex,
     "UUID": lambda number: uuid.UUID(int=number),
     "bytearray": bytearray,
     "OrderedDict": collections.OrderedDict,
