@@ -33,6 +33,7 @@ from kaigents_nb.snapshot.settings import carried_settings, told_settings
 from kaigents_nb.snapshot.sources import read_cells, shell_of
 from kaigents_nb.snapshot.state import Slot, StateReader
 from kaigents_nb.snapshot.untouched import data_within_reach
+from kaigents_nb.snapshot.wrapped import behind, refusal
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.sharing import has_identity
 
@@ -307,6 +308,7 @@ class _Freezer:
                 "with a run. Load the largest in the steps that use them, or pass them as arguments."
             )
         texts += self._clashes()
+        texts += self._hidden()
         if texts:
             raise refuse(self._root.name, texts)
 
@@ -318,6 +320,16 @@ class _Freezer:
             if known is not found:
                 kind = "steps" if isinstance(found, Step) else "agents"
                 yield f"two {kind} are called {found.name!r}: {first} and {path}. Give each a name of its own."
+
+    def _hidden(self) -> Iterator[str]:
+        """Yield a text for each wrapper of a step or agent that would not work in a run."""
+        known = {id(found) for _, found in self._found_callables()}
+        for name in sorted(self._drafts.keys() & self._namespace.keys()):
+            value = self._namespace[name]
+            if isinstance(value, (Step, Agent)) or self._drafts[name].origin is None:
+                continue
+            if (text := refusal(name, value, known)) is not None:
+                yield Problem(*text.split(". ", 1)).text([use for use, _ in self._uses[name]])
 
     # --- steps and agents -------------------------------------------------------------------------------------------
 
@@ -332,9 +344,14 @@ class _Freezer:
 
     def _found_callables(self) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any, Any]]]:
         """Yield the steps and agents that the code can reach, with the expressions that reach them."""
-        for name in sorted(self._drafts):
-            if name in self._namespace:
-                yield from _callables_in(name, self._namespace[name], self._classifier.module, _CONTAINER_DEPTH)
+        names = [name for name in sorted(self._drafts) if name in self._namespace]
+        for name in names:
+            yield from _callables_in(name, self._namespace[name], self._classifier.module, _CONTAINER_DEPTH)
+        for name in names:
+            value = self._namespace[name]
+            wrapped = behind(name, value) if not isinstance(value, (Step, Agent)) else None
+            if wrapped is not None:
+                yield wrapped
         for draft in {id(d): d for d in self._drafts.values()}.values():
             for _, needs in draft.needs():
                 for chain in sorted(needs.chains):
