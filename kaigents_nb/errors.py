@@ -147,6 +147,9 @@ class ModelError(KaigentsError):
 class ModelUnreachable(ModelError):
     """No answer came: no connection, cut off, or too late. It is asked again for ever."""
 
+    sent: bool = True
+    """Whether the request may have got there, and so may have been answered and paid."""
+
 
 class ModelRefused(ModelError):
     """The model's server answered with an HTTP error, of the status ``status_code``."""

@@ -91,6 +91,11 @@ class StepContext(Protocol):
     """What a step's attempt may ask of the worker that executes it."""
 
     @property
+    def call(self) -> str:
+        """The number of this call in its run."""
+        ...
+
+    @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this call."""
         ...
@@ -123,6 +128,15 @@ class StepContext(Protocol):
         """A private file of this call, for what its attempts have done so far."""
         ...
 
+    @property
+    def ledger(self) -> Path:
+        """A private file of the run, in which its requests of models are counted."""
+        ...
+
+    def lost(self, requests: int) -> None:
+        """Have the history say that so many requests of this call may have been paid without an answer on record."""
+        ...
+
     def rate_file(self, name: str) -> Path:
         """Return where all workers of the data directory keep what was used of a rate."""
         ...
@@ -135,8 +149,10 @@ class StepContext(Protocol):
         """Return what :meth:`keep` has saved."""
         ...
 
-    def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
-        """Save progress with the next heartbeat."""
+    def report(
+        self, done: float, total: float | None, note: str, *, tracked: int | None = None, text: str = ""
+    ) -> None:
+        """Save progress with the next heartbeat; ``text`` is what there is so far, to be read."""
         ...
 
 

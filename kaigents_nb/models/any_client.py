@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.models import completions, responses
-from kaigents_nb.models import items as conversation
 from kaigents_nb.models.answer import Usage
 from kaigents_nb.models.client import send
 from kaigents_nb.models.items import Item
+from kaigents_nb.models.ledger import Ledger
 from kaigents_nb.models.model import Model, as_model
 from kaigents_nb.models.prices import told
+from kaigents_nb.models.spent import Spent, spent
 
 _ASKED_HEADERS = ("content-type", "accept", "openai-beta")
 _NOT_ASKED = "http://recorded.invalid/v1"
@@ -36,7 +37,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Got:
-    """What came back, and what it took."""
+    """What came back, and what it took; without a ``price_basis`` it was no request of a model."""
 
     status: int
     headers: dict[str, str]
@@ -48,13 +49,24 @@ class Got:
     cost_usd: float | None = None
     price_basis: str = ""
     items: list[Item] = field(default_factory=list)
-    """The calls of tools in it."""
+    """The answer in it."""
+
+    @property
+    def spent(self) -> Spent:
+        """What it has cost."""
+        return spent(1, self.usage, self.cost_usd) if self.price_basis else Spent()
 
 
 @library_step("kg.request")
 async def request(model: Model, sent: Sent) -> Got:
     """Send one request of a client; a server that is away or busy is asked again, a refusal parks."""
-    status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
+    if sent.method != "POST":
+        status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
+        return Got(status, {"content-type": headers.get("content-type", "")}, body)
+    with Ledger() as ledger:
+        async with ledger.request():
+            status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
+        await ledger.recorded(1)
     kind = headers.get("content-type", "")
     api = "responses" if sent.path.startswith(responses.PATH) else "chat"
     answer = (responses if api == "responses" else completions).answer(_data(api, kind, body))
@@ -69,7 +81,7 @@ async def request(model: Model, sent: Sent) -> Got:
         answer.usage,
         usd,
         basis,
-        conversation.calls(answer.items),
+        answer.items,
     )
 
 

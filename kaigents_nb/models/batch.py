@@ -97,8 +97,9 @@ def _answers(request: Request, text: str, output: Output | None) -> Iterator[Row
         response = row.get("response") or {}
         number = int(row["custom_id"])
         if response.get("status_code") == _OK:
-            yield judged(number, answered(request.model, response.get("body"), batch=True), output)
+            asked = answered(request.model, response.get("body"), batch=True)
+            yield judged(asked, output, RowAnswer(number, FAILED))
         elif response.get("status_code"):
             error = (response.get("body") or {}).get("error") or {}
-            yield RowAnswer(number, FAILED, "", str(error.get("message") or f"HTTP {response['status_code']}"))
+            yield RowAnswer(number, FAILED, error=str(error.get("message") or f"HTTP {response['status_code']}"))
         # Else it expired, and goes into the next batch.

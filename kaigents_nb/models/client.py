@@ -131,9 +131,18 @@ def _client(model: Model) -> Iterator[Any]:
         if isinstance(cause, ModelError):
             failure = cause
         else:
-            told = _without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key)
-            failure = ModelUnreachable(told)
+            failure = ModelUnreachable(
+                _without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key)
+            )
+            failure.sent = not _never_left(cause)
     raise failure from None
+
+
+def _never_left(cause: BaseException) -> bool:
+    """Whether a request did not get to the server for sure."""
+    import httpx2
+
+    return isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError)
 
 
 def _client_of(openai: Any, address: str, key: str) -> Any:

@@ -99,7 +99,10 @@ def current() -> Connection:
 
 
 def disconnect() -> None:
-    """Drain this process's workers and close its connection; runs go on with the next worker."""
+    """Drain this process's workers and close its connection; runs go on with the next worker.
+
+    What does not end in time is left to itself; a warning says what it is.
+    """
     global _current
     with _lock:
         connection, _current = _current, None

@@ -17,6 +17,7 @@ from kaigents_nb.values.brief import brief
 
 T = TypeVar("T")
 _Inbox = SimpleQueue[tuple[Callable[[], None], str]]
+_STOPS_S = 5.0
 
 
 class LoopThread:
@@ -81,10 +82,10 @@ class LoopThread:
             future.cancel()
             raise
 
-    def stop(self) -> None:
-        """Cancel what still runs, and end the thread."""
+    def stop(self) -> bool:
+        """Cancel what still runs, and end the thread; false where something holds it up: that ends by itself."""
         if self.loop.is_closed():
-            return
+            return True
 
         async def cancel_all() -> None:
             tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -92,13 +93,14 @@ class LoopThread:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-        try:
-            self.post(cancel_all()).result(5)
-        finally:
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(5)
-            if not self._thread.is_alive():
-                self.loop.close()
+        with suppress(TimeoutError):
+            self.post(cancel_all()).result(_STOPS_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_STOPS_S)
+        if self._thread.is_alive():
+            return False
+        self.loop.close()
+        return True
 
 
 async def until_ended(work: asyncio.Future[T], stop: Callable[[], None]) -> T:

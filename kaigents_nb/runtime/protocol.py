@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 5
+INTERPRETER_VERSION = 6
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
 0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: a fork takes over what was
 recorded by its place and in its order, and an agent does not end while something that it started still runs. 3: an
 agent may not reach for the world through libraries. 4: an agent gets the arguments that were passed, whatever it is
 annotated with. 5: an agent ends when the tasks that it has stopped have ended, and stops those that are left when it
-fails; what an ``async def`` of its own gives must be awaited as a step's call must.
+fails; what an ``async def`` of its own gives must be awaited as a step's call must. 6: a run's memo says what it has
+spent on models.
 """
 
 MEMO_STATE = "kaigents"
@@ -32,6 +33,8 @@ MEMO_GATE = "kaigents_gate_{gate}"
 """Memo key: the details of one open gate."""
 MEMO_PUBLISHED = "kaigents_published_{name}"
 """Memo key: a value that the agent shows to the outside."""
+MEMO_SPENT = "kaigents_spent"
+"""Memo key: what the run has spent on models so far."""
 MEMO_ORIGIN = "kaigents_origin"
 """Memo key, set at start: where the run comes from (notebook, fork)."""
 MEMO_TOLD = "told"
@@ -65,6 +68,8 @@ META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""
 META_QUESTION = "kaigents-question"
 """Payload metadata of a gate's details in the memo: the question itself, as JSON."""
+META_REPEATED = "kaigents-repeated"
+"""Payload metadata of a step's result: so many requests of a model may have been paid without an answer on record."""
 META_NOTICE = "kaigents-notice"
 """Payload metadata of a step's result: a warning for the card."""
 

@@ -3,7 +3,6 @@
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
-import hashlib
 import inspect
 import math
 import sys
@@ -45,13 +44,14 @@ from kaigents_nb.runtime.failures import (
     to_failure,
 )
 from kaigents_nb.runtime.held import hold, worker_stopped
+from kaigents_nb.runtime.journals import journal_of, ledger_of
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
 from kaigents_nb.runtime.late import AttemptOver, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
-from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, META_REPEATED, StepCall, from_wire
 from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.runtime.repeats import (
     IN_A_ROW,
@@ -70,7 +70,7 @@ from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.runtime.turns import Turns
-from kaigents_nb.server import datadir, private_files
+from kaigents_nb.server import datadir
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.run_module import executing
@@ -81,6 +81,8 @@ _HEARTBEAT_S = 1.0
 _TIMEOUT_MARGIN_S = 1.0
 """So exact are the server's time-outs and ours."""
 _LOOKS_AGAIN_S = 0.1
+_TEXT_CHARS = 2_000
+"""So much of a text that grows is told with a heartbeat."""
 _ASKS_AGAIN_S = 0.3
 _GRACE_S = 1.5
 """A step that can be interrupted has tidied up by then, mostly; kg.disconnect() waits so long for the others."""
@@ -115,6 +117,8 @@ class Attempt:
     """Of an attempt that has a time-out."""
     note: str = ""
     """What holds it up."""
+    repeated: int = 0
+    """So many requests of a model may have been paid without an answer on record."""
     snapshot: Snapshot | None = None
     tape: Tape = ()
     queue: str = ""
@@ -145,8 +149,17 @@ class Attempt:
     def journal(self) -> Path:
         """A file for what the attempts of this call have done so far."""
         assert self.store is not None
-        name = hashlib.sha256(f"{self.execution}/{self.idempotency_key}".encode()).hexdigest()[:32]
-        return private_files.make_directory(self.store.folder.parent / "journals") / name
+        return journal_of(self.store, self.execution, self.run_id, self.call)
+
+    @property
+    def ledger(self) -> Path:
+        """A file for the run's requests of models."""
+        assert self.store is not None
+        return ledger_of(self.store, self.execution)
+
+    def lost(self, requests: int) -> None:
+        """Note how many requests may have been paid without an answer on record."""
+        self.repeated = requests
 
     def rate_file(self, name: str) -> Path:
         """Return where all workers of this data directory keep what was used of a rate."""
@@ -167,13 +180,17 @@ class Attempt:
         """Say what holds the call up."""
         self.note = note
 
-    def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
+    def report(
+        self, done: float, total: float | None, note: str, *, tracked: int | None = None, text: str = ""
+    ) -> None:
         """Keep progress for the next heartbeat."""
         self.progress = {
             "done": float(done),
             "total": None if total is None else float(total),
             "note": str(note),
         }
+        if text:
+            self.progress["text"] = text[-_TEXT_CHARS:]
         if tracked is not None:
             self.tracked = tracked
 
@@ -461,7 +478,8 @@ class StepRunner:
             async with self._turns.turn(call.step, options, attempt):
                 await check_wanted(self._client, attempt.heartbeat())  # last: all before it may have taken long
                 result = await self._executed(loaded, positional, keyword, attempt)
-            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
+            repeated = str(attempt.repeated) if attempt.repeated > 0 else ""
+            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice, META_REPEATED: repeated}
             extra = {key: text for key, text in notes.items() if text}
             saved = raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
             if cache is not None:

@@ -20,6 +20,8 @@ from kaigents_nb.values.preload import preload
 from tests.golden.asked import Asked
 
 FOLDER = Path(__file__).parent / "histories"
+BLOBS = FOLDER / "blobs"
+"""Values of histories that lie in files."""
 SIGNING_KEY = "signs the golden histories only"
 _READABLE_CHARS = 500_000
 

@@ -112,6 +112,10 @@ def test_killed_in_the_middle(worker, fake_models):  # noqa: F811
     # Those that were on their way when it died, one for each of the limit.
     assert 500 <= len(fake.asked) <= 505
     assert before < 500
+    [call] = run.calls().to_dict("records")
+    # Noted before it is sent: one that had not left yet may be counted, none is missing.
+    assert call["requests"] == 500
+    assert 500 < len(fake.asked) <= call["requests"] + call["repeated"] <= 505
 
 
 @kg.agent
