@@ -67,7 +67,7 @@ class _Freezer:
         self._namespace = _namespace_of(root)
         self._shell = shell_of(self._namespace)
         self._classifier = Classifier(self._namespace, read_cells(self._namespace))
-        self._root_name = self._classifier.names[id(root)]
+        self._root_name = self._classifier.names.get(id(root)) or _wrapper_of(root, self._namespace)
         self._values = values
         self._drafts: dict[str, Draft] = {}
         self._problems: dict[str, Problem] = {}
@@ -381,7 +381,7 @@ def _namespace_of(root: Agent[..., Any, Any] | Step[..., Any]) -> Mapping[str, A
     if function is None:
         raise CannotFreeze(f"{kind} {root.name!r} has no Python function, so there is no code to freeze.")
     for candidate in (function, *live.functions_held(function)):
-        if any(value is root for value in candidate.__globals__.values()):
+        if any(value is root for value in candidate.__globals__.values()) or _wrapper_of(root, candidate.__globals__):
             return candidate.__globals__
     where = function.__qualname__.partition(".<locals>")[0]
     inside = f" It is defined inside {where}()." if "<locals>" in function.__qualname__ else ""
@@ -389,6 +389,12 @@ def _namespace_of(root: Agent[..., Any, Any] | Step[..., Any]) -> Mapping[str, A
         f"{kind} {root.name!r} has no global name by which a worker could find it.{inside} "
         f"Define it at the top level of a cell or module, or run the cell that defines it again."
     )
+
+
+def _wrapper_of(root: Agent[..., Any, Any] | Step[..., Any], namespace: Mapping[str, Any]) -> str:
+    """Return the global name of what wraps a step or agent from outside, or ``""``."""
+    wrappers = ((name, behind(name, value)) for name, value in namespace.items() if callable(value))
+    return next((name for name, found in wrappers if found is not None and found[1] is root), "")
 
 
 def _callables_in(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 
 import pytest
 
 import kaigents_nb as kg
 from kaigents_nb.errors import CannotFreeze
+from tests.integration import mended
+from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("replayed")
 
@@ -211,3 +214,23 @@ def test_a_forgotten_await_is_seen_through_the_wrapper():
     """As before a step."""
     with pytest.raises(kg.KaigentsError, match=r"logged_step\(\) is not awaited"):
         forgets_to_await.start()
+
+
+@logged
+@kg.step
+def logged_buggy(x):
+    return x.uper()
+
+
+@kg.agent
+async def calls_a_bug():
+    return await logged_buggy("ab")
+
+
+def test_a_wrapped_step_is_mended(monkeypatch):
+    """mend() finds it behind its wrapper, in the notebook and in the run."""
+    run = calls_a_bug.start()
+    eventually(lambda: run.status == "parked", 20)
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "logged_buggy", mended.logged_buggy)
+    assert run.mend() == ["logged_buggy"]
+    assert run.result(20) == "AB"
