@@ -74,6 +74,8 @@ def step(
     row is one, unless it is of network or HTTP, and so is a ``ValueError`` or ``ArithmeticError`` that this line raises
     ten times in a row in other words. Called anywhere else it is the plain function.
 
+    Decorators below ``@step`` are a part of the step; those above are executed in the agent, around the call.
+
     Parameters
     ----------
     timeout
