@@ -78,7 +78,7 @@ def test_other_kinds_are_not_packed(value: Any) -> None:
         collections.deque([1], maxlen=3),
         [dt.datetime(2024, 10, 27, 2, 30, fold=1), dt.UTC, decimal.Decimal("1.50"), 1j],
     ],
-    ids=repr,
+    ids=["tuple keys", "sets", "OrderedDict", "Counter", "deque", "others"],
 )
 def test_common_kinds_are_packed(value: Any) -> None:
     packed = pack(value)
