@@ -60,7 +60,7 @@ class Computing:
         int,
         dt.time(tzinfo=ZoneInfo("Asia/Tokyo")),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_other_kinds_are_not_packed(value: Any) -> None:
     """Nothing of them is executed, wherever they stand."""
