@@ -18,10 +18,22 @@ from kaigents_nb.gates.visible import visible
 
 T = TypeVar("T")
 _NOTHING: Final = object()
-_MORE_THAN_SCHEMA = ("function-", "is-instance", "custom-error", "call", "json", "url", "uuid", "decimal", "timedelta")
-"""Kinds of core schema by which pydantic checks, or may check, more than a JSON schema says."""
-_UNTOLD = ("ge", "gt", "le", "lt", "now_op", "tz_constraint", "strict")
-"""What a JSON schema does not say of dates and times."""
+_IN_A_SCHEMA = frozenset(
+    {
+        "any", "bool", "dataclass", "dataclass-args", "dataclass-field", "date", "datetime", "default",
+        "definition-ref", "definitions", "dict", "enum", "float", "int", "list", "literal", "model", "model-field",
+        "model-fields", "none", "nullable", "str", "time", "tuple", "typed-dict", "typed-dict-field", "union",
+    }
+)  # fmt: skip
+"""Kinds of core schema of which a JSON schema says all that pydantic checks, without the next ones."""
+_UNTOLD = (
+    "pattern", "multiple_of", "strict", "strip_whitespace", "to_lower", "to_upper", "post_init", "custom_init",
+    "tz_constraint", "config",
+)  # fmt: skip
+_UNTOLD_OF_TIMES = ("ge", "gt", "le", "lt")
+_NO_PARTS = ("metadata", "default", "expected", "members", "config", "serialization")
+_HARMLESS = frozenset({"title"})
+"""Settings of a model by which nothing is checked."""
 
 
 @overload
@@ -207,20 +219,24 @@ def _faults(error: Any) -> Faults:
 
 
 def _says_more(part: Mapping[str, Any]) -> bool:
-    kind = str(part.get("type", ""))
+    """Whether pydantic checks, or may check, more than a JSON schema says."""
+    kind = part.get("type")
+    untold = {name for name in _UNTOLD if part.get(name)}
     if kind in ("date", "datetime", "time"):
-        return any(part.get(name) is not None for name in _UNTOLD)
+        untold |= {name for name in _UNTOLD_OF_TIMES if part.get(name) is not None}
+    if set(part.get("config") or ()) <= _HARMLESS:
+        untold.discard("config")
     if kind in ("literal", "enum"):
         members = part.get("expected", part.get("members", ()))
         return not all(isinstance(getattr(item, "value", item), str) for item in members)
-    return kind.startswith(_MORE_THAN_SCHEMA) or bool(
-        part.get("pattern") or part.get("multiple_of") or part.get("strict")
-    )
+    if kind == "dict" and set(part.get("keys_schema", {"type": "str"}).items()) != {("type", "str")}:
+        return True
+    return kind not in _IN_A_SCHEMA or bool(untold)
 
 
 def _has(part: Any, told: Callable[[Mapping[str, Any]], bool]) -> bool:
     """Whether some part of a core schema is such a one."""
     if isinstance(part, Mapping):
-        inner = (value for key, value in part.items() if key not in ("metadata", "default", "expected", "members"))
+        inner = (value for key, value in part.items() if key not in _NO_PARTS)
         return ("type" in part and told(part)) or any(_has(value, told) for value in inner)
     return isinstance(part, list | tuple) and any(_has(value, told) for value in part)

@@ -303,7 +303,8 @@ class Run(LookingBack):
         ValueError
             When it is none of the options.
         GateError
-            As :meth:`approve` raises them.
+            As :meth:`approve` raises them; ``NotYetKnown`` also where the agent's own check needs a worker, and none
+            is there: the server keeps the value.
         """
         return self._decide(gate, lambda asked: asked.answered(value, comment=comment, by=by or ""))
 

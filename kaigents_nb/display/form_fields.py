@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import ipywidgets as widgets
+from markupsafe import Markup
 
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display.blocks_html import root
@@ -71,14 +72,21 @@ def _field(node: Any, root_: Node, path: tuple[str, ...], name: str, initial: An
     if node.get("type") == "object" and node.get("properties") and not may_be_empty and len(path) < _DEEPEST:
         return _Fields(node, root_, path, name, initial)
     control, read = _control(node, root_, may_be_empty, None if initial is _ABSENT else initial)
-    return _One(control, read, node, root_, name, may_be_empty)
+    return _One(control, read, node, root_, name, may_be_empty, initial)
 
 
 class _One:
     """One field: its name, the control, what is asked for in words, and what is wrong."""
 
     def __init__(
-        self, control: Any, read: Callable[[], Any], node: Node, root_: Node, name: str, may_be_empty: bool
+        self,
+        control: Any,
+        read: Callable[[], Any],
+        node: Node,
+        root_: Node,
+        name: str,
+        may_be_empty: bool,
+        initial: Any,
     ) -> None:
         self._control, self._read, self._may_be_empty = control, read, may_be_empty
         title = one_line(visible(str(node.get("title") or name))) if name != "Answer" else "Answer"
@@ -86,10 +94,13 @@ class _One:
         about = [b.line(in_short(node, root_) + ("; may be left empty" if may_be_empty else ""), quiet=True)]
         if node.get("description"):
             about.insert(0, b.line(visible(str(node["description"]))))
+        if isinstance(initial, str) and visible(initial) != initial:  # a box shows it as it is
+            about.append(b.line("It begins with: ", visible(initial)))
         if isinstance(control, widgets.VBox):
             head = [widgets.HTML(root(b.line(b.Strong(title))))]
         else:
-            head, control.description = [], title
+            head = []
+            _name(control, title)
         self.widget = widgets.VBox([*head, control, widgets.HTML(root(*about)), self._message])
 
     def value(self) -> Any:
@@ -169,7 +180,9 @@ def _dropdown(named: Sequence[tuple[str, Any]], may_be_empty: bool, initial: Any
 
 
 def _boxes(allowed: Sequence[Any], initial: Sequence[Any]) -> tuple[Any, Callable[[], Any]]:
-    boxes = [widgets.Checkbox(value=item in initial, description=label(_text(item)), indent=False) for item in allowed]
+    boxes = [widgets.Checkbox(value=item in initial, indent=False) for item in allowed]
+    for box, item in zip(boxes, allowed, strict=True):
+        _name(box, label(_text(item)))
     return widgets.VBox(boxes), lambda: [item for item, box in zip(allowed, boxes, strict=True) if box.value]
 
 
@@ -200,6 +213,14 @@ def _json_box(kind: Any, initial: Any) -> tuple[Any, Callable[[], Any]]:
             return typed  # the form says what is wrong with it
 
     return made, read
+
+
+def _name(control: Any, name: str) -> None:
+    """Name a control; JupyterLab would typeset a name with dollar signs as a formula."""
+    control.description = name
+    if "$" in name or "\\" in name:
+        control.description_allow_html = True
+        control.description = Markup('<span class="mathjax_ignore">{}</span>').format(name)
 
 
 def _text(item: Any) -> str:

@@ -75,7 +75,7 @@ class Form:
                 )
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the JSON form; the schema is text in it, for JSON may be sorted on its way, and fields have an order."""
+        """Return the JSON form; the schema is text in it: JSON may be sorted on its way, and fields have an order."""
         text = json.dumps(self.schema, separators=(",", ":"))
         return {"schema": text} | ({} if self.exact else {"exact": False})
 
@@ -93,7 +93,7 @@ class Form:
             schema = json.loads(text) if isinstance(text, str) else None
         except RecursionError:
             schema = None
-        if not isinstance(schema, dict):
+        if not isinstance(schema, dict) or not all(map(_is_sound, _parts(schema))):
             raise ValueError("The form of a gate is not in order.")
         return cls(schema, data.get("exact", True) is True)
 
@@ -104,11 +104,29 @@ def several_of(options: tuple[str, ...]) -> Form:
     return Form({"type": "array", "items": items, "minItems": 1, "uniqueItems": True})
 
 
+_SOUND: Mapping[str, type | tuple[type, ...]] = {
+    "properties": Mapping, "$defs": Mapping, "required": list, "enum": list, "anyOf": list, "oneOf": list,
+    "prefixItems": list, "minimum": (int, float), "maximum": (int, float), "exclusiveMinimum": (int, float),
+    "exclusiveMaximum": (int, float), "multipleOf": (int, float), "minLength": int, "maxLength": int, "minItems": int,
+    "maxItems": int,
+}  # fmt: skip
+"""What keywords must be for a face to make a form of them: anybody may have written one into a memo."""
+
+
+def _is_sound(part: Mapping[str, Any]) -> bool:
+    return all(isinstance(part[key], kind) for key, kind in _SOUND.items() if key in part) and all(
+        isinstance(name, str) for name in part.get("required", ())
+    )
+
+
 def _parts(node: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(node, Mapping):
         yield node
         for key, part in node.items():
-            if key not in ("default", "examples", "enum", "const"):
+            if key in ("properties", "$defs") and isinstance(part, Mapping):
+                for inner in part.values():  # whose names are no keywords
+                    yield from _parts(inner)
+            elif key not in ("default", "examples", "enum", "const", "required"):
                 yield from _parts(part)
     elif isinstance(node, list):
         for part in node:

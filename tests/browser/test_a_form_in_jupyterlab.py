@@ -34,7 +34,7 @@ class Order(BaseModel):
 
 @kg.agent
 async def ordering():
-    several = await kg.choose("Which colours?", ["red", "blue", "green"], several=True)
+    several = await kg.choose("Which colours?", ["red", "blue", "green $5 or $6"], several=True)
     order = await kg.ask("What shall be sent?", Order)
     return f"{order.count} {'+'.join(several)} to {order.address.city} by {order.address.until}, {order.speed.name}"
 
@@ -50,8 +50,10 @@ def test_a_form_is_filled_in_refused_corrected_and_sent(open_notebook: Opener) -
     notebook.menu("Run", "Run All Cells")
     notebook.button("Send").click()
     expect(page.get_by_text("must be at least 1, not 0").first).to_be_visible()
+    expect(page.get_by_text("green $5 or $6").filter(visible=True).last).to_be_visible()
+    assert page.locator("mjx-container, .MathJax").count() == 0
     page.get_by_label("red").check()
-    page.get_by_label("green").check()
+    page.get_by_label("green $5 or $6").check(timeout=15_000)
     notebook.button("Send").click()
     expect(page.get_by_text("What shall be sent?").filter(visible=True).first).to_be_visible()
     page.get_by_label("City <b>").fill("Rome")
@@ -67,4 +69,6 @@ def test_a_form_is_filled_in_refused_corrected_and_sent(open_notebook: Opener) -
     expect(page.get_by_text("must be even").filter(visible=True).first).to_be_visible()
     page.get_by_label("Count").fill("4")
     notebook.button("Send").click()
-    expect(page.get_by_text("4 red+green to Rome by 2026-02-28, FAST").filter(visible=True).first).to_be_visible()
+    expect(
+        page.get_by_text("4 red+green $5 or $6 to Rome by 2026-02-28, FAST").filter(visible=True).first
+    ).to_be_visible()

@@ -5,15 +5,29 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import json
+import uuid
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FutureDate,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 from kaigents_nb.authoring.ask import _Wanted
+from kaigents_nb.display.blocks_text import text
+from kaigents_nb.display.form_fields import FormFields
+from kaigents_nb.display.run_blocks import form_blocks
 from kaigents_nb.errors import InvalidAnswer
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.form import Form, several_of
@@ -103,6 +117,26 @@ def _schema(wanted: Any) -> dict[str, Any]:
     return TypeAdapter(wanted).json_schema()
 
 
+class Stripped(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True)
+    name: str = Field(min_length=1)
+
+
+@pytest.mark.parametrize("wanted", [
+    Stripped, Annotated[dt.date, Field(ge=dt.date(2026, 1, 1))], Annotated[str, Field(pattern="^a")], dict[int, str],
+    Annotated[int, Field(multiple_of=2)], Annotated[str, AfterValidator(str.upper)], uuid.UUID, AwareDatetime,
+], ids=str)  # fmt: skip
+def test_a_form_does_not_claim_to_say_all_where_it_does_not(wanted: Any) -> None:
+    """What pydantic checks beside the schema only the run can tell."""
+    assert not _Wanted(wanted).form().exact
+
+
+def test_what_compares_with_today_is_refused() -> None:
+    """It would be valid now and not when the run is replayed."""
+    with pytest.raises(TypeError, match=r"kg\.now"):
+        _Wanted(FutureDate)
+
+
 def test_a_validator_of_the_analyst_is_not_in_the_form() -> None:
     """The form says that only the run can tell; what the run says has the field."""
 
@@ -124,14 +158,14 @@ def test_a_validator_of_the_analyst_is_not_in_the_form() -> None:
     assert caught.value.faults == {"low": "must be even"}
 
 
-@pytest.mark.parametrize(("wanted", "text", "value"), [
+@pytest.mark.parametrize(("wanted", "typed", "value"), [
     (int, "5", 5), (str, "5", "5"), (str, '"5"', "5"), (bool, "yes", True), (bool, "false", False),
     (dt.date, "2026-03-31", "2026-03-31"), (Colour, "red", "red"), (list[Literal["a", "b"]], "a, b", ["a", "b"]),
     (int | None, "null", None), (Supplier, '{"name": "Ann"}', {"name": "Ann"}), (float, "0.5", 0.5),
 ])  # fmt: skip
-def test_typed_text_is_read_as_what_is_asked_for(wanted: Any, text: str, value: Any) -> None:
+def test_typed_text_is_read_as_what_is_asked_for(wanted: Any, typed: str, value: Any) -> None:
     """At a terminal text is text where text is asked for, and JSON else."""
-    assert Form(_schema(wanted)).read(text) == value
+    assert Form(_schema(wanted)).read(typed) == value
 
 
 ASKED = Question("How many?", gate="1", execution="e", form=Form(_schema(Annotated[int, Field(ge=1, le=5)])))
@@ -172,14 +206,28 @@ def test_choices_that_look_alike_are_refused() -> None:
             Question("Which?", form=form).check()
 
 
-@given(VALUES)
-def test_whatever_comes_as_a_form_is_one_or_refused(data: Any) -> None:
-    """Every client of the server may write a memo: nothing but ValueError comes of reading it, and looks end."""
+KEYWORDS = st.sampled_from(
+    ["type", "properties", "required", "anyOf", "allOf", "enum", "const", "items", "prefixItems", "$ref", "$defs",
+     "minimum", "maxLength", "minItems", "format", "title", "description", "default", "additionalProperties", "a"]
+)  # fmt: skip
+WORDS = st.sampled_from(["object", "array", "string", "integer", "boolean", "date", "#/$defs/a", "a", "x\u202e"])
+SCHEMAS = st.recursive(
+    LEAVES | WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYWORDS, inner, max_size=5)
+)
+
+
+@times(8)
+@given(SCHEMAS, VALUES)
+def test_whatever_comes_as_a_form_is_one_or_refused(data: Any, value: Any) -> None:
+    """Every client of the server may write a memo: nothing but ValueError comes of reading it, and faces show it."""
     try:
         form = Form.from_wire({"schema": json.dumps(data)} if isinstance(data, dict) else data)
     except ValueError:
         return
-    form.faults({"value": data}), form.told()
+    form.faults({"value": value}), form.told(), form.read("5")
+    assert "\u202e" not in text(*form_blocks(form))
+    fields = FormFields(form)
+    fields.show(form.faults({"value": fields.value()}))
 
 
 def test_a_schema_that_refers_to_itself_ends() -> None:
