@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from kaigents_nb.errors import RunTimeout as RunTimeout
     from kaigents_nb.history.runs_table import runs as runs
     from kaigents_nb.models.any_client import openai_client as openai_client
+    from kaigents_nb.models.cassette import cassette as cassette
     from kaigents_nb.models.chat import chat as chat
     from kaigents_nb.models.mcp import mcp as mcp
     from kaigents_nb.models.model import Model as Model
@@ -94,6 +95,7 @@ _HOMES = {
     "agent": "authoring.agent",
     "approve": "authoring.gate",
     "ask": "authoring.ask",
+    "cassette": "models.cassette",
     "chat": "models.chat",
     "chat_rows": "models.rows",
     "choose": "authoring.ask",

@@ -30,6 +30,7 @@
     │   ├── ModelUnreachable       no answer; asked again for ever
     │   ├── ModelRefused           an HTTP error, with ``status_code``
     │   ├── ModelKeyMissing        the key's reference leads nowhere on this worker
+    │   ├── NotRecorded            a cassette that is played back has no answer to this request
     │   └── AnswerNotAccepted      what it answered is cut off, filtered, garbled or not what was asked for
     ├── ForbiddenInAgent       a call that can't be replayed, such as ``datetime.now()``
     ├── ForbiddenInStep        a step did what would harm its worker, such as ``sys.exit()``
@@ -164,6 +165,9 @@ class ModelError(KaigentsError):
 class ModelUnreachable(ModelError):
     """No answer came: no connection, cut off, or too late. It is asked again for ever."""
 
+    sent: bool = True
+    """Whether the request may have got there, and so may have been answered and paid."""
+
 
 class ModelRefused(ModelError):
     """The model's server answered with an HTTP error, of the status ``status_code``."""
@@ -175,6 +179,10 @@ class ModelRefused(ModelError):
 
 class ModelKeyMissing(ModelError):
     """The reference to a model's key leads nowhere on this worker."""
+
+
+class NotRecorded(ModelError):
+    """A cassette that is played back has no answer to this request; the message lists what it has."""
 
 
 class AnswerNotAccepted(ModelError):

@@ -21,6 +21,35 @@ settings.register_profile("nightly", max_examples=80, deadline=None)
 settings.load_profile("quick")
 
 
+_LONGEST = (
+    "test_the_card_stays",
+    "test_cli",
+    "test_fork_property",
+    "test_server_faults",
+    "test_notebooks_run",
+    "test_recovery",
+    "test_server",
+    "test_sourcing_in_jupyterlab",
+    "test_card_kernels",
+    "test_revival",
+    "test_memory",
+    "test_hostile",
+    "test_repeats",
+    "test_executors",
+    "test_chat_recovery",
+    "test_chat_rows",
+    "test_binder",
+    "test_carried_values",
+    "test_observer",
+    "test_gates",
+    "test_lacking",
+    "test_constructs",
+    "test_soak",
+    "test_typing",
+)
+"""Files of more than some ten seconds, the longest first (`--durations=0`); several workers take the files in order."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Take the nightly profile where the nightly tests are asked for: before the test modules read it."""
     if config.option.markexpr == "nightly":
@@ -29,10 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every property as nightly."""
+    """Mark every property as nightly; begin with the longest files, so that no worker is left alone with one."""
     for item in items:
         if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
             item.add_marker("nightly")
+    place = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,11 @@ def times(factor: int) -> settings:
     return settings(max_examples=factor * settings.default.max_examples)
 
 
+def is_nightly() -> bool:
+    """Whether ``-m nightly`` was asked for: then a test that is marked so looks further."""
+    return settings.default.max_examples >= 80
+
+
 def eventually(fn: Callable[[], T], timeout_s: float = 15, message: str = "") -> T:
     """Return the first true result of ``fn``; fail with ``message`` and the last result after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s

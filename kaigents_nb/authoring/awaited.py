@@ -1,16 +1,20 @@
 """What a durable call gives: something to await, and nothing else.
 
 A decision that was not awaited is an object, and every object is true. So what ``kg.approve()``, ``kg.sleep()``, a step
-or an agent gives refuses to be anything but awaited, and a run does not end while one of them never was.
+or an agent gives refuses to be anything but awaited, and a run does not end while one of them never was. In a run the
+same holds for coroutines of the analyst's own.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from functools import partial
+from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 
-from kaigents_nb.authoring.context import AgentContext
+from kaigents_nb.authoring.context import AgentContext, agent_context
 from kaigents_nb.authoring.tasks import AgentTask
 from kaigents_nb.errors import ForbiddenInAgent
 from kaigents_nb.values.refusals import advise
@@ -28,6 +32,25 @@ def durable(interpreter: AgentContext, what: str, begin: Begin[R], depth: int = 
     return made
 
 
+def noted(given: Any, reads: str) -> Any:
+    """Return what a call in an agent's code gave: a coroutine as a durable call, which must be awaited."""
+    kind = type(given)
+    interpreter = agent_context.get() if kind is CoroutineType or kind is map else None
+    if interpreter is None:
+        return given
+    frame = sys._getframe(1)
+    note = partial(_noted, interpreter, (frame.f_code.co_filename, frame.f_lineno))
+    return note(given, reads) if kind is CoroutineType else map(note, given)
+
+
+def _noted(interpreter: AgentContext, made_at: tuple[str, int], given: Any, reads: str = "") -> Any:
+    if type(given) is not CoroutineType or inspect.getcoroutinestate(given) != inspect.CORO_CREATED:
+        return given
+    made = NotAwaited(lambda: given, reads or f"{given.__qualname__}(…)", made_at, interpreter, given)
+    interpreter.unawaited[id(made)] = made
+    return made
+
+
 def refuse_unawaited(interpreter: AgentContext, running: Iterable[AgentTask] = ()) -> None:
     """Refuse the end of an agent that has made calls which nobody awaited, or whose tasks are still ``running``.
 
@@ -39,7 +62,7 @@ def refuse_unawaited(interpreter: AgentContext, running: Iterable[AgentTask] = (
     tasks = list(running)
     begun = {id(task.work) for task in tasks}
     texts = []
-    if calls := [made for made in interpreter.unawaited.values() if id(made) not in begun]:
+    if calls := [made for made in interpreter.unawaited.values() if id(made) not in begun and not made._is_begun]:
         named = "; ".join(f"{made._what}, {made._place}" for made in calls)
         texts.append(
             f"The agent ended and never awaited {named}. It would never have run: write await before it, or give it to "
@@ -64,9 +87,16 @@ def _name(task: AgentTask) -> str:
 class NotAwaited(Coroutine[Any, Any, R]):
     """A durable call before it is awaited; the name is what Python says where somebody uses it for something else."""
 
-    def __init__(self, begin: Begin[R], what: str, made_at: tuple[str, int], interpreter: AgentContext) -> None:
+    def __init__(
+        self,
+        begin: Begin[R],
+        what: str,
+        made_at: tuple[str, int],
+        interpreter: AgentContext,
+        begun: CoroutineType[Any, Any, R] | None = None,
+    ) -> None:
         self._begin = begin
-        self._begun: Coroutine[Any, Any, R] | None = None
+        self._begun: Coroutine[Any, Any, R] | None = begun
         self._made_at = made_at
         self._interpreter = interpreter
         self._what = what
@@ -76,12 +106,18 @@ class NotAwaited(Coroutine[Any, Any, R]):
         """The line that made the call."""
         return self._interpreter.place(*self._made_at)
 
+    @property
+    def _is_begun(self) -> bool:
+        """Whether somebody has awaited the coroutine behind it, past this."""
+        begun: Any = self._begun
+        return begun is not None and inspect.getcoroutinestate(begun) != inspect.CORO_CREATED
+
     # A coroutine, for await, gather(), create_task() and wait_for().
 
     def _work(self) -> Coroutine[Any, Any, R]:
+        self._interpreter.unawaited.pop(id(self), None)
         # Made when it is needed: of a coroutine that is made and never awaited Python complains by itself, somewhere.
         if self._begun is None:
-            self._interpreter.unawaited.pop(id(self), None)
             self._begun = self._begin()
         return self._begun
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from kaigents_nb.authoring.agent import Agent
@@ -91,6 +91,11 @@ class StepContext(Protocol):
     """What a step's attempt may ask of the worker that executes it."""
 
     @property
+    def call(self) -> str:
+        """The number of this call in its run."""
+        ...
+
+    @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this call."""
         ...
@@ -123,6 +128,19 @@ class StepContext(Protocol):
         """A private file of this call, for what its attempts have done so far."""
         ...
 
+    @property
+    def ledger(self) -> Path:
+        """A private file of the run, in which its requests of models are counted."""
+        ...
+
+    def lost(self, requests: int) -> None:
+        """Have the history say that so many requests of this call may have been paid without an answer on record."""
+        ...
+
+    def rate_file(self, name: str) -> Path:
+        """Return where all workers of the data directory keep what was used of a rate."""
+        ...
+
     def keep(self, data: bytes) -> str:
         """Save bytes for good and return their name, which is made of their content."""
         ...
@@ -131,10 +149,17 @@ class StepContext(Protocol):
         """Return what :meth:`keep` has saved."""
         ...
 
-    def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
-        """Save progress with the next heartbeat."""
+    def report(
+        self, done: float, total: float | None, note: str, *, tracked: int | None = None, text: str = ""
+    ) -> None:
+        """Save progress with the next heartbeat; ``text`` is what there is so far, to be read."""
         ...
 
 
 agent_context: ContextVar[AgentContext | None] = ContextVar("kaigents_agent", default=None)
 step_context: ContextVar[StepContext | None] = ContextVar("kaigents_step", default=None)
+
+PLAYS, RECORDS = "plays", "records"
+Tape: TypeAlias = tuple[str, ...]
+"""Where models are recorded or played back: the file, which of the two, and a name of the block of code; or nothing."""
+tape: ContextVar[Tape] = ContextVar("kaigents_tape", default=())

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import inspect
 import random
+import re
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
-from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.authoring.tasks import AgentTasks, tell_but_cancelled
 from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.errors import ForbiddenInAgent, InvalidAnswer
 from kaigents_nb.gates.answer import APPROVE, REJECT, VALUE, Answer
@@ -37,6 +40,11 @@ _ANSWERED = frozenset(field.name for field in fields(Decision))
 _ABOUT_TO_END_S = 0.05
 """So long a task may still run that has handed over its last result; in a run it is until all tasks wait."""
 
+_YOUNG = 1
+"""What the dry run has made is among the younger objects; a notebook may have many others."""
+_TURNS = 10
+"""So many times others go on before a call ends: those that begin, and what these begin. In a run until all wait."""
+
 
 def dry_run(
     agent: Agent[..., Any, Any], args: Iterable[Any], kwargs: Mapping[str, Any], decisions: Iterable[Any]
@@ -48,15 +56,19 @@ def dry_run(
         interpreter.agent = agent.name
         work = interpreter.call_agent(agent, tuple(args), kwargs)
         token = agent_context.set(interpreter)
-        with interpreter.tasks_of(asyncio.get_running_loop()) as tasks:
+        tasks = interpreter.tasks
+        with interpreter.tasks_made(asyncio.get_running_loop()):
             try:
                 with _refuse_forgotten():
                     result = await work()
+                interpreter.is_over = True
                 if running := list(tasks.still_running()):
                     await asyncio.wait(running, timeout=_ABOUT_TO_END_S)
+                await tasks.stopped()
                 refuse_unawaited(interpreter, tasks.still_running())
                 return result
             finally:
+                await tasks.stopped(everyone=True)
                 agent_context.reset(token)
 
     return _block_on(execute())
@@ -66,18 +78,27 @@ def dry_run(
 def _refuse_forgotten() -> Iterator[None]:
     """Refuse that Python throws a coroutine away which nobody awaited: it says so in a warning, and goes on."""
     forgotten: list[str] = []
+    traced = sys.get_coroutine_origin_tracking_depth()
+    gc.collect(_YOUNG)  # of others
     with warnings.catch_warnings():
         warnings.filterwarnings("always", "coroutine .* was never awaited", RuntimeWarning)
         show = warnings.showwarning
 
         def note(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
             if issubclass(category, RuntimeWarning) and "was never awaited" in str(message):
-                forgotten.append(str(message).partition("\n")[0])
+                made_at = re.search(r", line (\d+), in ", str(message))
+                line = f", line {made_at[1]}," if made_at else ""
+                forgotten.append(str(message).partition("\n")[0].replace(" was never", f"{line} was never"))
             else:
                 show(message, category, *where, **options)
 
         warnings.showwarning = note
-        yield
+        sys.set_coroutine_origin_tracking_depth(max(traced, 1))
+        try:
+            yield
+        finally:
+            sys.set_coroutine_origin_tracking_depth(traced)
+        gc.collect(_YOUNG)  # what holds itself
     if forgotten:
         raise ForbiddenInAgent(f"The {'; the '.join(dict.fromkeys(forgotten))}: it never ran. Write await before it.")
 
@@ -179,22 +200,35 @@ class DryRun:
         self._started = self.now()
         self.agent = ""
         self.unawaited: dict[int, NotAwaited[Any]] = {}
+        self.tasks = AgentTasks()
+        self.is_over = False
+        """Whether the agent has returned."""
 
     @contextmanager
-    def tasks_of(self, loop: asyncio.AbstractEventLoop) -> Iterator[AgentTasks]:
+    def tasks_made(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         """Note the tasks of the agent's own code; in a notebook the loop is the kernel's, with others."""
-        tasks, before = AgentTasks(), loop.get_task_factory()
+        tasks, before = self.tasks, loop.get_task_factory()
 
         def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
             if agent_context.get() is self:
                 return tasks.start(work, work, options.get("context"), loop)
             return before(loop, work, **options) if before else asyncio.Task(work, loop=loop, **options)
 
+        handler = loop.get_exception_handler()
         loop.set_task_factory(create)
+        loop.set_exception_handler(handler or tell_but_cancelled)
         try:
-            yield tasks
+            yield
         finally:
             loop.set_task_factory(before)
+            loop.set_exception_handler(handler)
+
+    async def _turn(self) -> None:
+        """Let the others begin, as in a run; a task that is left when the agent has returned, waits for its end."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        if self.is_over and any(task is asyncio.current_task() for task in self.tasks.still_running()):
+            await asyncio.get_running_loop().create_future()
 
     def place(self, filename: str, line: int) -> str:
         """Return the line; which cell it is in, the traceback says."""
@@ -238,6 +272,7 @@ class DryRun:
         return _copied(await agent.fn(*args, **kwargs), f"result of agent {agent.name}")
 
     async def _call(self, fn: Callable[..., Any], where: str, given: _Saved) -> Any:
+        await self._turn()
         # A step calls other steps as plain functions.
         token = agent_context.set(None)
         try:
@@ -253,6 +288,7 @@ class DryRun:
         return partial(self._decide, question, details, read)
 
     async def _decide(self, question: Question, details: Any, read: Callable[[Any], Any] | None) -> Decision:
+        await self._turn()
         encode_for(details, f"details of the gate {question.question!r}")
         answer = _answer(question, next(self._decisions, None), read)
         allowed = " / ".join((*question.choices, REJECT)) if question.form is None else question.form.told()
@@ -264,7 +300,7 @@ class DryRun:
 
     def sleep(self, delay_s: float) -> Begin[None]:
         """Go on at once."""
-        return partial(asyncio.sleep, 0)
+        return self._turn
 
     def now(self) -> dt.datetime:
         """Return the time."""

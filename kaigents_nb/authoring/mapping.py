@@ -13,6 +13,7 @@ from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.dry_run import DryRun
 from kaigents_nb.authoring.library_steps import library_agent
+from kaigents_nb.authoring.options import check_count
 from kaigents_nb.authoring.step import Step
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def map(
     """
     if not isinstance(callee, Step | Agent):
         raise TypeError(f"kg.map calls a step or an agent, not {callee!r}. Put @kg.step before the function.")
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ValueError(f"limit is a number from 1, not {limit!r}.")
+    check_count("limit", limit)
     work = partial(_mapped, callee, list(items), limit)
     interpreter = agent_context.get()
     return durable(interpreter, "kg.map(…)", work) if interpreter is not None else work()

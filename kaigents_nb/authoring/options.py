@@ -9,6 +9,21 @@ from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.rate import Rate
 
 
+def check_count(what: str, count: object, *, or_none: str = "") -> None:
+    """Refuse what is no whole number from 1; ``or_none`` says what None means, where it is allowed.
+
+    Raises
+    ------
+    ValueError
+        With the name and the value.
+    """
+    if count is None and or_none:
+        return
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        allowed = f", or None {or_none}" if or_none else ""
+        raise ValueError(f"{what} is a whole number, at least 1{allowed}, not {count!r}.")
+
+
 @dataclass(frozen=True)
 class Retry:
     """When a step that failed is tried again. The default is for ever.
@@ -38,8 +53,7 @@ class Retry:
     give_up_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.max_attempts is not None and (not isinstance(self.max_attempts, int) or self.max_attempts < 1):
-            raise ValueError(f"max_attempts is at least 1, or None for no end, not {self.max_attempts!r}.")
+        check_count("max_attempts", self.max_attempts, or_none="for no end")
         if not 1 <= self.backoff < math.inf:
             raise ValueError(f"backoff is at least 1, not {self.backoff!r}.")
         if seconds(self.first_wait) > seconds(self.max_wait):
@@ -76,10 +90,7 @@ class StepOptions:
     cache: Duration | None = None
 
     def __post_init__(self) -> None:
-        if self.concurrency is not None and (
-            isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1
-        ):
-            raise ValueError(f"concurrency is a number from 1, or None for no limit, not {self.concurrency!r}.")
+        check_count("concurrency", self.concurrency, or_none="for no limit")
         if self.rate is not None:
             Rate.of(self.rate)
         if self.cache is not None:

@@ -71,7 +71,10 @@ def step(
 
     In an agent, ``await name(...)`` runs it on a worker: its result is saved, a failure that may pass is
     retried for ever, a bug parks the run until the cell is mended; the same error from the same line three times in a
-    row is one, unless it is of network or HTTP. Called anywhere else it is the plain function.
+    row is one, unless it is of network or HTTP, and so is a ``ValueError`` or ``ArithmeticError`` that this line raises
+    ten times in a row in other words. Called anywhere else it is the plain function.
+
+    Decorators below ``@step`` are a part of the step; those above are executed in the agent, around the call.
 
     Parameters
     ----------
@@ -83,7 +86,8 @@ def step(
     concurrency
         So many calls at the same time, over all runs of a worker; a call that waits says so on the card.
     rate
-        So many calls in a time, such as ``"20/min"``, over all runs of a worker.
+        So many calls in a time, such as ``"20/min"``, over all runs and, best effort, over all workers of the queue
+        with the same data directory; a call that waits says so on the card.
     cache
         Take a result of the same code for the same arguments, if it is not older than this: ``"1 day"``. It is kept in
         the data directory; the card says where a result came from.

@@ -107,6 +107,38 @@ class AgentTasks:
             if not task.done() and not any(f"{task.branch.path}.".startswith(f"{path}.") for path in stopping):
                 yield task
 
+    async def stopped(self, *, everyone: bool = False) -> None:
+        """Wait for the tasks that were told to stop, as ``asyncio.run()`` does: their ``finally`` is a part of the run.
+
+        ``everyone`` tells all of them, where the agent has failed or was cancelled itself. If that happens meanwhile,
+        all are told, those that know it once more.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        while True:
+            for task in list(self._running) if everyone else ():
+                if not task.cancelling():
+                    task.cancel()
+            left = [task for task in self._running if task.cancelling() and not task.done()]
+            if not left:
+                break
+            try:
+                await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                cancelled, everyone = error, True
+                for task in left:
+                    task.cancel()
+        if cancelled is not None:
+            raise cancelled
+
+
+def tell_but_cancelled(loop: Any, context: dict[str, Any]) -> None:
+    """Handle what nobody has handled, as asyncio does, but for one thing.
+
+    Of a ``gather()`` that nobody awaits, and whose tasks were told to stop, it would complain.
+    """
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
+
 
 def _starter() -> tuple[tuple[str, int], bool]:
     """Return the line that starts a task, outside asyncio and us, and whether it only waits for it: ``wait_for()``."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.context import PLAYS
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.control.fork_seeds import NOTHING, Cut, seeds_of
 from kaigents_nb.control.notebook_code import current_code
@@ -98,6 +99,7 @@ def fork(
         _arguments(fold, args, readable),
         agent=chosen.snapshot.root if code == "current" else fold.launch.agent,
         chance=fold.launch.chance,
+        plays_from=fold.launch.tape if PLAYS in fold.launch.tape else (),
         more=[*([pack_seeds(seeds)] if seeds else []), *(RawValue(payload) for _, payload in mends)],
         seeded=bool(seeds),
         mended=tuple(names for names, _ in mends),

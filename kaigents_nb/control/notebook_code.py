@@ -11,6 +11,7 @@ from kaigents_nb.control.prepare import frozen, signed
 from kaigents_nb.errors import RunError
 from kaigents_nb.runtime.code import Code
 from kaigents_nb.runtime.connection import Connection
+from kaigents_nb.snapshot.wrapped import behind
 
 
 def current_code(
@@ -25,7 +26,11 @@ def current_code(
     CannotFreeze
         When it can't travel.
     """
-    mine = {item.name: item for item in vars(sys.modules["__main__"]).values() if isinstance(item, kind)}
+    mine: dict[str, Any] = {}
+    for path, value in vars(sys.modules["__main__"]).items():
+        item = value if isinstance(value, kind) else (behind(path, value) or ("", None))[1]
+        if isinstance(item, kind):
+            mine[item.name] = item
     if name not in mine:
         word, known = kind.__name__.lower(), ", ".join(sorted(mine)) or "none"
         raise RunError(

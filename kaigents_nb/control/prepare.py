@@ -11,6 +11,7 @@ from typing import Any
 from temporalio.common import RawValue
 
 from kaigents_nb.authoring.agent import Agent
+from kaigents_nb.authoring.context import Tape, tape
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.runtime.code import Code, hold
 from kaigents_nb.runtime.connection import Connection
@@ -61,12 +62,13 @@ def prepare(
     *,
     agent: str | None = None,
     chance: int | None = None,
+    plays_from: Tape = (),
     more: Sequence[RawValue] = (),
     **taken_over: Any,
 ) -> Prepared:
     """Return a run that is ready to be started: ``agent`` is its global name in the code, by default the code's root.
 
-    ``chance``, ``more`` payloads and ``taken_over`` are what only a fork brings from the run before.
+    ``chance``, ``plays_from``, ``more`` payloads and ``taken_over`` are what only a fork brings from the run before.
     """
     header = launch(
         agent or code.snapshot.root,
@@ -75,6 +77,7 @@ def prepare(
         keywords=arguments.keywords,
         attribute=connection.attribute,
         chance=secrets.randbits(64) if chance is None else chance,
+        tape=tape.get() or plays_from,
         **taken_over,
     )
     return Prepared(name, header, code, (*arguments.payloads, *more))

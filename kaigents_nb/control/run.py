@@ -25,7 +25,7 @@ from kaigents_nb.errors import KaigentsError, NoOpenGate, RunTimeout
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.shown import shown
-from kaigents_nb.history import frames, model_calls
+from kaigents_nb.history import frames, messages, model_calls
 from kaigents_nb.history.assemble import view_of
 from kaigents_nb.history.attending import attended
 from kaigents_nb.history.following import Following
@@ -461,17 +461,27 @@ class Run(LookingBack):
         return self._connection.run(lambda: frames.events_frame(self._connection, self.id))
 
     def calls(self) -> pd.DataFrame:
-        """Return what was asked of models, one row per request: (n_requests, 17), in the order of the calls.
+        """Return what was asked of models, one row per call that asked: (n_calls, 18), in the order of the calls.
+
+        A call of ``kg.chat`` is one request. All rows that one call of ``kg.chat_rows`` asked for are one row here, or
+        one for each price where they have several; ``requests`` says how many. What a fork took over is not here: the
+        first run asked for it, and paid.
 
         Columns: ``call`` (int, as in :meth:`steps`), ``model`` (str, as it names itself), ``api`` (``"responses"`` or
-        ``"chat"``), ``status`` (str), ``tokens_in, tokens_out, tokens_cached, tokens_reasoning`` (int or NA; cached
-        ones are part of those in, reasoning of those out), ``cost_usd`` (float, USD; NaN where no price is known),
-        ``price_basis`` (str, which price, or why none), ``started`` (datetime64, UTC, of the last attempt),
-        ``latency_s`` (float, of the last attempt), ``attempts`` (int), ``finish`` (str, why the answer ended),
-        ``tool_calls`` (list of str), ``repeated`` (int: attempts whose worker fell silent; what they had asked may
-        have been answered, and paid, without a record), ``error`` (str).
+        ``"chat"``), ``status`` (str), ``requests`` (int, answers on record), ``tokens_in, tokens_out, tokens_cached,
+        tokens_reasoning`` (int, or NA where the answer does not say; cached ones are part of those in, reasoning of
+        those out), ``cost_usd`` (float, USD; NaN where no price is known), ``price_basis`` (str, which price, or why
+        none; service tier and batch count), ``started`` (datetime64, UTC, of the last attempt), ``latency_s`` (float,
+        of the last attempt), ``attempts`` (int), ``finish`` (str, why the answer ended; of rows how many are what),
+        ``tool_calls`` (list of str), ``repeated`` (int), ``error`` (str).
 
-        Source: the server's history. Empty case: the same columns, zero rows. ``df.attrs["run_id"]`` is the run.
+        ``repeated`` counts requests that may have been paid without an answer on record, and so paid twice: their
+        worker died or fell silent, the connection was lost after sending, a stream broke off, it took too long, or the
+        run ended meanwhile. Each is noted on the disk before it is sent, so none is missing; one that had not left yet
+        may be counted. Of a call under way it is 0.
+
+        Source: the server's history; of calls without a result the data directory. Empty case: the same columns, zero
+        rows. ``df.attrs["run_id"]`` is the run.
 
         Examples
         --------
@@ -484,10 +494,12 @@ class Run(LookingBack):
         return self._connection.run(build)
 
     def messages(self, call: int | None = None) -> pd.DataFrame:
-        """Return what was said to models and by them, one row per message: (n_messages, 6), oldest first.
+        """Return what was said to models and by them, one row per message: (n_messages, 7), in the order of the calls.
 
-        Columns: ``call`` (int, the request that it belongs to), ``role`` (str), ``type`` (str), ``tool`` (str, of a
-        call), ``text`` (str), ``item`` (dict, the whole of it, in the form of the Responses API).
+        Columns: ``call`` (int, the request that it belongs to), ``row`` (int, which row of those that a call of
+        ``kg.chat_rows`` asked for, from 0; NA elsewhere), ``role`` (str), ``type`` (str), ``tool`` (str, of a call),
+        ``text`` (str; of reasoning the summary, where the API gives one), ``item`` (dict, the whole of it, in the form
+        of the Responses API). Each message is there once, where it was said first.
 
         Parameters
         ----------
@@ -506,7 +518,7 @@ class Run(LookingBack):
         """
 
         async def build() -> pd.DataFrame:
-            return await model_calls.messages_frame(await self._caught_up(), call)
+            return await messages.messages_frame(await self._caught_up(), call)
 
         return self._connection.run(build)
 

@@ -17,7 +17,7 @@ from kaigents_nb.history.view import GateView, RunView, StepView
 from kaigents_nb.values.in_json import from_json
 
 _QUESTION_PARTS = 16
-_OUTPUT_LINES, _ERROR_LINES, _NOTICES = 10, 40, 20
+_OUTPUT_LINES, _ERROR_LINES, _SAID_LINES, _NOTICES = 10, 40, 12, 20
 
 
 def run_blocks(view: RunView, failure: b.Blocks = (), *, run: str = "run") -> b.Section:
@@ -147,6 +147,8 @@ def head_blocks(view: RunView) -> b.Blocks:
     if origins := words.lineage(view):
         named = [(" · ", f"{name} ", b.Code(words.line(origin))) for name, origin in origins]
         parts.append(b.line(*[part for origin in named for part in origin][1:], quiet=True))
+    if spent := words.spent(view.spent):
+        parts.append(b.line(f"models: {spent} · ", b.Code("run.calls()"), quiet=True))
     for name, value in view.published.items():
         parts.append(b.line(b.Strong(words.line(name)), ": ", words.line(value)))
     parts += (b.callout(todo, tone) for todo in words.next_steps(view))
@@ -231,11 +233,17 @@ def _notes(step: StepView) -> Iterable[b.Inline]:
 
 
 def printed_blocks(view: RunView) -> dict[str, tuple[b.Fold, ...]]:
-    """Return by call what steps printed and their last errors; open where somebody has to act or may want to watch."""
+    """Return by call what steps printed, said to models, and their last errors.
+
+    Open where somebody has to act or may want to watch.
+    """
     steps = words.shown_steps(view)[0]
     failing = [step for step in steps if step.status in ("retrying", "parked")]
     lines = {step.call: 1 for step in failing} | {step.call: _ERROR_LINES for step in failing[-3:]}
-    found = {step.call: tuple(_printed(step, lines.get(step.call, 0))) for step in steps}
+    talked = {step.call: _SAID_LINES for step in [step for step in steps if step.said][-3:]}
+    found = {
+        step.call: (*_printed(step, lines.get(step.call, 0)), *_said(step, talked.get(step.call, 0))) for step in steps
+    }
     return {call: folds for call, folds in found.items() if folds}
 
 
@@ -247,3 +255,15 @@ def _printed(step: StepView, error_lines: int) -> Iterable[b.Fold]:
     if step.output.strip():
         output = b.Pre(step.output, lines=_OUTPUT_LINES)
         yield b.Fold((f"Printed by {name}",), (output,), step.status == "running", "border")
+
+
+def _said(step: StepView, lines: int) -> Iterable[b.Fold]:
+    """Yield an answer while it comes, then what was said."""
+    name = words.line(step.name)
+    if step.status == "running" and step.progress is not None and step.progress.text:
+        yield b.Fold(
+            (f"{name}, so far",), (b.Pre(step.progress.text, lines=_OUTPUT_LINES),), opened=True, tone="active"
+        )
+    if step.said:
+        said = b.Pre(words.conversation(step.said), lines=lines, both_ends=True)
+        yield b.Fold((f"Said in {name}, call {step.call}",), (said,), tone="border")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from kaigents_nb.gates.answer import APPROVE, VALUE, Answer
 from kaigents_nb.gates.schema import short
 from kaigents_nb.gates.visible import visible
-from kaigents_nb.history.view import GateView, Progress, RunView, StepView
+from kaigents_nb.history.view import GateView, MessageView, Progress, RunView, StepView
+from kaigents_nb.models.spent import Spent
 
 STEP_WORDS: Final[Mapping[str, str]] = {"scheduled": "queued", "completed": "done"}
 _LINEAGE_WORDS: Final = {"forked_from": "forked from", "forked_at": "at", "forked_edits": "changed"}
@@ -143,6 +145,47 @@ def lineage(view: RunView) -> list[tuple[str, str]]:
     return [(word, view.lineage[name]) for name, word in _LINEAGE_WORDS.items() if view.lineage.get(name)]
 
 
+def spent(on_models: Spent) -> str:
+    """Return what models have cost: requests, tokens and USD, and what is not known of that; nothing for nothing."""
+    if on_models == Spent():
+        return ""
+    told = f"{_many(on_models.requests, 'request')}, {on_models.tokens:,} tokens, "
+    if not on_models.unpriced:
+        told += usd(on_models.usd)
+    elif on_models.unpriced == on_models.requests:
+        told += "price unknown"
+    else:
+        told += f"{usd(on_models.usd)} and {_many(on_models.unpriced, 'request')} of unknown price"
+    lost = on_models.repeated
+    return f"{told}; {_many(lost, 'request')} may have been paid twice" if lost else told
+
+
+def usd(amount: float) -> str:
+    """Return an amount with two decimal places, or with two digits that count."""
+    places = 2 if amount >= 1 or not amount else min(1 - math.floor(math.log10(amount)), 9)
+    return f"{amount:,.{places}f} USD"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def conversation(said: Sequence[MessageView]) -> str:
+    """Return messages as text: who, and indented what, so that no message can pretend to be another's."""
+    lines: list[str] = []
+    for message in said:
+        lines.append(_who(message))
+        lines += (f"  {part}" for part in message.text.splitlines())
+    return "\n".join(lines)
+
+
+def _who(message: MessageView) -> str:
+    if message.kind == "function_call":
+        return f"{line(message.role)} calls {line(message.tool)}"
+    told = {"function_call_output": "the tool's answer", "reasoning": f"{line(message.role)}, reasoning"}
+    return told.get(message.kind, line(message.role) if message.kind == "message" else line(message.kind))
+
+
 def progress(now: Progress) -> str:
     """Return ``3 of 6 (50 %)``, or ``3 done`` where the total is not known."""
     if not now.total:
@@ -181,7 +224,7 @@ def next_steps(view: RunView) -> list[str]:
     for step in view.steps:
         if step.status == "parked":
             todo.append(
-                f"Step {line(step.name)} has an error that no retry mends, or had the same one three times. "
+                f"Step {line(step.name)} has an error that no retry mends, or had the same one again and again. "
                 "Correct its cell, run the cell, then run.mend(); if the agent has to change too, "
                 'run.fork(at="failed", code="current").'
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 from temporalio.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 
+from kaigents_nb.authoring.context import PLAYS
 from kaigents_nb.errors import ConversionError, KaigentsError
 from kaigents_nb.history.calls import Call, earlier_attempts, failure_text, lacks_module, utc
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observe import Observer
 from kaigents_nb.history.observers import CALLED_ASKED
+from kaigents_nb.history.said import CONVERSING, briefly
 from kaigents_nb.history.view import AttemptView, GateView, Progress, RunView, Status, StepView
 from kaigents_nb.runtime.payloads import content_digest, plain, shown
 from kaigents_nb.runtime.protocol import MEMO_TOLD
@@ -21,6 +24,8 @@ from kaigents_nb.runtime.served import Service, service_of
 
 _NO_WORKER_AFTER_S = 3.0
 _SERVICE_KNOWN_S = 1.5
+_SHOWN_CALLS = 40
+"""Of so many calls of models the view has what was said."""
 
 
 async def view_of(observer: Observer) -> RunView:
@@ -30,6 +35,7 @@ async def view_of(observer: Observer) -> RunView:
         service = await service_of(observer.connection, observer.fold.queue, known_s=_SERVICE_KNOWN_S)
         problem = _problem(observer, service)
     await _read_details(observer)
+    await _read_said(observer)
     # From here on nothing is awaited: the fold would go on meanwhile, and the parts would not fit each other.
     fold = observer.fold
     ui = observer.connection.ui_url
@@ -48,12 +54,20 @@ async def view_of(observer: Observer) -> RunView:
         error=failure_text(fold.failure) if fold.failure is not None else "",
         executor="" if fold.closed else _executor(observer, service),
         problem="" if fold.closed else problem,
-        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_unasked(fold), *_lingering(observer)),
+        notices=(*fold.origin.get(MEMO_TOLD, ()), *fold.notices, *_taped(fold), *_unasked(fold), *_lingering(observer)),
         url=f"{ui}/namespaces/{observer.connection.namespace}/workflows/{observer.run_id}" if ui else "",
         arguments=_arguments(fold),
         published={name: shown(payload) for name, payload in fold.published.items()},
         lineage={key: str(text) for key, text in fold.origin.items() if key.startswith("forked")},
+        spent=fold.spent,
     )
+
+
+def _taped(fold: RunFold) -> Iterator[str]:
+    if PLAYS in fold.launch.tape:
+        yield f"No model is asked: answers are played back from {fold.launch.tape[0]}, recorded before."
+    elif fold.launch.tape:
+        yield f"What models answer is recorded in {fold.launch.tape[0]}."
 
 
 def _open_status(fold: RunFold, steps: tuple[StepView, ...], gates: tuple[GateView, ...], problem: str) -> Status:
@@ -73,6 +87,8 @@ def _steps(observer: Observer) -> tuple[StepView, ...]:
     steps = {call.view.call: call.view for call in observer.fold.calls.values()}
     for call, pending in _pending(observer):
         steps[call.view.call] = _attempted(call, pending)
+    for number, said in observer.said.items():
+        steps[number] = replace(steps[number], said=said)
     if not observer.fold.closed:
         for attempt in observer.connection.attempts.of_run(observer.run_id).values():
             if attempt.call in steps and steps[attempt.call].status in ("scheduled", "running", "retrying"):
@@ -82,6 +98,8 @@ def _steps(observer: Observer) -> tuple[StepView, ...]:
 
 def _pending(observer: Observer) -> list[tuple[Call, PendingActivityInfo]]:
     """Return what was pending at the last look and has not ended since."""
+    if observer.fold.closed:  # of a terminated run the server still says what was pending
+        return []
     asked = [
         (observer.fold.calls.get(pending.activity_id.partition(".")[0]), pending)
         for pending in observer.description.pending_activities
@@ -146,6 +164,17 @@ async def _read_details(observer: Observer) -> None:
             observer.details[gate] = f"The details can't be shown here: {error}"
     for called in list(observer.called.values()):
         await _read_details(called)
+
+
+async def _read_said(observer: Observer) -> None:
+    """Decode what was said in the latest calls of models, each once."""
+    calls = [call for call in observer.fold.calls.values() if call.view.name in CONVERSING and call.result is not None]
+    for call in calls[-_SHOWN_CALLS:]:
+        if call.view.call not in observer.said:
+            try:
+                observer.said[call.view.call] = await briefly(observer, call)
+            except (KaigentsError, OSError):
+                observer.said[call.view.call] = ()
 
 
 def _lingering(observer: Observer) -> tuple[str, ...]:

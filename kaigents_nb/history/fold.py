@@ -40,6 +40,7 @@ from kaigents_nb.history.view import (
     StepView,
     TakenDecision,
 )
+from kaigents_nb.models.spent import Spent
 from kaigents_nb.runtime.failures import PARK
 from kaigents_nb.runtime.lacking import ELSEWHERE
 from kaigents_nb.runtime.payloads import metadata, plain, raw
@@ -48,6 +49,7 @@ from kaigents_nb.runtime.protocol import (
     DECIDE_UPDATE,
     DIFFERS_SIGNAL,
     MEMO_GATE,
+    MEMO_SPENT,
     MEMO_STATE,
     MEND_SIGNAL,
     META_NOTICE,
@@ -88,6 +90,8 @@ class RunFold:
         self.parted: dict[str, str] = {}
         self.published: dict[str, Payload] = {}
         """What the agent shows to the outside, by name."""
+        self.spent = Spent()
+        """On models, so far."""
         self.differs: list[str] = []
         """What a worker that replayed the run found to be otherwise than recorded."""
         self.other_arguments: list[str] = []
@@ -371,6 +375,8 @@ class RunFold:
     def _on_workflow_properties_modified(self, event: HistoryEvent) -> None:
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
         self.published.update(memo.published(fields))
+        if MEMO_SPENT in fields:
+            self.spent = memo.spent(fields)
         if MEMO_STATE in fields:
             state = memo.state(fields)
             self.parted, self.other_arguments = state.get("parted", {}), state.get("other_arguments", [])

@@ -11,8 +11,9 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 
 from kaigents_nb.gates.question import Question
+from kaigents_nb.models.spent import Spent
 from kaigents_nb.runtime.payloads import plain, reference
-from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_PUBLISHED, MEMO_STATE
+from kaigents_nb.runtime.protocol import MEMO_ORIGIN, MEMO_PUBLISHED, MEMO_SPENT, MEMO_STATE
 
 
 def state(fields: Mapping[str, Payload]) -> dict[str, Any]:
@@ -29,6 +30,14 @@ def published(fields: Mapping[str, Payload]) -> dict[str, Payload]:
     """Return the values that an agent shows to the outside, by name, not decoded."""
     before = MEMO_PUBLISHED.format(name="")
     return {key.removeprefix(before): payload for key, payload in fields.items() if key.startswith(before)}
+
+
+def spent(fields: Mapping[str, Payload]) -> Spent:
+    """Return what the run has spent on models by then."""
+    try:
+        return Spent.from_wire(_read(fields, MEMO_SPENT))
+    except _UNREADABLE:
+        return Spent()
 
 
 def is_ours(fields: Mapping[str, Payload]) -> bool:

@@ -18,6 +18,7 @@ from kaigents_nb.errors import KaigentsError, RunNotFound
 from kaigents_nb.gates.question import Question
 from kaigents_nb.history.decoding import Decoder
 from kaigents_nb.history.fold import RunFold
+from kaigents_nb.history.view import MessageView
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.protocol import DECIDE_SIGNAL
 from kaigents_nb.runtime.refused import lost
@@ -76,6 +77,8 @@ class Observer:
         """What gates ask about, decoded."""
         self.unread: set[str] = set()
         """The gates whose details can't be read here."""
+        self.said: dict[str, tuple[MessageView, ...]] = {}
+        """By call of a model, what was said in it, decoded."""
         self.called: dict[str, Observer] = {}
         """Called agents that are or were at a gate while this run was looked at."""
         self._token = b""

@@ -30,6 +30,9 @@ RUN_COLUMNS = {
     "home": "str",
     "parent": "str",
     "forked_from": "str",
+    "requests": "int64",
+    "tokens": "int64",
+    "cost_usd": "float64",
 }
 _CLOSED = {
     "completed": "Completed",
@@ -50,11 +53,14 @@ def runs(
     query: str | None = None,
     limit: int = 100,
 ) -> pd.DataFrame:
-    """Return the runs on the server, one row per run: (n_runs, 11), newest first.
+    """Return the runs on the server, one row per run: (n_runs, 14), newest first.
 
     Columns: ``run_id, agent, status`` (str), ``started, ended`` (datetime64, UTC), ``duration_s`` (float), ``events``
     (int, length of the history), ``waits_for`` (the question or the parked step's error), ``home`` (notebook or
-    script), ``parent`` (the run that called this agent), ``forked_from`` (str).
+    script), ``parent`` (the run that called this agent), ``forked_from`` (str), ``requests, tokens`` (int, answers of
+    models on record, and their tokens in and out), ``cost_usd`` (float, USD; NaN where the price of one is not known:
+    ``kg.run(id).calls()`` says why, and has the others). That is of the run itself, as of the last answer: what agents
+    that it called have spent is in their rows, what a fork took over in the row of the first run.
     Empty case: the same columns, zero rows. Source: the server's index, which follows the runs within about a second;
     ``retrying`` and ``stuck`` need a look at the run itself (``kg.run(id).status``) and show as ``running`` here.
 
@@ -126,7 +132,7 @@ def runs(
 
 def _row(execution: WorkflowExecution) -> dict[str, Any]:
     fields = execution.raw_info.memo.fields
-    origin = memo.origin(fields)
+    origin, spent = memo.origin(fields), memo.spent(fields)
     name = WorkflowExecutionStatus.Name(execution.raw_info.status).removeprefix("WORKFLOW_EXECUTION_STATUS_")
     status = {"RUNNING": "running", "CANCELED": "cancelled", "TIMED_OUT": "timed out"}.get(name, name.lower())
     waits_for = memo.problem(fields)
@@ -147,6 +153,9 @@ def _row(execution: WorkflowExecution) -> dict[str, Any]:
         "home": str(origin.get("home", "")),
         "parent": execution.parent_id or "",
         "forked_from": str(origin.get("forked_from", "")),
+        "requests": spent.requests,
+        "tokens": spent.tokens,
+        "cost_usd": spent.cost_usd,
     }
 
 

@@ -11,6 +11,7 @@ from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Standing
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
+from kaigents_nb.models.spent import Spent
 
 Status = Literal[
     "starting",  # accepted by the server, no worker has taken it yet
@@ -37,6 +38,20 @@ class Progress:
     done: float
     total: float | None = None
     note: str = ""
+    text: str = ""
+    """What there is so far, to be read: the end of an answer that comes in parts."""
+
+
+@dataclass(frozen=True)
+class MessageView:
+    """One message of a conversation with a model, bounded."""
+
+    role: str
+    kind: str
+    """Of item, as the Responses API has them."""
+    tool: str
+    """Which one is called; empty for no call."""
+    text: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,8 @@ class StepView:
     """What is known of each attempt, where the first one did not simply succeed."""
     note: str = ""
     """What holds it up: an earlier attempt that has not ended yet."""
+    said: tuple[MessageView, ...] = ()
+    """Where it asked a model: what it said that was not said before, and the answer."""
 
     @property
     def duration_s(self) -> float | None:
@@ -214,6 +231,8 @@ class RunView:
     url: str = ""
     arguments: str = ""
     lineage: Mapping[str, str] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    """On models, by this run itself: agents that it called have their own."""
 
     @property
     def closed(self) -> bool:

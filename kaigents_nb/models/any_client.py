@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.models import completions, responses
-from kaigents_nb.models import items as conversation
 from kaigents_nb.models.answer import Usage
 from kaigents_nb.models.client import send
 from kaigents_nb.models.items import Item
+from kaigents_nb.models.ledger import Ledger
 from kaigents_nb.models.model import Model, as_model
-from kaigents_nb.models.prices import cost
+from kaigents_nb.models.prices import told
+from kaigents_nb.models.spent import Spent, spent
 
 _ASKED_HEADERS = ("content-type", "accept", "openai-beta")
 _NOT_ASKED = "http://recorded.invalid/v1"
@@ -36,7 +37,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Got:
-    """What came back, and what it took."""
+    """What came back, and what it took; without a ``price_basis`` it was no request of a model."""
 
     status: int
     headers: dict[str, str]
@@ -48,28 +49,39 @@ class Got:
     cost_usd: float | None = None
     price_basis: str = ""
     items: list[Item] = field(default_factory=list)
-    """The calls of tools in it."""
+    """The answer in it."""
+
+    @property
+    def spent(self) -> Spent:
+        """What it has cost."""
+        return spent(1, self.usage, self.cost_usd) if self.price_basis else Spent()
 
 
 @library_step("kg.request")
 async def request(model: Model, sent: Sent) -> Got:
     """Send one request of a client; a server that is away or busy is asked again, a refusal parks."""
-    status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
+    if sent.method != "POST":
+        status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
+        return Got(status, {"content-type": headers.get("content-type", "")}, body)
+    with Ledger() as ledger:
+        async with ledger.request():
+            status, headers, body = await send(model, sent.method, sent.path, sent.headers, sent.body)
+        await ledger.recorded(1)
     kind = headers.get("content-type", "")
     api = "responses" if sent.path.startswith(responses.PATH) else "chat"
     answer = (responses if api == "responses" else completions).answer(_data(api, kind, body))
-    usd, basis = cost(model, answer.usage, answer.model)
+    name, usd, basis = told(model, answer)
     return Got(
         status,
         {"content-type": kind},
         body,
-        answer.model or model.name,
+        name,
         api,
         answer.finish,
         answer.usage,
         usd,
         basis,
-        conversation.calls(answer.items),
+        answer.items,
     )
 
 
@@ -80,7 +92,9 @@ def openai_client(model: Model | str) -> Any:
     Pydantic AI: give it to them where they take a client. Make it in the agent. Outside an agent it is a plain client.
 
     What such a runner does between the requests is executed again at each look back, as all of an agent is: its tools
-    should await steps. What it does on threads, with clocks or files of its own, is refused there.
+    should be ``async def`` and await steps. What can't run in an agent is refused with its line: what a runner does on
+    threads (``run_sync``, plain functions as tools of Pydantic AI), in files (the sessions of the Agents SDK) or over a
+    network of its own (traces, MCP servers). Such a runner belongs in a step, which is recorded as a whole.
 
     Parameters
     ----------
@@ -99,6 +113,7 @@ def openai_client(model: Model | str) -> Any:
     known = as_model(model)
     with _unrestricted():
         try:
+            import anyio._backends._asyncio  # noqa: F401 - runners would import it when they first wait, guarded
             import httpx2
             import openai
             from openai._base_client import get_platform

@@ -9,6 +9,7 @@ from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.models import client, responses
 from kaigents_nb.models.call import Asked, Request, completed, maybe, prepared
 from kaigents_nb.models.items import Item
+from kaigents_nb.models.ledger import Ledger
 
 _WORKING = ("queued", "in_progress")
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 2.0, 60.0
@@ -35,7 +36,10 @@ async def submit(request: Request, before: str, items: list[Item]) -> str:
             "kg.model(…, api='responses') if its server has that, or leave when= out."
         )
     body, _ = prepared(request, before, items)
-    made: Any = await client.post(request.model, responses.PATH, {**body, "background": True, "store": True})
+    with Ledger() as ledger:
+        async with ledger.request():
+            made: Any = await client.post(request.model, responses.PATH, {**body, "background": True, "store": True})
+        await ledger.recorded(1)
     return str(made["id"])
 
 

@@ -9,15 +9,14 @@ from typing import Any
 from kaigents_nb.authoring.clock import sleep
 from kaigents_nb.authoring.context import step_context
 from kaigents_nb.authoring.library_steps import library_step
-from kaigents_nb.models import client, type_names
+from kaigents_nb.models import client
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models.call import Request, answered, body_of, maybe
+from kaigents_nb.models.cassette import MARK
 from kaigents_nb.models.model import Model
 from kaigents_nb.models.output import Output
-from kaigents_nb.models.row_call import FAILED, RowAnswer, judged
+from kaigents_nb.models.row_call import FAILED, RowAnswer, judged, output_of
 
-_MARK = "kaigents_nb"
-"""Key of a batch's metadata that says which call handed it in."""
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 2.0, 15 * 60.0
 _TRIES = 3
@@ -50,7 +49,7 @@ async def submit(request: Request, prompts: list[tuple[int, str]]) -> str:
     if mark:
         known: Any = await client.get(request.model, "/batches?limit=100")
         for batch in known.get("data", ()):
-            if (batch.get("metadata") or {}).get(_MARK) == mark:
+            if (batch.get("metadata") or {}).get(MARK) == mark:
                 return str(batch["id"])
     lines = []
     path = ""
@@ -65,7 +64,7 @@ async def submit(request: Request, prompts: list[tuple[int, str]]) -> str:
             "input_file_id": file,
             "endpoint": f"/v1{path}",
             "completion_window": "24h",
-            "metadata": {_MARK: mark} if mark else {},
+            "metadata": {MARK: mark} if mark else {},
         },
     )
     return str(made["id"])
@@ -80,8 +79,7 @@ async def look(model: Model, batch: str) -> str:
 @library_step("kg.batch.collect")
 async def collect(request: Request, batch: str, wanted: Any) -> list[RowAnswer]:
     """Return the rows that a batch has answered, or has refused to."""
-    step = step_context.get()
-    output = Output(type_names.read(wanted, step.resolve)) if wanted is not None and step is not None else None
+    output = output_of(wanted)
     made: Any = await client.get(request.model, f"/batches/{batch}")
     found = []
     for kind in ("output_file_id", "error_file_id"):
@@ -99,8 +97,9 @@ def _answers(request: Request, text: str, output: Output | None) -> Iterator[Row
         response = row.get("response") or {}
         number = int(row["custom_id"])
         if response.get("status_code") == _OK:
-            yield judged(number, answered(request.model, response.get("body"), batch=True), output)
+            asked = answered(request.model, response.get("body"), batch=True)
+            yield judged(asked, output, RowAnswer(number, FAILED))
         elif response.get("status_code"):
             error = (response.get("body") or {}).get("error") or {}
-            yield RowAnswer(number, FAILED, "", str(error.get("message") or f"HTTP {response['status_code']}"))
+            yield RowAnswer(number, FAILED, error=str(error.get("message") or f"HTTP {response['status_code']}"))
         # Else it expired, and goes into the next batch.

@@ -43,7 +43,8 @@ class Budget:
         if self._usd is None:
             return True
         if self._each is None:
-            self._each = await maybe(price(request.model))
+            tier = request.options.get("service_tier")
+            self._each = await maybe(price(request.model, tier) if isinstance(tier, str) else price(request.model))
         usd_in, usd_out = self._each
         return most.input * usd_in + most.output * usd_out <= self._usd
 

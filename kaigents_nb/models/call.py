@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -19,17 +18,17 @@ from kaigents_nb.models import items as conversation
 from kaigents_nb.models.answer import Answer, Usage
 from kaigents_nb.models.client import post, stream
 from kaigents_nb.models.items import Item
+from kaigents_nb.models.ledger import Ledger
 from kaigents_nb.models.limits import paced
 from kaigents_nb.models.model import Model
-from kaigents_nb.models.prices import cost
+from kaigents_nb.models.prices import cost, told
+from kaigents_nb.models.spent import Spent, spent
 
 Tool = Step[..., Any] | Agent[..., Any, Any]
 tools_at_hand: ContextVar[Mapping[str, Tool] | None] = ContextVar("kaigents_tools", default=None)
 """The tools themselves, where no run carries them: in a dry run, or outside."""
 
 _MANY = 1_000
-_SHOWN = 160
-"""So many characters of an answer are shown while it grows."""
 _APIS: dict[str, Any] = {"responses": responses, "chat": completions}
 
 
@@ -63,12 +62,19 @@ class Asked:
     faults: dict[str, str] = field(default_factory=dict)
     """By call of a tool: what is wrong with it, for the model to read."""
 
+    @property
+    def spent(self) -> Spent:
+        """What it has cost."""
+        return spent(1, self.usage, self.cost_usd)
+
 
 @library_step("kg.chat")
 async def ask(request: Request, before: str, items: list[Item]) -> Asked:
     """Ask once: the conversation that is kept as ``before``, and these items after it."""
     body, callables = prepared(request, before, items)
-    asked = await _sent(request.model, request.model.speaks, body)
+    with Ledger() as ledger:
+        asked = await _sent(request.model, request.model.speaks, body, ledger)
+        await ledger.recorded(1)
     return _with_calls(request, before, items, asked, callables)
 
 
@@ -113,15 +119,17 @@ def body_of(request: Request, items: list[Item]) -> tuple[str, dict[str, Any]]:
     return api.PATH, api.body(model.name, items, tools_of_api, request.schema, request.options)
 
 
-async def request_once(request: Request, items: list[Item]) -> Asked:
+async def request_once(request: Request, items: list[Item], ledger: Ledger) -> Asked:
     """Ask once, with no conversation before, no tools of ours, and nothing saved or shown."""
     _, body = body_of(request, items)
-    return await _sent(request.model, request.model.speaks, {"stream": False, **body})
+    return await _sent(request.model, request.model.speaks, {"stream": False, **body}, ledger)
 
 
-async def _sent(model: Model, api: str, body: dict[str, Any]) -> Asked:
+async def _sent(model: Model, api: str, body: dict[str, Any], ledger: Ledger) -> Asked:
     async with paced(model, body) as used:
-        asked = answered(model, await _data(model, _APIS[api], body))
+        async with ledger.request():
+            data = await _data(model, _APIS[api], body)
+        asked = answered(model, data)
         used(asked.usage.total)
     return asked
 
@@ -135,20 +143,19 @@ async def _data(model: Model, api: Any, body: dict[str, Any]) -> Any:
     async for event in stream(model, api.PATH, {**api.STREAM_OPTIONS, **body}):
         growing.add(event)
         if step is not None and growing.text:
-            step.report(len(growing.text), None, f"characters: …{growing.text[-_SHOWN:]}")
+            step.report(len(growing.text), None, "characters", text=growing.text)
+        elif step is not None and growing.thoughts:
+            step.report(len(growing.thoughts), None, "characters of its reasoning", text=growing.thoughts)
     if growing.whole is None:
         raise ModelUnreachable(f"The answer of {model.address} broke off.")
     return growing.whole
 
 
 def answered(model: Model, data: Any, *, batch: bool = False) -> Asked:
-    """Return what the model's server answered, and what it cost; in a batch half."""
+    """Return what the model's server answered, and what it cost."""
     api = model.speaks
     answer: Answer = _APIS[api].answer(data)
-    usd, basis = cost(model, answer.usage, answer.model)
-    if batch and usd is not None:
-        usd, basis = usd / 2, f"{basis}, half in a batch"
-    name = answer.model or model.name
+    name, usd, basis = told(model, answer, batch=batch)
     return Asked(answer.items, answer.finish, answer.usage, usd, basis, name, api, answer.note)
 
 
@@ -162,7 +169,7 @@ def read_arguments(tool: str, arguments: dict[str, Any]) -> tuple[dict[str, Any]
 
 
 @library_step("kg.price")
-def price(model: Model) -> tuple[float, float]:
+def price(model: Model, tier: str = "") -> tuple[float, float]:
     """Return the USD of a token in and of one out; recorded, for published prices change.
 
     Raises
@@ -170,7 +177,7 @@ def price(model: Model) -> tuple[float, float]:
     Fatal
         When no price of the model is known.
     """
-    each = [cost(model, usage) for usage in (Usage(input=_MANY), Usage(output=_MANY))]
+    each = [cost(model, usage, tier=tier) for usage in (Usage(input=_MANY), Usage(output=_MANY))]
     if any(usd is None for usd, _ in each):
         raise Fatal(f"A budget in USD needs a price, and that of {model.name!r} is {each[0][1]}.")
     usd_in, usd_out = ((usd or 0.0) / _MANY for usd, _ in each)
@@ -203,31 +210,18 @@ def _read(
     faults: dict[str, str] = {}
     for call in conversation.calls(items):
         name, number = str(call.get("name")), str(call.get("call_id"))
-        if name in foreign:
-            arguments[number], fault = _parsed(call.get("arguments") or "{}")
-            if fault:
-                faults[number] = fault
-                del arguments[number]
-            continue
-        if name not in callables:
+        if name not in callables and name not in foreign:
             faults[number] = (
                 f"There is no tool {name!r}. There are: {', '.join(sorted({*callables, *foreign})) or 'none'}."
             )
             continue
+        written = call.get("arguments") or ""
         try:
-            arguments[number] = tools.read(name, callables[name], call.get("arguments") or "")
+            # A tool of another program knows itself whether they fit.
+            arguments[number] = tools.parsed(written) if name in foreign else tools.read(name, callables[name], written)
         except ValueError as error:
             faults[number] = str(error)
     return arguments, faults
-
-
-def _parsed(written: str) -> tuple[dict[str, Any], str]:
-    """Return arguments for a tool of another program, which knows itself whether they fit."""
-    try:
-        arguments = json.loads(written)
-    except ValueError as error:
-        return {}, f"The arguments are no JSON: {error}."
-    return (arguments, "") if isinstance(arguments, dict) else ({}, "The arguments are a JSON object.")
 
 
 def _function(name: str) -> Callable[..., Any]:

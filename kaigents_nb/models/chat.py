@@ -13,6 +13,7 @@ from kaigents_nb.authoring.agent import Agent
 from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context, step_context
 from kaigents_nb.authoring.gate import approve as ask_a_person
+from kaigents_nb.authoring.options import check_count
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import Fatal
 from kaigents_nb.models import items as conversation
@@ -52,7 +53,8 @@ def chat(
 
     What was answered is recorded: a run that goes on after a crash asks for nothing twice. A server that is away or
     busy is asked again for ever; a request that it refuses, or an answer that can't be used, parks the run. A request
-    that was lost between the provider and our record is sent again, and so paid again.
+    that was lost between the provider and our record is sent again, and so paid again: ``run.calls()`` counts it. A
+    streamed answer is shown on the card while it comes: by the Responses API, or with ``stream=True``.
 
     Parameters
     ----------
@@ -101,8 +103,7 @@ def chat(
     asked = after.model if model is None and after is not None else model
     if asked is None:
         raise ValueError("Which model? Say model='gpt-5', or model=kg.model('name', base_url='http://…').")
-    if isinstance(max_rounds, bool) or not isinstance(max_rounds, int) or max_rounds < 1:
-        raise ValueError(f"max_rounds is a number from 1, not {max_rounds!r}.")
+    check_count("max_rounds", max_rounds)
     if when not in ("now", "background"):
         raise ValueError(f"when is 'now' or 'background', not {when!r}.")
     if check is not None and not callable(check):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from kaigents_nb.errors import ModelRefused, ModelUnreachable
-from kaigents_nb.models.model import Model
+from kaigents_nb.errors import ModelError, ModelRefused, ModelUnreachable
+from kaigents_nb.models.cassette import REDACTED, http_client, on_tape, plays
+from kaigents_nb.models.model import NO_KEY, Model
 
-_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Any]] = weakref.WeakKeyDictionary()
-_REDACTED = "[key]"
+_clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, bool], Any]]
+_clients = weakref.WeakKeyDictionary()
 
 _WAYS_OUT = {
     401: "The key is wrong or was withdrawn: put the right one where {key} says, then run.retry_now().",
@@ -42,21 +44,18 @@ async def post(model: Model, path: str, body: Mapping[str, Any]) -> Any:
     ModelKeyMissing
         When the key's reference leads nowhere.
     """
-    openai = _openai()
-    key = model.key()
-    with _failures(openai, model, key):
+    with _client(model) as client:
         try:
-            return await _client(openai, model.address, key).post(path, cast_to=object, body=dict(body))
-        except ValueError:
+            return await client.post(path, cast_to=object, body=dict(body))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             return None
 
 
 async def stream(model: Model, path: str, body: Mapping[str, Any]) -> AsyncIterator[Any]:
     """Send a request and yield the events of its answer, as JSON gives them; raises as :func:`post` does."""
     openai = _openai()
-    key = model.key()
-    with _failures(openai, model, key):
-        events = await _client(openai, model.address, key).post(
+    with _client(model) as client:
+        events = await client.post(
             path, cast_to=object, body={**body, "stream": True}, stream=True, stream_cls=openai.AsyncStream[object]
         )
         try:
@@ -72,27 +71,21 @@ async def stream(model: Model, path: str, body: Mapping[str, Any]) -> AsyncItera
 
 async def get(model: Model, path: str) -> Any:
     """Ask for what lies at an address of the server; raises as :func:`post` does."""
-    openai = _openai()
-    key = model.key()
-    with _failures(openai, model, key):
-        return await _client(openai, model.address, key).get(path, cast_to=object)
+    with _client(model) as client:
+        return await client.get(path, cast_to=object)
 
 
 async def upload(model: Model, name: str, content: bytes) -> str:
     """Give the server a file for a batch and return its id; raises as :func:`post` does."""
-    openai = _openai()
-    key = model.key()
-    with _failures(openai, model, key):
-        made = await _client(openai, model.address, key).files.create(file=(name, content), purpose="batch")
+    with _client(model) as client:
+        made = await client.files.create(file=(name, content), purpose="batch")
         return str(made.id)
 
 
 async def download(model: Model, file: str) -> str:
     """Return the text of a file that the server has; raises as :func:`post` does."""
-    openai = _openai()
-    key = model.key()
-    with _failures(openai, model, key):
-        return str((await _client(openai, model.address, key).files.content(file)).text)
+    with _client(model) as client:
+        return str((await client.files.content(file)).text)
 
 
 async def send(
@@ -103,13 +96,10 @@ async def send(
     Raises as :func:`post` does.
     """
     openai = _openai()
-    key = model.key()
-    with _failures(openai, model, key):
-        client = _client(openai, model.address, key)
+    with _client(model) as client:
         address = model.address.rstrip("/") + path
-        asked = client._client.build_request(
-            method, address, headers={**headers, "authorization": f"Bearer {key}"}, content=body.encode()
-        )
+        headers = {**headers, "authorization": f"Bearer {client.api_key}"}
+        asked = client._client.build_request(method, address, headers=headers, content=body.encode())
         try:
             got = await client._client.send(asked)
         except Exception as error:
@@ -120,11 +110,13 @@ async def send(
 
 
 @contextmanager
-def _failures(openai: Any, model: Model, key: str) -> Iterator[None]:
-    """Raise what the client raises as ours: without the request, and so without the key."""
-    failure: ModelUnreachable | ModelRefused
+def _client(model: Model) -> Iterator[Any]:
+    """Give the openai client for a model; what it raises is raised as ours: without the request, so without the key."""
+    openai = _openai()
+    key = NO_KEY if plays() else model.key()
+    failure: ModelError
     try:
-        yield
+        yield _client_of(openai, model.address, key)
         return
     except openai.APIStatusError as error:
         message = _without_key(_message(error), key)
@@ -136,16 +128,31 @@ def _failures(openai: Any, model: Model, key: str) -> Iterator[None]:
         failure.response = SimpleNamespace(headers=dict(error.response.headers))
     except openai.APIError as error:
         cause = error.__cause__ or error
-        failure = ModelUnreachable(_without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key))
+        if isinstance(cause, ModelError):
+            failure = cause
+        else:
+            failure = ModelUnreachable(
+                _without_key(f"No answer of {model.address}: {type(cause).__name__}: {cause}", key)
+            )
+            failure.sent = not _never_left(cause)
     raise failure from None
 
 
-def _client(openai: Any, address: str, key: str) -> Any:
+def _never_left(cause: BaseException) -> bool:
+    """Whether a request did not get to the server for sure."""
+    import httpx2
+
+    return isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError)
+
+
+def _client_of(openai: Any, address: str, key: str) -> Any:
     """Return the client of this loop; connections are kept open between requests."""
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
-    if (address, key) not in clients:
-        clients[address, key] = openai.AsyncOpenAI(base_url=address, api_key=key, max_retries=0)
-    return clients[address, key]
+    kind = (address, key, on_tape())
+    if kind not in clients:
+        http = http_client(key) if on_tape() else None
+        clients[kind] = openai.AsyncOpenAI(base_url=address, api_key=key, max_retries=0, http_client=http)
+    return clients[kind]
 
 
 def _openai() -> Any:
@@ -172,4 +179,4 @@ def _way_out(status: int, message: str, model: Model) -> str:
 
 
 def _without_key(text: str, key: str) -> str:
-    return text.replace(key, _REDACTED)
+    return text.replace(key, REDACTED)

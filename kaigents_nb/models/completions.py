@@ -108,6 +108,11 @@ class Growing:
         self._message: dict[str, Any] = {}
         self._calls: dict[int, dict[str, Any]] = {}
 
+    @property
+    def thoughts(self) -> str:
+        """Of its reasoning what the server tells."""
+        return conversation.reasoning(self._message)
+
     def add(self, event: Any) -> None:
         """Take one chunk."""
         if not isinstance(event, dict):
@@ -120,6 +125,7 @@ class Growing:
                     message["tool_calls"] = [self._calls[place] for place in sorted(self._calls)]
                 self.whole = {
                     "model": event.get("model"),
+                    "service_tier": event.get("service_tier"),
                     "choices": [{"message": message, "finish_reason": choice["finish_reason"]}],
                 }
         if self.whole is not None and event.get("usage"):

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 Item: TypeAlias = dict[str, Any]
-CALL, OUTPUT, MESSAGE = "function_call", "function_call_output", "message"
+CALL, OUTPUT, MESSAGE, REASONING = "function_call", "function_call_output", "message", "reasoning"
 CHAT = "chat"
 """Key of what only Chat Completions knows of an item."""
+_REASONING = ("reasoning_content", "reasoning")
+"""What servers that speak Chat Completions call it."""
 
 
 def conversation(prompt: object) -> list[Item]:
@@ -67,6 +69,15 @@ def text(items: Iterable[Item]) -> str:
     return "".join(
         part.get("text") or part.get("refusal") or "" for item in items if is_answer(item) for part in parts(item)
     )
+
+
+def reasoning(item: Item) -> str:
+    """Return what is told of the reasoning that led to an answer: a summary, or all of it; empty for nothing."""
+    told = [item.get(key) for key in _REASONING] + [item.get(CHAT, {}).get(key) for key in _REASONING]
+    summary = item.get("summary") or (item.get("content") if item.get("type") == REASONING else None)
+    parts = summary if isinstance(summary, list) else []
+    told += [part.get("text") for part in parts if isinstance(part, dict)]
+    return "\n".join(text for text in told if isinstance(text, str) and text)
 
 
 def refused(items: Iterable[Item]) -> bool:

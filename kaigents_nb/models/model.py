@@ -14,7 +14,7 @@ from kaigents_nb.errors import ModelKeyMissing
 Api = Literal["responses", "chat"]
 _APIS = ("responses", "chat")
 _OPENAI_HOST = "api.openai.com"
-_NO_KEY = "none"
+NO_KEY = "none"
 """What a server on this machine is sent that wants no key."""
 
 
@@ -46,9 +46,15 @@ class Model:
         Raises
         ------
         ModelKeyMissing
-            When the reference leads nowhere in this process.
+            When the reference leads nowhere in this process, or to what is no key.
         """
-        return _looked_up(self)
+        key = _looked_up(self)
+        if not (key.isascii() and key.isprintable()):
+            raise ModelKeyMissing(
+                f"What {self.api_key or 'env:OPENAI_API_KEY'!r} leads to is no key of the model {self.name!r}: it has "
+                "line breaks or letters that no HTTP header takes. Put the key there, then run.retry_now()."
+            )
+        return key
 
 
 def model(
@@ -75,7 +81,7 @@ def model(
         Where the key is, never the key: ``"env:NAME"``, ``"keyring:NAME"`` (service ``kaigents-nb``) or
         ``"file:PATH"``, looked up by the worker at each call. Without, ``OPENAI_API_KEY`` of the worker.
     requests_per_min, tokens_per_min
-        Limits that hold over all runs of a worker.
+        Limits that hold over all runs of a worker and, best effort, over all workers with the same data directory.
     price
         USD for a million tokens: ``{"input": 0.25, "output": 2.0}``, also ``"cached"``. Without, the published price
         where it is known.
@@ -135,7 +141,7 @@ def _looked_up(asked: Model) -> str:
     if asked.api_key is None:
         key = os.environ.get("OPENAI_API_KEY")
         if key is None and asked.base_url is not None and urlsplit(asked.base_url).hostname in _THIS_MACHINE:
-            return _NO_KEY
+            return NO_KEY
         if not key:
             raise ModelKeyMissing(
                 f"The model {asked.name!r} has no key: the environment of this worker has no OPENAI_API_KEY. Set it "

@@ -41,6 +41,8 @@ class Growing:
 
     def __init__(self) -> None:
         self.text = ""
+        self.thoughts = ""
+        """Of its reasoning what the API tells."""
         self.whole: Any = None
         """What :func:`answer` reads; None until it is complete."""
 
@@ -49,6 +51,8 @@ class Growing:
         kind = event.get("type", "") if isinstance(event, dict) else ""
         if kind == "response.output_text.delta":
             self.text += str(event.get("delta") or "")
+        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            self.thoughts += str(event.get("delta") or "")
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self.whole = event.get("response")
 

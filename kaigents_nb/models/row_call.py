@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from kaigents_nb.authoring.context import step_context
@@ -14,9 +13,13 @@ from kaigents_nb.authoring.library_steps import library_step
 from kaigents_nb.errors import ModelRefused
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models import journal, type_names
-from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL
+from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, REFUSAL, Usage
 from kaigents_nb.models.call import Asked, Request, request_once
+from kaigents_nb.models.items import Item
+from kaigents_nb.models.ledger import Ledger
 from kaigents_nb.models.output import Output
+from kaigents_nb.models.retry_after import header, retry_after_s
+from kaigents_nb.models.spent import Spent, spent
 
 DONE, INVALID, REFUSED, FAILED = "done", "invalid", "refused", "failed"
 _TRIES = 3
@@ -34,25 +37,71 @@ class RowAnswer:
     status: str
     text: str = ""
     error: str = ""
-    tokens: int = 0
     cost_usd: float | None = 0.0
+    """Of all its requests; None where the price of one is not known."""
+    price_basis: str = ""
+    usage: Usage = field(default_factory=Usage)
+    requests: int = 0
+    """Those that were answered."""
+    model: str = ""
+    said: list[Item] = field(default_factory=list)
+    """What was said after the prompt, where that is not the text alone."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out."""
+        return self.usage.total
+
+    @property
+    def spent(self) -> Spent:
+        """What it has cost."""
+        return spent(self.requests, self.usage, self.cost_usd)
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> RowAnswer:
+        """Read what was saved of it."""
+        return cls(**{**record, "usage": Usage(**record["usage"])})
 
 
-def judged(number: int, asked: Asked, output: Output | None, tokens: int = 0, usd: float = 0.0) -> RowAnswer:
-    """Return what an answer is for its row; ``tokens`` and ``usd`` are those of answers before it."""
-    tokens += asked.usage.total
-    cost_usd = None if asked.cost_usd is None else usd + asked.cost_usd
+def output_of(wanted: Any) -> Output | None:
+    """Return the type of the answers, written by :mod:`type_names`, as the code of the step's run has it."""
+    step = step_context.get()
+    return None if wanted is None or step is None else Output(type_names.read(wanted, step.resolve))
+
+
+def judged(asked: Asked, output: Output | None, before: RowAnswer, more: Sequence[Item] = ()) -> RowAnswer:
+    """Return what an answer is for its row.
+
+    ``before`` has what was answered for it before, and ``more`` is what the model was told after the prompt.
+    """
     text = conversation.text(asked.items)
+    status, error = _verdict(asked, text, output)
+    unknown = before.cost_usd is None or asked.cost_usd is None
+    return replace(
+        before,
+        status=status,
+        text=text if status == DONE else "",
+        error=error,
+        cost_usd=None if unknown else (before.cost_usd or 0.0) + (asked.cost_usd or 0.0),
+        price_basis=before.price_basis if before.cost_usd is None else asked.price_basis,
+        usage=before.usage + asked.usage,
+        requests=before.requests + 1,
+        model=asked.model,
+        said=[*more, *asked.items] if more or status != DONE else [],
+    )
+
+
+def _verdict(asked: Asked, text: str, output: Output | None) -> tuple[str, str]:
     if asked.finish in (REFUSAL, FILTERED):
-        return RowAnswer(number, REFUSED, "", text or asked.note, tokens, cost_usd)
+        return REFUSED, text or asked.note
     if asked.finish in (LENGTH, MALFORMED):
-        return RowAnswer(number, FAILED, "", f"The answer can't be used: {asked.note}.", tokens, cost_usd)
+        return FAILED, f"The answer can't be used: {asked.note}."
     try:
         if output is not None:
             output.parse(text)
     except ValueError as misfit:
-        return RowAnswer(number, INVALID, "", str(misfit), tokens, cost_usd)
-    return RowAnswer(number, DONE, text, "", tokens, cost_usd)
+        return INVALID, str(misfit)
+    return DONE, ""
 
 
 @library_step("kg.chat_rows")
@@ -65,22 +114,23 @@ async def ask_rows(request: Request, prompts: list[str], wanted: Any, limit: int
         When nothing can be asked now, or by nobody: the step is tried again, or parks, with the rows so far saved.
     """
     step = step_context.get()
-    output = None
-    if wanted is not None and step is not None:
-        output = Output(type_names.read(wanted, step.resolve))
+    output = output_of(wanted)
     known: dict[int, RowAnswer] = {}
     if step is not None:
-        known = {record["row"]: RowAnswer(**record) for record in journal.read(step.journal)}
+        known = {record["row"]: RowAnswer.of_record(record) for record in journal.read(step.journal)}
     rest = iter([number for number in range(len(prompts)) if number not in known])
-    asking = _Asking(request, prompts, output, known, journal.Journal(step.journal) if step is not None else None)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(limit, len(prompts))):
-                group.create_task(asking.work(rest))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        asking.close()
+    with Ledger() as ledger:
+        saved = journal.Journal(step.journal) if step is not None else None
+        asking = _Asking(request, prompts, output, known, saved, ledger)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(limit, len(prompts))):
+                    group.create_task(asking.work(rest))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            asking.close()
+        await ledger.recorded(sum(answer.requests for answer in known.values()))
     return [known[number] for number in range(len(prompts))]
 
 
@@ -94,12 +144,14 @@ class _Asking:
         output: Output | None,
         done: dict[int, RowAnswer],
         saved: journal.Journal | None,
+        ledger: Ledger,
     ) -> None:
         self._request = request
         self._prompts = prompts
         self._output = output
         self._done = done
         self._saved = saved
+        self._ledger = ledger
         self._failed = 0
         self._pause_s = _FIRST_PAUSE_S
         self._busy_until = 0.0
@@ -135,7 +187,7 @@ class _Asking:
                 if refused.status_code not in _OF_ONE_ROW:
                     raise
                 return replace(answer, status=FAILED, error=str(refused))
-            answer = judged(number, asked, self._output, answer.tokens, answer.cost_usd or 0.0)
+            answer = judged(asked, self._output, answer, items[1:])
             if answer.status in (DONE, REFUSED):
                 break
             if answer.status == INVALID:
@@ -149,11 +201,11 @@ class _Asking:
             if (wait_s := self._busy_until - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
             try:
-                asked = await request_once(self._request, items)
+                asked = await request_once(self._request, items, self._ledger)
             except ModelRefused as refused:
-                if refused.status_code != _BUSY or refused.response.headers.get("x-should-retry") == "false":
+                if refused.status_code != _BUSY or header(refused, "x-should-retry") == "false":
                     raise
-                pause_s = _asked_pause(refused.response.headers)
+                pause_s = retry_after_s(refused)
                 if pause_s is None:
                     pause_s = self._pause_s * random.uniform(1, 1.2)  # noqa: S311
                     self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
@@ -161,10 +213,3 @@ class _Asking:
                 continue
             self._pause_s = _FIRST_PAUSE_S
             return asked
-
-
-def _asked_pause(headers: Mapping[str, str]) -> float | None:
-    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        with suppress(KeyError, ValueError):
-            return max(0.0, float(headers[name]) * factor)
-    return None

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from kaigents_nb.authoring.awaited import durable
 from kaigents_nb.authoring.context import agent_context, step_context
+from kaigents_nb.authoring.options import check_count
 from kaigents_nb.models import type_names
 from kaigents_nb.models.batch import in_batches
 from kaigents_nb.models.call import Request, maybe
@@ -78,8 +79,7 @@ def chat_rows(
     ``labels = await kg.chat_rows(news, "Topic of {title}?", model="gpt-5-nano", output=Topic, limit=50)``
     """
     names = _columns_in(template, [str(column) for column in frame.columns])
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise ValueError(f"limit is a number from 1, not {limit!r}.")
+    check_count("limit", limit)
     if when not in ("now", "24h"):
         raise ValueError(f"when is 'now' or '24h', not {when!r}.")
     typed = None if output is None else Output(output)

@@ -43,18 +43,24 @@ def read(name: str, fn: Callable[..., Any], written: str | Mapping[str, Any]) ->
     ValueError
         Saying what is wrong, for the model to read.
     """
-    arguments = written
-    if isinstance(written, str):
-        try:
-            arguments = json.loads(written) if written.strip() else {}
-        except ValueError as error:
-            raise ValueError(f"The arguments are no JSON: {error}.") from None
-    if not isinstance(arguments, Mapping):
-        raise ValueError(f"The arguments are a JSON object, not {type(arguments).__name__}.")
+    arguments = parsed(written) if isinstance(written, str) else written
     try:
         return dict(_adapter(name, fn).validate_python(arguments))
     except ValidationError as error:
         raise ValueError(f"The arguments of {name} don't fit: {faults(error)}.") from None
+
+
+def parsed(written: str) -> dict[str, Any]:
+    """Return the arguments that a model wrote as JSON; raises as :func:`read` does."""
+    try:
+        arguments = json.loads(written) if written.strip() else {}
+    except ValueError as error:
+        raise ValueError(f"The arguments are no JSON: {error}.") from None
+    except RecursionError:
+        raise ValueError("The arguments are nested too deeply.") from None
+    if not isinstance(arguments, dict):
+        raise ValueError(f"The arguments are a JSON object, not {type(arguments).__name__}.")
+    return arguments
 
 
 def faults(error: ValidationError) -> str:

@@ -107,6 +107,7 @@ class AgentCalls:
             keywords=called.keywords,
             attribute=caller.attribute,
             chance=self._chance.getrandbits(64),
+            tape=caller.tape,
             call=call,
         )
         return [to_wire(header), self.code.payload(), *called.payloads]

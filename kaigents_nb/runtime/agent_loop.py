@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from kaigents_nb.authoring.context import AgentContext, agent_context
-from kaigents_nb.authoring.tasks import AgentTasks
+from kaigents_nb.authoring.tasks import AgentTasks, tell_but_cancelled
 from kaigents_nb.runtime.agent_asyncio import refuse_unordered
 
 
@@ -56,3 +56,4 @@ def serve(loop: Any, agent: TimedAgent, tasks: AgentTasks) -> None:
         return agent.timer(partial(call_later, delay), partial(callback, *args), context)
 
     loop.create_task, loop.call_later = create, later
+    loop.set_exception_handler(tell_but_cancelled)

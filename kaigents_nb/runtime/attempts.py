@@ -44,6 +44,11 @@ class Attempts:
         with self._lock:
             return self._attempts.get(key)
 
+    def all(self) -> list[RunningAttempt]:
+        """Return what runs now."""
+        with self._lock:
+            return list(self._attempts.values())
+
     def of_run(self, workflow_id: str) -> dict[str, RunningAttempt]:
         """Return the running attempts of a run, by call."""
         with self._lock:

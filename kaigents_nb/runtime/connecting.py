@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from temporalio.client import TLSConfig
 from temporalio.envconfig import ClientConfig
 
 from kaigents_nb.errors import ServerError, ServerNotReady
+from kaigents_nb.runtime import held
 from kaigents_nb.runtime.connection import Connection
 from kaigents_nb.runtime.environment import PROFILE_ENV, names_cluster
 from kaigents_nb.runtime.leaving import at_exit
@@ -85,7 +87,7 @@ def connect(
                 if embedded is None or again == _ATTEMPTS - 1:
                     raise
         assert _current is not None
-        at_exit(disconnect, _forget)
+        at_exit(partial(held.leave, disconnect), _forget)
         resume(_current)
         return _current
 
@@ -97,7 +99,10 @@ def current() -> Connection:
 
 
 def disconnect() -> None:
-    """Drain this process's workers and close its connection; runs go on with the next worker."""
+    """Drain this process's workers and close its connection; runs go on with the next worker.
+
+    What does not end in time is left to itself; a warning says what it is.
+    """
     global _current
     with _lock:
         connection, _current = _current, None
@@ -146,8 +151,8 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _forget() -> Connection | None:
+def _forget() -> object:
     """In a process forked from this one (``multiprocessing`` in a step): threads and sockets stayed with the parent."""
     global _current, _lock
     left, _current, _lock = _current, None, threading.RLock()
-    return left
+    return left, held.forget()

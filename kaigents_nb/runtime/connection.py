@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -42,6 +43,8 @@ T = TypeVar("T")
 _CUT_OFF = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN, RPCStatusCode.CANCELLED, RPCStatusCode.INTERNAL)
 """What the SDK says of a server that dies before a question, or over it."""
 _COMING_UP_S = 3.0
+_DRAIN_S = 20.0
+_LISTED = 5
 _PAUSE_S = 0.2
 
 WORKER_ENV = "KAIGENTS_WORKER"
@@ -64,9 +67,10 @@ class Connection:
         self._step_loop: LoopThread | None = None
         self._workers: dict[str, QueueWorker] = {}
         self._adopting = asyncio.Lock()
+        self._closed = False
         self._instances: dict[type, Any] = {}
-        self._store = FileStore(data_dir / "blobs")
-        converter = data_converter(self.key, self._store)
+        self.store = FileStore(data_dir / "blobs")
+        converter = data_converter(self.key, self.store)
         self.address = client_config["target_host"]
         try:
             self.client = self._loop.run(
@@ -169,7 +173,7 @@ class Connection:
             self._loop.loop.call_soon_threadsafe(function)
 
     def _check_open(self) -> None:
-        if self._loop.loop.is_closed():
+        if self._closed:
             raise ServerNotReady(
                 f"The connection to {self.address} was closed by kg.disconnect() or by connecting elsewhere. Get the "
                 "run again: kg.run(id)."
@@ -187,12 +191,12 @@ class Connection:
         claim = reference(payload)
         if claim is None:
             return payload
-        [fetched] = await self._store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
+        [fetched] = await self.store.retrieve(StorageDriverRetrieveContext(), [StorageDriverClaim(claim)])
         return fetched
 
     def stored(self, name: str) -> bytes:
         """Return what a step has saved beside the values that are too big for a history, checked against its name."""
-        return self._store.read(name)
+        return self.store.read(name)
 
     def serve(self, queue: str, *, explicit: bool = False) -> None:
         """Have a worker for a task queue in this process.
@@ -230,15 +234,34 @@ class Connection:
         return worker.problem if worker else ""
 
     def close(self) -> None:
-        """Drain the workers and end the threads; runs go on with the next worker."""
+        """Drain the workers and end the threads; runs go on with the next worker.
+
+        Warns, and says what is still under way, where something does not end.
+        """
+        drained, ended = True, True
         try:
-            self._loop.run(self._stop_workers(), timeout_s=20)
+            self._loop.run(self._stop_workers(), timeout_s=_DRAIN_S)
+        except TimeoutError:
+            drained = False
         finally:
+            self._closed = True
+            under_way = self._under_way()  # before all is cancelled
             restore_output()
             if self._step_loop is not None:
-                self._step_loop.stop()
-            self._loop.stop()
+                ended = self._step_loop.stop()
+            ended = self._loop.stop() and ended
             self._instances.clear()
+        if not (drained and ended):
+            warnings.warn(
+                f"Disconnected from {self.address}, but {under_way} did not end in time and is left to itself. "
+                "Nothing is lost: the server gives what was not done to the next worker.",
+                stacklevel=3,
+            )
+
+    def _under_way(self) -> str:
+        calls = [f"call {attempt.call} of run {attempt.run_id!r}" for attempt in self.attempts.all()]
+        more = f" and {len(calls) - _LISTED} more" if len(calls) > _LISTED else ""
+        return ", ".join(calls[:_LISTED]) + more if calls else "an agent at work"
 
     async def _stop_workers(self) -> None:
         workers, self._workers = list(self._workers.values()), {}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import builtins
 import functools
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from temporalio.api.failure.v1 import Failure
@@ -28,8 +27,10 @@ from kaigents_nb.errors import (
     ForbiddenInStep,
     KaigentsError,
     ModelKeyMissing,
+    NotRecorded,
     StepFailed,
 )
+from kaigents_nb.models.retry_after import header, retry_after_s
 from kaigents_nb.values.brief import brief, without_middle
 from kaigents_nb.values.class_names import type_name
 from kaigents_nb.values.encoded import TypeResolver
@@ -38,7 +39,7 @@ PARK, RAISE, RETRY = "park", "raise", "retry"
 
 _BUGS: tuple[type[BaseException], ...] = (
     TypeError, AttributeError, NameError, SyntaxError, ImportError, AssertionError, ConversionError, ForbiddenInStep,
-    AnswerNotAccepted, ModelKeyMissing,
+    AnswerNotAccepted, ModelKeyMissing, NotRecorded,
 )  # fmt: skip
 """No retry mends these."""
 
@@ -50,8 +51,6 @@ TRACEBACK_LIMIT = 2_500
 _TEXT_LIMIT = 1_000
 _ITEMS_LIMIT = 20
 _BITS_LIMIT = 1_024
-_MAX_RETRY_AFTER_S = 366 * 86_400.0
-"""Longer is no wait but a mistake."""
 
 
 class LeanFailures(DefaultFailureConverter):
@@ -84,7 +83,7 @@ def classify(error: BaseException, retry: Retry) -> str:
         return RETRY
     if isinstance(error, _BUGS):
         return PARK
-    asked_again = _header(error, "x-should-retry")  # what the server itself says of it
+    asked_again = header(error, "x-should-retry")  # what the server itself says of it
     if asked_again in ("true", "false"):
         return RETRY if asked_again == "true" else PARK
     return PARK if http_status(error) in _REFUSALS else RETRY
@@ -109,29 +108,6 @@ def headline(failure: ApplicationError) -> str:
     return f"{failure.type}: {failure.message}" if failure.message else str(failure.type)
 
 
-def retry_after(error: BaseException) -> timedelta | None:
-    """Return how long the other side asked us to wait, from ``Retry-After``."""
-    for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = _header(error, name)
-        if not text:
-            continue
-        try:
-            delay_s = float(text) * factor
-        except ValueError:
-            try:
-                when = parsedate_to_datetime(text)
-            except ValueError:
-                continue
-            delay_s = (when - when.now(when.tzinfo)).total_seconds()
-        return timedelta(seconds=min(max(delay_s, 0.0), _MAX_RETRY_AFTER_S))
-    return None
-
-
-def _header(error: BaseException, name: str) -> str:
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    return str(headers.get(name) or "") if headers is not None and hasattr(headers, "get") else ""
-
-
 def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
     """Return text that the server takes: no lone surrogates, bounded, its beginning and end kept."""
     return without_middle(text.encode("utf-8", "replace").decode(), limit)
@@ -139,7 +115,7 @@ def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
 
 def to_failure(error: BaseException, traceback: str, kind: str, limit: int = TRACEBACK_LIMIT) -> ApplicationError:
     """Return the wire form of an analyst's exception."""
-    cls = type(error)
+    cls, wait_s = type(error), retry_after_s(error)
     try:
         module, qualname = type_name(cls)
     except ConversionError:
@@ -156,7 +132,7 @@ def to_failure(error: BaseException, traceback: str, kind: str, limit: int = TRA
         },
         type=cls.__name__,
         non_retryable=kind != RETRY,
-        next_retry_delay=retry_after(error) if kind == RETRY else None,
+        next_retry_delay=timedelta(seconds=wait_s) if wait_s is not None and kind == RETRY else None,
         # The card shows it; the SDK need not log it into somebody's cell.
         category=ApplicationErrorCategory.BENIGN,
     )

@@ -73,16 +73,29 @@ def watch() -> None:
 def install() -> None:
     """Let Python ask us, for as long as this process lives."""
     sys.addaudithook(_hook)
+    if sys.version_info < (3, 12):
+        # It does not tell of threads by itself.
+        known: Any = threading
+        start = known._start_new_thread
+
+        def told(*args: Any) -> Any:
+            _refuse("_thread.start_new_thread", args)
+            return start(*args)
+
+        known._start_new_thread = told
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     # Python calls this for every id(), among others: a tenth of a microsecond each, as long as no run is executed.
-    if not _activations:
-        return
+    if _activations:
+        _refuse(event, args)
+
+
+def _refuse(event: str, args: tuple[Any, ...]) -> None:
     activation = _activations.get(threading.get_ident())
     if activation is None or not activation.watched or not event.startswith(_REFUSED):
         return
-    asking = _agents_line(sys._getframe(1))
+    asking = _agents_line(sys._getframe(2))
     if asking is None or _is_harmless(event, args):
         return
     interpreter = agent_context.get()

@@ -21,28 +21,32 @@ from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.awaited import Begin, NotAwaited, refuse_unawaited
+from kaigents_nb.authoring.awaited import Begin, NotAwaited, noted, refuse_unawaited
 from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
-from kaigents_nb.authoring.library_steps import agent_of_the_library
+from kaigents_nb.authoring.library_steps import agent_of_the_library, is_library_step
 from kaigents_nb.authoring.step import Step
 from kaigents_nb.authoring.tasks import CALL, GATE, SLEEP, TIMER, AgentTasks
 from kaigents_nb.authoring.this_run import ThisRun
 from kaigents_nb.gates.question import Question
+from kaigents_nb.models.spent import Spent, spent_on
 from kaigents_nb.runtime import agent_asyncio, agent_loop, guard
 from kaigents_nb.runtime.agent_calls import AgentCalls, Called
 from kaigents_nb.runtime.code import Code, held
 from kaigents_nb.runtime.failures import RAISE, rebuild, to_failure
 from kaigents_nb.runtime.forbidden import in_words
 from kaigents_nb.runtime.gate_desk import GateDesk
+from kaigents_nb.runtime.kept_values import RunValues
 from kaigents_nb.runtime.lacking import LacksModule, lacked
-from kaigents_nb.runtime.payloads import META_OWN, call_arguments, plain, raw, read_arguments, value
+from kaigents_nb.runtime.payloads import META_OWN, call_arguments, metadata, plain, raw, read_arguments, value
 from kaigents_nb.runtime.protocol import (
     DECIDE_SIGNAL,
     DECIDE_UPDATE,
     MEMO_PUBLISHED,
+    MEMO_SPENT,
     MEMO_STATE,
     MEND_SIGNAL,
+    META_REPEATED,
     RETRY_SIGNAL,
     SLEEP_SUMMARY,
     STARTED,
@@ -64,7 +68,6 @@ from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.local_modules import local_place
 from kaigents_nb.snapshot.settings import apply_settings
 from kaigents_nb.snapshot.tracebacks import analyst_traceback
-from kaigents_nb.values.decode import decode
 
 _STATE = SearchAttributeKey.for_keyword(STATE_ATTRIBUTE)
 _RUN_TRACEBACK_LIMIT = 8_000
@@ -81,6 +84,7 @@ class AgentWorkflow:
         self._launch = Launch(agent="", code="")
         self._code: Code | None = None
         self._loaded: LoadedCode | None = None
+        self._values = RunValues("")
         self._calls = 0
         self._gates = GateDesk(self._publish)
         self._steps = StepCalls(self._publish)
@@ -92,6 +96,7 @@ class AgentWorkflow:
         self._random = random.Random()  # noqa: S311 - not for secrets; seeded in run()
         self._agents = AgentCalls(self._random)
         self._published: tuple[str, Any] = ("running", None)
+        self._spent = Spent()
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> RawValue:
@@ -100,6 +105,7 @@ class AgentWorkflow:
         for item in args:
             check_admitted(item.payload)
         self._code = self._steps.code = self._agents.code = code = code_by_digest(header.code)
+        self._values = RunValues(code.snapshot.digest)
         self._tasks.salt = header.chance
         agent_loop.serve(asyncio.get_running_loop(), self, self._tasks)
         agent_context.set(self)
@@ -109,7 +115,9 @@ class AgentWorkflow:
         try:
             apply_settings(code.snapshot.settings)
             own = agent_of_the_library(header.agent)
-            loaded = self._loaded = load(code.snapshot, [] if own else [header.agent], for_agent=True, unwrap=unwrap)
+            names = [] if own else [header.agent]
+            note = noted if header.version > 4 else None
+            loaded = self._loaded = load(code.snapshot, names, for_agent=True, unwrap=unwrap, note=note)
             agent: Agent[..., Any, Any] = own or loaded.get(header.agent)
             count = header.positional + len(header.keywords)
             payloads = [item.payload for item in args[2 : 2 + count]]
@@ -121,23 +129,34 @@ class AgentWorkflow:
                 hints(agent.fn, unwrap),
                 positional_names(agent.fn),
                 coerce=header.version < 4,
+                read=self._values.read,
             )
             self._random.seed(header.chance)
             self._take_over([item.payload for item in args[2 + count :]])
             result = await agent.fn(*positional, **keyword)
             if header.version > 1:
                 await self._let_tasks_end()
+                if header.version > 4:
+                    await self._tasks.stopped()
                 refuse_unawaited(self, self._tasks.still_running())
             elif header.version > 0:
                 refuse_unawaited(self)
-            return raw(result, f"result of agent {agent.name}")
+            return raw(result, f"result of agent {agent.name}", write=self._values.write)
         except asyncio.CancelledError:
+            if header.version > 4:
+                await self._tasks.stopped(everyone=True)
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the analyst's, of any kind
             lacks = lacked(error, code.snapshot)
             if lacks is not None:
                 raise LacksModule(lacks, code.snapshot) from None
+            if header.version > 4:
+                with suppress(asyncio.CancelledError):  # it has failed before
+                    await self._tasks.stopped(everyone=True)
             raise self._failure(error) from None
+        finally:
+            for made in list(self.unawaited.values()):
+                made.close()
 
     async def _let_tasks_end(self) -> None:
         """Wait for tasks that are about to end, such as one that has just handed over its last result."""
@@ -201,8 +220,8 @@ class AgentWorkflow:
     def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run a step as an activity."""
         place, call = self._next_place(CALL)
-        payloads, keywords = call_arguments(args, kwargs, f"step {step.name}")
-        header = StepCall(step.name, call, "", len(args), keywords)
+        payloads, keywords = call_arguments(args, kwargs, f"step {step.name}", write=self._values.write)
+        header = StepCall(step.name, call, "", len(args), keywords, tape=self._launch.tape)
         return self._call(
             "step", Asked(place, call, step.name, payloads), partial(self._perform, call, step, payloads, header)
         )
@@ -211,10 +230,20 @@ class AgentWorkflow:
         try:
             result = await self._steps.perform(call, step, payloads, header)
             await wait_until_readable([result])
-            return self._decode(result)
+            found = self._decode(result)
+            if is_library_step(step):
+                self._count(found, int(metadata(result, META_REPEATED) or 0))
+            return found
         except ActivityError as error:
             own = self._own(error.cause)
             raise own from own.__cause__
+
+    def _count(self, result: object, repeated: int) -> None:
+        """Add what a call has cost to what the memo says, where it asked a model."""
+        more = spent_on(result) + Spent(repeated=repeated)
+        if more != Spent() and self._launch.version >= 6:
+            self._spent += more
+            workflow.upsert_memo({MEMO_SPENT: self._spent.to_wire()})
 
     def call_agent(self, agent: Agent[..., Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Begin[Any]:
         """Run another agent as a child workflow, with the same code."""
@@ -243,7 +272,7 @@ class AgentWorkflow:
     ) -> tuple[str, Called]:
         place, call = self._next_place(CALL)
         own = {META_OWN: "1"} if self._launch.version >= 4 else {}
-        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own)
+        payloads, keywords = call_arguments(args, kwargs, f"agent {agent.name}", own, write=self._values.write)
         return place, Called(call, agent, payloads, len(args), keywords)
 
     def _next_place(self, kind: str) -> tuple[str, str]:
@@ -333,7 +362,7 @@ class AgentWorkflow:
         if seed.result is not None:
             assert self._loaded is not None
             assert self._store is not None
-            return decode(await recorded(seed.result, self._store), resolve=self._loaded.resolve)
+            return self._values.read(await recorded(seed.result, self._store), resolve=self._loaded.resolve)
         failure = ApplicationError(
             seed.failure.get("message", ""), seed.failure.get("details", {}), type=seed.failure.get("type")
         )
@@ -342,7 +371,7 @@ class AgentWorkflow:
 
     def _decode(self, payload: Any) -> Any:
         assert self._loaded is not None
-        return value(payload, self._loaded.resolve)
+        return value(payload, self._loaded.resolve, read=self._values.read)
 
     def _own(self, failure: BaseException | None) -> BaseException:
         assert self._loaded is not None

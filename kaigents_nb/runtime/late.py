@@ -5,7 +5,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
@@ -13,13 +12,24 @@ from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
+from kaigents_nb.runtime.held import HAND_OVER
 from kaigents_nb.runtime.protocol import HEARTBEAT_TIMEOUT
 from kaigents_nb.runtime.supervisor import TRANSIENT, is_coming_up
 
-HAND_OVER = timedelta(milliseconds=100)
-"""After so long the server gives out again what this process has given back."""
 _IN_TIME_S = HEARTBEAT_TIMEOUT.total_seconds() / 2
 _ASK_AGAIN_S = 0.5
+
+
+class AttemptOver(ApplicationError):
+    """Nobody hears it, but for a later attempt that this process has been given as well."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The attempt came too late to this worker.",
+            type=type(self).__name__,
+            next_retry_delay=HAND_OVER,
+            category=ApplicationErrorCategory.BENIGN,
+        )
 
 
 async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
@@ -30,8 +40,8 @@ async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
 
     Raises
     ------
-    ApplicationError
-        Where the attempt is over. Nobody hears it, but for a later attempt that this process has been given as well.
+    AttemptOver
+        Where it has been given up.
     """
     info = activity.info()
     if time.time() - info.started_time.timestamp() < _IN_TIME_S:
@@ -47,10 +57,5 @@ async def check_wanted(client: Client, beat: Mapping[str, Any]) -> None:
                 await asyncio.sleep(_ASK_AGAIN_S)
                 continue
             if error.status == RPCStatusCode.NOT_FOUND:
-                raise ApplicationError(
-                    "The attempt came too late to this worker.",
-                    type="AttemptOver",
-                    next_retry_delay=HAND_OVER,
-                    category=ApplicationErrorCategory.BENIGN,
-                ) from None
+                raise AttemptOver from None
         return

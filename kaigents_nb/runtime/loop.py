@@ -17,6 +17,7 @@ from kaigents_nb.values.brief import brief
 
 T = TypeVar("T")
 _Inbox = SimpleQueue[tuple[Callable[[], None], str]]
+_STOPS_S = 10.0
 
 
 class LoopThread:
@@ -30,6 +31,8 @@ class LoopThread:
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        self.loop.run_until_complete(_cancel_all())
+        self.loop.close()  # here, for nobody may wait so long
 
     def post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine there; returns at once."""
@@ -81,24 +84,21 @@ class LoopThread:
             future.cancel()
             raise
 
-    def stop(self) -> None:
-        """Cancel what still runs, and end the thread."""
+    def stop(self) -> bool:
+        """Cancel what still runs, and end the thread; false where something holds it up, which is left to itself."""
         if self.loop.is_closed():
-            return
+            return True
 
-        async def cancel_all() -> None:
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_STOPS_S)
+        return not self._thread.is_alive()
 
-        try:
-            self.post(cancel_all()).result(5)
-        finally:
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(5)
-            if not self._thread.is_alive():
-                self.loop.close()
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def until_ended(work: asyncio.Future[T], stop: Callable[[], None]) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,17 +18,28 @@ from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import Check, encode_for
 from kaigents_nb.values.encoded import Encoded, TypeResolver
 
+Read = Callable[..., Any]
+"""As :func:`~kaigents_nb.values.decode.decode`."""
+Write = Callable[[object, str, Check | None], Encoded]
+"""As :func:`~kaigents_nb.values.encode.encode_for`."""
+
 _META = "kaigents-"
 META_OWN = "kaigents-own"
 """Payload metadata of an agent's arguments that this library saved: they say themselves what they are."""
 
 
-def raw(value: object, where: str, extra: Mapping[str, str] | None = None, check: Check | None = None) -> RawValue:
+def raw(
+    value: object,
+    where: str,
+    extra: Mapping[str, str] | None = None,
+    check: Check | None = None,
+    write: Write = encode_for,
+) -> RawValue:
     """Encode a value; ``where`` names it in an error, such as ``"result of step load"``.
 
     ``check`` refuses classes that a reader of the value would not find.
     """
-    encoded = encode_for(value, where, check)
+    encoded = write(value, where, check)
     payload = Payload(data=encoded.data)
     payload.metadata["encoding"] = encoded.encoding.encode()
     for key, text in encoded.meta.items():
@@ -38,9 +49,16 @@ def raw(value: object, where: str, extra: Mapping[str, str] | None = None, check
     return RawValue(payload)
 
 
-def value(payload: Payload, resolve: TypeResolver | None, hint: object = None, *, coerce: bool = False) -> Any:
+def value(
+    payload: Payload,
+    resolve: TypeResolver | None,
+    hint: object = None,
+    *,
+    coerce: bool = False,
+    read: Read = decode,
+) -> Any:
     """Decode a payload that :func:`raw` made, or that any Temporal client made as JSON."""
-    return decode(encoded(payload), resolve=resolve, hint=hint, coerce=coerce)
+    return read(encoded(payload), resolve=resolve, hint=hint, coerce=coerce)
 
 
 def encoded(payload: Payload) -> Encoded:
@@ -76,10 +94,12 @@ def call_arguments(
     where: str,
     extra: Mapping[str, str] | None = None,
     check: Check | None = None,
+    write: Write = encode_for,
 ) -> tuple[list[RawValue], tuple[str, ...]]:
     """Encode the arguments of a call, one payload each: positional ones first, then those by keyword."""
-    payloads = [raw(item, f"argument {number} of {where}", extra, check) for number, item in enumerate(args, 1)]
-    payloads += [raw(item, f"argument {name!r} of {where}", extra, check) for name, item in kwargs.items()]
+    named = [(str(number), item) for number, item in enumerate(args, 1)]
+    named += [(repr(name), item) for name, item in kwargs.items()]
+    payloads = [raw(item, f"argument {name} of {where}", extra, check, write) for name, item in named]
     return payloads, tuple(kwargs)
 
 
@@ -92,6 +112,7 @@ def read_arguments(
     names: Sequence[str] = (),
     *,
     coerce: bool = False,
+    read: Read = decode,
 ) -> tuple[list[Any], dict[str, Any]]:
     """Undo :func:`call_arguments`.
 
@@ -99,11 +120,11 @@ def read_arguments(
     """
     hints, items = hints or {}, list(payloads)
     args = [
-        value(payload, resolve, hints.get(names[number]) if number < len(names) else None, coerce=coerce)
+        value(payload, resolve, hints.get(names[number]) if number < len(names) else None, coerce=coerce, read=read)
         for number, payload in enumerate(items[:positional])
     ]
     kwargs = {
-        name: value(payload, resolve, hints.get(name), coerce=coerce)
+        name: value(payload, resolve, hints.get(name), coerce=coerce, read=read)
         for name, payload in zip(keywords, items[positional:], strict=False)
     }
     return args, kwargs

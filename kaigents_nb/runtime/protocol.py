@@ -16,13 +16,15 @@ from typing import Any, TypeVar
 CODE_ENCODING = "binary/kaigents-code"
 """Payload encoding of packed, signed code."""
 
-INTERPRETER_VERSION = 4
+INTERPRETER_VERSION = 6
 """Which interpreter a new run begins with; runs go on by the rules that they began with.
 
 0: of before there were numbers. 1: a decision must carry the digest of what was asked. 2: a fork takes over what was
 recorded by its place and in its order, and an agent does not end while something that it started still runs. 3: an
 agent may not reach for the world through libraries. 4: an agent gets the arguments that were passed, whatever it is
-annotated with.
+annotated with. 5: an agent ends when the tasks that it has stopped have ended, and stops those that are left when it
+fails; what an ``async def`` of its own gives must be awaited as a step's call must. 6: a run's memo says what it has
+spent on models.
 """
 
 MEMO_STATE = "kaigents"
@@ -33,6 +35,8 @@ MEMO_GATE = "kaigents_gate_{gate}"
 """Memo key: the details of one open gate."""
 MEMO_PUBLISHED = "kaigents_published_{name}"
 """Memo key: a value that the agent shows to the outside."""
+MEMO_SPENT = "kaigents_spent"
+"""Memo key: what the run has spent on models so far."""
 MEMO_ORIGIN = "kaigents_origin"
 """Memo key, set at start: where the run comes from (notebook, fork)."""
 MEMO_TOLD = "told"
@@ -66,6 +70,8 @@ META_OUTPUT = "kaigents-output"
 """Payload metadata of a step's result: what the step printed."""
 META_QUESTION = "kaigents-question"
 """Payload metadata of a gate's details in the memo: the question itself, as JSON."""
+META_REPEATED = "kaigents-repeated"
+"""Payload metadata of a step's result: so many requests of a model may have been paid without an answer on record."""
 META_NOTICE = "kaigents-notice"
 """Payload metadata of a step's result: a warning for the card."""
 
@@ -108,6 +114,8 @@ class Launch:
     """``INTERPRETER_VERSION`` when the run began."""
     call: str = ""
     """The number of the call by which an agent has started this run of its own."""
+    tape: tuple[str, ...] = ()
+    """The cassette that the run's models are recorded on or played back from; see ``authoring.context.Tape``."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,8 @@ class StepCall:
     """Whether the last argument is the code itself (a mended step)."""
     library: bool = False
     """Whether the step is the library's own, so that the run's code says only what its values are made of."""
+    tape: tuple[str, ...] = ()
+    """That of the run."""
 
 
 _DEFAULTS = {kind: {item.name: item.default for item in fields(kind)} for kind in (Launch, StepCall)}
@@ -136,6 +146,7 @@ def launch(
     keywords: tuple[str, ...],
     attribute: bool,
     chance: int,
+    tape: tuple[str, ...],
     **taken_over: Any,
 ) -> Launch:
     """Return the header of a new run, executed by the interpreter of today; ``taken_over`` is what only a fork has."""
@@ -146,6 +157,7 @@ def launch(
         keywords=keywords,
         attribute=attribute,
         chance=chance,
+        tape=tape,
         version=INTERPRETER_VERSION,
         **taken_over,
     )

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -27,6 +28,7 @@ from kaigents_nb.authoring import (  # noqa: F401
 from kaigents_nb.models import any_client, chat, model, rows  # noqa: F401
 from kaigents_nb.runtime.attempts import Attempts
 from kaigents_nb.runtime.interpreter import AgentWorkflow
+from kaigents_nb.runtime.kept_values import ReadingAhead, keep_values
 from kaigents_nb.runtime.loop import LoopThread
 from kaigents_nb.runtime.protocol import TASK_TIMEOUT
 from kaigents_nb.runtime.recheck import Rechecks
@@ -70,6 +72,7 @@ class QueueWorker:
         self._rechecks = Rechecks(client)
         self._worker: Worker | None = None
         self._leaving = asyncio.Event()
+        self._keeping = asyncio.create_task(keep_values())
         self._serving = asyncio.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -126,10 +129,13 @@ class QueueWorker:
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
         )
-        workflows = worker._workflow_worker  # the SDK has no option for it
+        workflows = worker._workflow_worker  # the SDK has no option for what follows
         assert workflows is not None
         if workflows._deadlock_timeout_seconds is not None:  # it is off under TEMPORAL_DEBUG
             workflows._deadlock_timeout_seconds = _DEADLOCK_S
+        converter = self._client.data_converter
+        assert converter.payload_codec is not None
+        workflows._data_converter = replace(converter, payload_codec=ReadingAhead(converter.payload_codec))
         return worker
 
     @property
@@ -146,3 +152,5 @@ class QueueWorker:
             self._serving.cancel()
         await self._rechecks.stop()
         await asyncio.gather(self._serving, return_exceptions=True)
+        self._keeping.cancel()
+        await asyncio.gather(self._keeping, return_exceptions=True)

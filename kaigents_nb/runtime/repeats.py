@@ -1,5 +1,7 @@
 """What earlier attempts of a call ended with: the same thing three times in a row is a bug, and parks.
 
+Where only the words of an error differ, more of them are needed.
+
 An attempt knows it from the last heartbeat of the one before, which the server keeps. An error is noted there when it
 is raised. A worker that dies with its attempt notes nothing: then the server is asked whether the attempt fell silent,
 and what is counted is noted before the step begins once more.
@@ -25,11 +27,17 @@ from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.failure.v1 import Failure
 
 from kaigents_nb.errors import ForbiddenInStep
+from kaigents_nb.snapshot.local_modules import is_local_filename
 
 IN_A_ROW = 3
+ALIKE_IN_A_ROW = 10
+"""So many errors that differ in their words only: what is different may come right, and at first nobody knows."""
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _OF_ANY_VALUE = (RecursionError, LookupError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """The same on the same line whatever they name: a key made of the time, a file in a folder with a name of chance."""
+_OF_A_VALUE = (ValueError, ArithmeticError)
+"""Raised by a line of the analyst's own, they say that a value is wrong, whichever it is this time. Other classes, and
+what libraries raise, may be a service's: a text that changes is then a sign of life."""
 _ALIKE_S = 3.0
 """Deaths of a worker count as the same when they came about equally long after the step began: a kernel that somebody
 restarts dies at any time, a step that takes too much memory or crashes does it at its own. So exact are heartbeats."""
@@ -50,6 +58,9 @@ class Record:
     """What tells the last error from others, and where it was raised."""
     times: int = 0
     """So often in a row."""
+    alike: str = ""
+    """The same, but for its words; nothing where these count."""
+    alike_times: int = 0
     deaths: tuple[float, ...] = ()
     """Of workers, in a row: so many seconds after the step began."""
     ran_s: float = -1
@@ -114,20 +125,45 @@ def _lives(process: str) -> bool:
         return False
 
 
-def after_error(before: Record, error: str) -> Record:
+def after_error(before: Record, error: str, alike: str = "") -> Record:
     """Return the record of an attempt that has raised an error; ``before`` is what it began with."""
     times = before.times + 1 if before.error == error else 1
-    return Record(failed=True, error=error, times=times)
+    alike_times = (before.alike_times + 1 if before.alike == alike else 1) if alike else 0
+    return Record(failed=True, error=error, times=times, alike=alike, alike_times=alike_times)
 
 
 def same_error(error: BaseException, filename: str) -> str:
     """Return what tells an error from others: its class, the analyst's line, and mostly its message."""
+    message = "" if isinstance(error, _OF_ANY_VALUE) else _ADDRESS.sub("0x", _text(error))
+    return _digest(error, filename, message)
+
+
+def alike_error(error: BaseException, filename: str) -> str:
+    """Return the same without the message, for an error that a line of the analyst's raises over a value; else ""."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = frames and (frames[-1].filename == filename or is_local_filename(frames[-1].filename, filename))
+    return _digest(error, filename, "") if own and isinstance(error, _OF_A_VALUE) else ""
+
+
+def _digest(error: BaseException, filename: str, message: str) -> str:
     own = [(f.name, f.lineno) for f in traceback.extract_tb(error.__traceback__) if f.filename == filename]
     # Where a recursion ends is chance; where it began is not.
     line = own[0 if isinstance(error, RecursionError) else -1] if own else None
-    message = "" if isinstance(error, _OF_ANY_VALUE) else _ADDRESS.sub("0x", _text(error))
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     return hashlib.sha256(f"{kind}\n{line}\n{message}".encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def stays(record: Record, error: BaseException) -> bool:
+    """Whether an error came so often in a row that it is taken for a bug; one in other words each time says so."""
+    if record.times >= IN_A_ROW:
+        return True
+    if record.alike_times < ALIKE_IN_A_ROW:
+        return False
+    error.add_note(
+        f"{type(error).__name__} from the same line {record.alike_times} times in a row, in other words each time: "
+        "taken for a bug. If it would pass, run.retry_now() tries again; retry=kg.Retry(max_attempts=…) never parks."
+    )
+    return True
 
 
 def _text(error: BaseException) -> str:

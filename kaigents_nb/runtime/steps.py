@@ -3,7 +3,6 @@
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import asyncio
-import hashlib
 import inspect
 import math
 import sys
@@ -18,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from temporalio import activity
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import AsyncActivityCancelledError, Client
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from kaigents_nb.authoring.agent import Agent
-from kaigents_nb.authoring.context import step_context
+from kaigents_nb.authoring.context import Tape, step_context, tape
 from kaigents_nb.authoring.durations import Duration, seconds
 from kaigents_nb.authoring.library_steps import named
 from kaigents_nb.authoring.step import Step
@@ -42,22 +43,26 @@ from kaigents_nb.runtime.failures import (
     is_half_imported,
     to_failure,
 )
+from kaigents_nb.runtime.held import hold, worker_stopped
+from kaigents_nb.runtime.journals import journal_of, ledger_of
 from kaigents_nb.runtime.lacking import declined, first_lacked, lacked
-from kaigents_nb.runtime.late import HAND_OVER, check_wanted
+from kaigents_nb.runtime.late import AttemptOver, check_wanted
 from kaigents_nb.runtime.loop import LoopThread, contained, in_thread
 from kaigents_nb.runtime.output import Output
 from kaigents_nb.runtime.passing import may_pass
 from kaigents_nb.runtime.payloads import plain, raw, read_arguments
-from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, StepCall, from_wire
+from kaigents_nb.runtime.protocol import META_NOTICE, META_OUTPUT, META_REPEATED, StepCall, from_wire
 from kaigents_nb.runtime.refused import check_admitted
 from kaigents_nb.runtime.repeats import (
     IN_A_ROW,
     Record,
     after_death,
     after_error,
+    alike_error,
     fell_silent,
     one_at_a_time,
     same_error,
+    stays,
     takes_workers_down,
     this_process,
 )
@@ -65,7 +70,7 @@ from kaigents_nb.runtime.step_cache import StepCache
 from kaigents_nb.runtime.stopping import StoppableCall, stoppable
 from kaigents_nb.runtime.storage import FileStore
 from kaigents_nb.runtime.turns import Turns
-from kaigents_nb.server import private_files
+from kaigents_nb.server import datadir
 from kaigents_nb.snapshot.load import LoadedCode, load
 from kaigents_nb.snapshot.module import Snapshot
 from kaigents_nb.snapshot.run_module import executing
@@ -76,6 +81,11 @@ _HEARTBEAT_S = 1.0
 _TIMEOUT_MARGIN_S = 1.0
 """So exact are the server's time-outs and ours."""
 _LOOKS_AGAIN_S = 0.1
+_TEXT_CHARS = 2_000
+"""So much of a text that grows is told with a heartbeat."""
+_ASKS_AGAIN_S = 0.3
+_GRACE_S = 1.5
+"""A step that can be interrupted has tidied up by then, mostly; kg.disconnect() waits so long for the others."""
 _WAITS_FOR_TURN = "its worker died twice: it waits for its turn among such steps"
 
 
@@ -107,7 +117,11 @@ class Attempt:
     """Of an attempt that has a time-out."""
     note: str = ""
     """What holds it up."""
+    repeated: int = 0
+    """So many requests of a model may have been paid without an answer on record."""
     snapshot: Snapshot | None = None
+    tape: Tape = ()
+    queue: str = ""
 
     @property
     def printed(self) -> str:
@@ -135,8 +149,22 @@ class Attempt:
     def journal(self) -> Path:
         """A file for what the attempts of this call have done so far."""
         assert self.store is not None
-        name = hashlib.sha256(f"{self.execution}/{self.idempotency_key}".encode()).hexdigest()[:32]
-        return private_files.make_directory(self.store.folder.parent / "journals") / name
+        return journal_of(self.store, self.execution, self.run_id, self.call)
+
+    @property
+    def ledger(self) -> Path:
+        """A file for the run's requests of models."""
+        assert self.store is not None
+        return ledger_of(self.store, self.execution)
+
+    def lost(self, requests: int) -> None:
+        """Note how many requests may have been paid without an answer on record."""
+        self.repeated = requests
+
+    def rate_file(self, name: str) -> Path:
+        """Return where all workers of this data directory keep what was used of a rate."""
+        assert self.store is not None
+        return datadir.rate_file(self.store.folder.parent, name)
 
     def keep(self, data: bytes) -> str:
         """Save bytes beside the values that are too big for a history."""
@@ -152,19 +180,28 @@ class Attempt:
         """Say what holds the call up."""
         self.note = note
 
-    def report(self, done: float, total: float | None, note: str, *, tracked: int | None = None) -> None:
+    def report(
+        self, done: float, total: float | None, note: str, *, tracked: int | None = None, text: str = ""
+    ) -> None:
         """Keep progress for the next heartbeat."""
         self.progress = {
             "done": float(done),
             "total": None if total is None else float(total),
             "note": str(note),
         }
+        if text:
+            self.progress["text"] = text[-_TEXT_CHARS:]
         if tracked is not None:
             self.tracked = tracked
 
     def tell_to_stop(self) -> None:
         """Note since when it should end."""
         self.told_to_stop = self.told_to_stop or datetime.now(UTC)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its function has begun and not returned."""
+        return self.call_made.under_way
 
     def heartbeat(self) -> dict[str, Any]:
         """What the server keeps of this attempt while it runs."""
@@ -217,7 +254,8 @@ class _Heartbeats:
 
     def __init__(self, attempts: Attempts, key: Key) -> None:
         self._attempts = attempts
-        self._turns = Turns()
+        self.note = ""
+        """What holds the attempt up before it begins."""
         self.key = key
         """Whose state is told: that of an earlier attempt as long as this one waits for its end."""
         self._loop = asyncio.get_running_loop()
@@ -226,7 +264,7 @@ class _Heartbeats:
     def _beat(self) -> None:
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._beat)
         attempt = self._attempts.attempt(self.key)
-        activity.heartbeat(attempt.heartbeat() if attempt else {})
+        activity.heartbeat(attempt.heartbeat() if attempt else {"note": self.note} if self.note else {})
 
     def stop(self) -> None:
         """The attempt is over."""
@@ -265,23 +303,57 @@ class StepRunner:
             details = activity.cancellation_details()
             longest_s = info.start_to_close_timeout.total_seconds() if info.start_to_close_timeout else math.inf
             lost = details is not None and (details.not_found or details.timed_out) and not details.cancel_requested
+            asked = details is not None and details.cancel_requested
             if task is None:
                 pass  # an earlier attempt has not ended yet
             elif lost and time.monotonic() - began < longest_s - _TIMEOUT_MARGIN_S:
                 self._executions.give_up(key)
             else:
                 self._stop(key, task)
-            if details is not None and details.cancel_requested:
+                await self._ended_or_held(key, task, asked=asked)
+            if asked:
                 raise
+            if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+                return task.result()  # it came to its end over being told to stop
             # The worker stops, or the run has ended meanwhile. Another worker takes over at once if there is one.
-            raise ApplicationError(
-                "The worker was stopped.",
-                type="WorkerStopped",
-                next_retry_delay=HAND_OVER,
-                category=ApplicationErrorCategory.BENIGN,
-            ) from None
+            raise worker_stopped() from None
         finally:
             heartbeats.stop()
+
+    async def _ended_or_held(self, key: Key, task: asyncio.Task[RawValue], *, asked: bool) -> None:
+        """Wait for an attempt that was told to stop: what the server hears of it lets the next one begin."""
+        leaving = asyncio.ensure_future(activity.wait_for_worker_shutdown())
+        try:
+            await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([task], timeout=_GRACE_S)
+        finally:
+            leaving.cancel()
+        attempt = self._attempts.attempt(key)
+        if isinstance(attempt, Attempt) and attempt.is_under_way:
+            hold(self._client, activity.info().task_token, attempt, cancelled=asked)
+            activity.raise_complete_async()
+
+    async def _ended_elsewhere(self, key: Key, heartbeats: _Heartbeats) -> None:
+        """Wait for an attempt of this call on another worker: it was mended or started again while that was at work."""
+        handle = self._client.get_workflow_handle(key[0], run_id=key[1])
+        while True:
+            try:
+                described = await handle.describe()
+            except RPCError:
+                await asyncio.sleep(_ASKS_AGAIN_S)
+                continue
+            others = [
+                pending
+                for pending in described.raw_description.pending_activities
+                if pending.activity_id != key[2]
+                and call_of((*key[:2], pending.activity_id)) == call_of(key)
+                and pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+            ]
+            if not others:
+                heartbeats.note = ""
+                return
+            heartbeats.note = _note_of(others[0])
+            await asyncio.sleep(_ASKS_AGAIN_S)
 
     async def _earlier_ended(self, key: Key, heartbeats: _Heartbeats) -> None:
         """Wait for an attempt of this call that was told to stop: two are never under way at the same time."""
@@ -297,6 +369,8 @@ class StepRunner:
             heartbeats.key = other
             await asyncio.wait([task])
             heartbeats.key = key
+        if call_of(key)[2] != key[2]:
+            await self._ended_elsewhere(key, heartbeats)
 
     def _stop(self, key: Key, task: asyncio.Task[RawValue]) -> None:
         attempt = self._attempts.attempt(key)
@@ -322,6 +396,8 @@ class StepRunner:
             renewed=info.activity_id != call.call,
             store=store_of(self._client.data_converter),
             before=_record(info.heartbeat_details),
+            tape=call.tape,
+            queue=info.task_queue,
         )
         key = (info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
         self._attempts.started(key, attempt)
@@ -386,7 +462,6 @@ class StepRunner:
             # The step's module-level code (an import, a decorator) is the analyst's too: a bug there parks.
             raise self._failed(error, RETRY if is_half_imported(error) else PARK, attempt, code) from None
         self._leave_to_others(first_lacked(loaded.required, code.snapshot), code, call, attempt)
-        await check_wanted(self._client, attempt.heartbeat())
         try:
             positional, keyword = read_arguments(
                 [item.payload for item in args[1:]],
@@ -400,15 +475,17 @@ class StepRunner:
             cache, key = self._cached(call, args, loaded.code.digest_of(place) if options.cache and place else "")
             if cache is not None and (known := cache.get(key, seconds(options.cache or 0))) is not None:
                 return RawValue(known)
-            async with self._turns.turn(call.step, options, attempt.tell):
+            async with self._turns.turn(call.step, options, attempt):
+                await check_wanted(self._client, attempt.heartbeat())  # last: all before it may have taken long
                 result = await self._executed(loaded, positional, keyword, attempt)
-            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice}
+            repeated = str(attempt.repeated) if attempt.repeated > 0 else ""
+            notes = {META_OUTPUT: attempt.printed, META_NOTICE: loaded.notice, META_REPEATED: repeated}
             extra = {key: text for key, text in notes.items() if text}
             saved = raw(result, f"result of step {call.step}", extra, loaded.code.check_readable)
             if cache is not None:
                 cache.put(key, saved.payload)
             return saved
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, AttemptOver):
             raise
         except Exception as error:  # noqa: BLE001 - the analyst's, of any kind
             self._leave_to_others(lacked(error, code.snapshot), code, call, attempt)
@@ -418,10 +495,12 @@ class StepRunner:
     async def _executed(self, loaded: _Loaded, args: list[Any], kwargs: dict[str, Any], attempt: Attempt) -> Any:
         with attempt.output:
             token, outer = step_context.set(attempt), executing.set(loaded.code)
+            outside = tape.set(attempt.tape)
             try:
                 work = self._call(loaded.step, args, kwargs, attempt.call_made)
                 return await _within(loaded.step.options.timeout, work, attempt)
             finally:
+                tape.reset(outside)
                 executing.reset(outer)
                 step_context.reset(token)
 
@@ -441,8 +520,9 @@ class StepRunner:
         """Return the failure of an attempt; the same error too often in a row parks, where that ``counts``."""
         attempt.record = Record(failed=True)
         if kind == RETRY and not may_pass(error):
-            attempt.record = after_error(attempt.before, same_error(error, code.snapshot.filename))
-            if counts and attempt.record.times >= IN_A_ROW:
+            filename = code.snapshot.filename
+            attempt.record = after_error(attempt.before, same_error(error, filename), alike_error(error, filename))
+            if counts and stays(attempt.record, error):
                 kind = PARK
         failure = to_failure(error, analyst_traceback(error, code.snapshot, TRACEBACK_LIMIT), kind)
         activity.heartbeat(attempt.heartbeat())  # what kg.track finished counts for the next attempt
@@ -539,6 +619,14 @@ def _no_input(prompt: object = "") -> str:
     raise ForbiddenInStep(
         f"input({str(prompt)!r}) in a step: it runs where nobody sits before a keyboard. Ask in the agent, "
         "`await kg.approve(…)`, or give the answer to start() as an argument."
+    )
+
+
+def _note_of(pending: PendingActivityInfo) -> str:
+    beat = plain(pending.heartbeat_details.payloads[0]) if pending.heartbeat_details.payloads else {}
+    told = str(beat.get("note", "")) if isinstance(beat, dict) else ""
+    return told or (
+        f"an earlier attempt is told to stop, on {pending.last_worker_identity}; the next one begins when it has ended"
     )
 
 

@@ -11,12 +11,14 @@
 ``start.lock``       held while somebody starts or stops the server
 ``ports.json``       the ports chosen once and used again
 ``first-start/``     the database while it is being made
+``rates/``           what was used of rates and limits in their time, by all workers
 ``downloads/``       a server binary fetched by the SDK, where no other was found
 ===================  ==================================================================
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -37,6 +39,7 @@ SERVER_LOCK = "server.lock"
 START_LOCK = "start.lock"
 PORTS = "ports.json"
 FIRST_START = "first-start"
+RATES = "rates"
 DOWNLOADS = "downloads"
 
 
@@ -44,6 +47,11 @@ def chosen(path: str | Path | None = None) -> Path:
     """Return where the data directory is, or would be made, as `data_dir` chooses it; changes nothing."""
     place = path or os.environ.get(ENVIRONMENT_VARIABLE) or platformdirs.user_data_dir("kaigents_nb", False)
     return Path(place).expanduser()
+
+
+def rate_file(directory: Path, name: str) -> Path:
+    """Return the file of a data directory for what was used of a rate, by a name that all workers know it by."""
+    return private_files.make_directory(directory / RATES) / hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def data_dir(path: str | Path | None = None) -> Path:

@@ -33,6 +33,7 @@ from kaigents_nb.snapshot.settings import carried_settings, told_settings
 from kaigents_nb.snapshot.sources import read_cells, shell_of
 from kaigents_nb.snapshot.state import Slot, StateReader
 from kaigents_nb.snapshot.untouched import data_within_reach
+from kaigents_nb.snapshot.wrapped import behind, refusal
 from kaigents_nb.values.encoded import Encoded
 from kaigents_nb.values.sharing import has_identity
 
@@ -66,7 +67,7 @@ class _Freezer:
         self._namespace = _namespace_of(root)
         self._shell = shell_of(self._namespace)
         self._classifier = Classifier(self._namespace, read_cells(self._namespace))
-        self._root_name = self._classifier.names[id(root)]
+        self._root_name = self._classifier.names.get(id(root)) or _wrapper_of(root, self._namespace)
         self._values = values
         self._drafts: dict[str, Draft] = {}
         self._problems: dict[str, Problem] = {}
@@ -307,6 +308,7 @@ class _Freezer:
                 "with a run. Load the largest in the steps that use them, or pass them as arguments."
             )
         texts += self._clashes()
+        texts += self._hidden()
         if texts:
             raise refuse(self._root.name, texts)
 
@@ -318,6 +320,16 @@ class _Freezer:
             if known is not found:
                 kind = "steps" if isinstance(found, Step) else "agents"
                 yield f"two {kind} are called {found.name!r}: {first} and {path}. Give each a name of its own."
+
+    def _hidden(self) -> Iterator[str]:
+        """Yield a text for each wrapper of a step or agent that would not work in a run."""
+        known = {id(found) for _, found in self._found_callables()}
+        for name in sorted(self._drafts.keys() & self._namespace.keys()):
+            value = self._namespace[name]
+            if isinstance(value, (Step, Agent)) or self._drafts[name].origin is None:
+                continue
+            if (text := refusal(name, value, known)) is not None:
+                yield Problem(*text.split(". ", 1)).text([use for use, _ in self._uses[name]])
 
     # --- steps and agents -------------------------------------------------------------------------------------------
 
@@ -332,9 +344,14 @@ class _Freezer:
 
     def _found_callables(self) -> Iterator[tuple[str, Step[..., Any] | Agent[..., Any, Any]]]:
         """Yield the steps and agents that the code can reach, with the expressions that reach them."""
-        for name in sorted(self._drafts):
-            if name in self._namespace:
-                yield from _callables_in(name, self._namespace[name], self._classifier.module, _CONTAINER_DEPTH)
+        names = [name for name in sorted(self._drafts) if name in self._namespace]
+        for name in names:
+            yield from _callables_in(name, self._namespace[name], self._classifier.module, _CONTAINER_DEPTH)
+        for name in names:
+            value = self._namespace[name]
+            wrapped = behind(name, value) if not isinstance(value, (Step, Agent)) else None
+            if wrapped is not None:
+                yield wrapped
         for draft in {id(d): d for d in self._drafts.values()}.values():
             for _, needs in draft.needs():
                 for chain in sorted(needs.chains):
@@ -364,7 +381,7 @@ def _namespace_of(root: Agent[..., Any, Any] | Step[..., Any]) -> Mapping[str, A
     if function is None:
         raise CannotFreeze(f"{kind} {root.name!r} has no Python function, so there is no code to freeze.")
     for candidate in (function, *live.functions_held(function)):
-        if any(value is root for value in candidate.__globals__.values()):
+        if any(value is root for value in candidate.__globals__.values()) or _wrapper_of(root, candidate.__globals__):
             return candidate.__globals__
     where = function.__qualname__.partition(".<locals>")[0]
     inside = f" It is defined inside {where}()." if "<locals>" in function.__qualname__ else ""
@@ -372,6 +389,12 @@ def _namespace_of(root: Agent[..., Any, Any] | Step[..., Any]) -> Mapping[str, A
         f"{kind} {root.name!r} has no global name by which a worker could find it.{inside} "
         f"Define it at the top level of a cell or module, or run the cell that defines it again."
     )
+
+
+def _wrapper_of(root: Agent[..., Any, Any] | Step[..., Any], namespace: Mapping[str, Any]) -> str:
+    """Return the global name of what wraps a step or agent from outside, or ``""``."""
+    wrappers = ((name, behind(name, value)) for name, value in namespace.items() if callable(value))
+    return next((name for name, found in wrappers if found is not None and found[1] is root), "")
 
 
 def _callables_in(

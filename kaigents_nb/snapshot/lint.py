@@ -16,6 +16,7 @@ from kaigents_nb.snapshot.reached import Function, reached
 from kaigents_nb.snapshot.reached_modules import reached_in_modules
 from kaigents_nb.snapshot.shared_state import changed
 from kaigents_nb.snapshot.unawaited import async_functions, unawaited
+from kaigents_nb.snapshot.wrapped import name_in_code
 
 _STEP = "Do it in a @kg.step and await that."
 _FORBIDDEN = {
@@ -97,8 +98,8 @@ def findings(snapshot: Snapshot) -> list[str]:
     """Return what agents do that can't be replayed: the cell's line, and the way out."""
     tree = parse_once(snapshot.source)
     imported = dict(imported_names(tree))
-    agents = {entry["global"] for entry in snapshot.agents.values()}
-    steps = {entry["global"] for entry in snapshot.steps.values()}
+    agents = {name_in_code(entry["global"]) for entry in snapshot.agents.values()}
+    steps = {name_in_code(entry["global"]) for entry in snapshot.steps.values()}
     packages = {module.partition(".")[0] for module in snapshot.modules}
     found: list[str] = []
     awaited = agents | steps | async_functions(tree.body)

@@ -165,6 +165,21 @@ def functions_within(value: object) -> Iterator[FunctionType]:
             stack += [item.__func__] if isinstance(item, _METHODS) else _attributes(item).values()
 
 
+def wrapped_in(value: object) -> object:
+    """Return what a function or object says it wraps, as ``functools.wraps`` has it; None where it says nothing."""
+    return _attributes(value).get("__wrapped__")
+
+
+def parts_of(value: object) -> Iterator[object]:
+    """Yield what a function closes over, a partial was made of, or a callable object keeps."""
+    if isinstance(value, FunctionType):
+        yield from _closed_over(value)
+    elif isinstance(value, functools.partial):
+        yield from (value.func, *value.args, *value.keywords.values())
+    else:
+        yield from _attributes(value).values()
+
+
 def values_held(value: object) -> Iterator[object]:
     """Yield what a function or partial took in when it was made: defaults, closure, bound arguments."""
     while isinstance(value, functools.partial):

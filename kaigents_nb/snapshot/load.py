@@ -17,6 +17,7 @@ from kaigents_nb.authoring.step import Step
 from kaigents_nb.errors import ConversionError, SnapshotError
 from kaigents_nb.snapshot.module import Definition, Snapshot
 from kaigents_nb.snapshot.needs import needs_of
+from kaigents_nb.snapshot.own_calls import NOTED
 from kaigents_nb.snapshot.packages import comes_with
 from kaigents_nb.snapshot.private_imports import PrivateImports, unregister
 from kaigents_nb.snapshot.run_module import RunModule
@@ -37,7 +38,14 @@ _ALWAYS = frozenset(
 Unwrap = Callable[[object], object]
 
 
-def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: Unwrap | None = None) -> LoadedCode:
+def load(
+    snapshot: Snapshot,
+    names: Iterable[str],
+    *,
+    for_agent: bool,
+    unwrap: Unwrap | None = None,
+    note: Callable[[Any, str], Any] | None = None,
+) -> LoadedCode:
     """Return code ready to be called, having executed what the given global names need.
 
     Parameters
@@ -51,6 +59,9 @@ def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: U
     unwrap
         In a sandbox, returns the real object behind a guarded one. Class bodies and annotations are executed
         with the real ones, as pydantic and dataclasses can't work with guards.
+    note
+        Called with what each call in the code gives, where it has coroutine functions of its own; and with how the
+        call reads.
 
     Raises
     ------
@@ -59,7 +70,7 @@ def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: U
     Exception
         Whatever the code itself raises, with a note that says where.
     """
-    loaded = LoadedCode(snapshot, for_agent=for_agent, unwrap=unwrap)
+    loaded = LoadedCode(snapshot, for_agent=for_agent, unwrap=unwrap, note=note if snapshot.has_coroutines else None)
     for name in names:
         loaded.ensure(name)
     return loaded
@@ -68,7 +79,14 @@ def load(snapshot: Snapshot, names: Iterable[str], *, for_agent: bool, unwrap: U
 class LoadedCode:
     """The code of a run in this process. Threads may share it."""
 
-    def __init__(self, snapshot: Snapshot, *, for_agent: bool, unwrap: Unwrap | None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        for_agent: bool,
+        unwrap: Unwrap | None,
+        note: Callable[[Any, str], Any] | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self._unwrap = unwrap
         self._lock = threading.RLock()
@@ -81,7 +99,9 @@ class LoadedCode:
         self._done: set[int] = set()
         self.module = _new_module(snapshot, for_agent)
         self.namespace: dict[str, Any] = vars(self.module)
-        self._imports = PrivateImports(snapshot, self.module.__name__, unwrap, self.get, self._lock)
+        self._notes = {} if note is None else {NOTED: note}
+        self.namespace.update(self._notes)
+        self._imports = PrivateImports(snapshot, self.module.__name__, unwrap, self.get, self._lock, self._notes)
         if self._imports.builtins is not None:
             self.namespace["__builtins__"] = self._imports.builtins
         if unwrap is None:
@@ -310,7 +330,7 @@ class LoadedCode:
         kept = {name: namespace[name] for name in definition.temporary if name in namespace}
         try:
             with self._real_modules(definition.real):
-                for code in self.snapshot.compiled(definition):
+                for code in self.snapshot.compiled(definition, noted=bool(self._notes)):
                     exec(code, namespace)  # noqa: S102
         except Exception as error:
             part = definition.parts[0]

@@ -14,8 +14,9 @@ from typing import Any
 
 from kaigents_nb.authoring.options import Retry, StepOptions
 from kaigents_nb.errors import SnapshotError, UntrustedCode
-from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly
+from kaigents_nb.snapshot.cells import OWN_FILES, compile_quietly, parse_once
 from kaigents_nb.snapshot.local_modules import LocalModule, local_filename, named_tree
+from kaigents_nb.snapshot.own_calls import has_coroutines, noting
 from kaigents_nb.snapshot.packages import LOCAL, installed_version
 from kaigents_nb.snapshot.signing import sign, verify
 from kaigents_nb.values.encoded import Encoded
@@ -201,28 +202,44 @@ class Snapshot:
         """
         return self._layout[2].get(line)
 
-    def compiled(self, definition: Definition) -> tuple[CodeType, ...]:
-        """Return the code of each part of a definition, compiled once for all who load it. Raises SyntaxError."""
-        if definition not in self._compiled:
-            self._compiled[definition] = tuple(
-                compile_quietly("\n" * (line - 1) + part.text, self.filename, definition.flags)
-                for part, line in zip(definition.parts, self._layout[1][definition], strict=True)
-            )
-        return self._compiled[definition]
+    def compiled(self, definition: Definition, *, noted: bool = False) -> tuple[CodeType, ...]:
+        """Return the code of each part of a definition, compiled once for all who load it. Raises SyntaxError.
 
-    def compiled_module(self, module: LocalModule) -> CodeType:
+        ``noted``: what its calls give is noted, as :mod:`own_calls <kaigents_nb.snapshot.own_calls>` says.
+        """
+        if (definition, noted) not in self._compiled:
+            texts = [
+                "\n" * (line - 1) + part.text
+                for part, line in zip(definition.parts, self._layout[1][definition], strict=True)
+            ]
+            self._compiled[definition, noted] = tuple(
+                compile_quietly(noting(parse_once(text)) if noted else text, self.filename, definition.flags)
+                for text in texts
+            )
+        return self._compiled[definition, noted]
+
+    def compiled_module(self, module: LocalModule, *, noted: bool = False) -> CodeType:
         """Return the code of a local module, compiled once for all who load it. Raises SyntaxError."""
-        if module.name not in self._compiled_modules:
-            code = compile_quietly(named_tree(module), local_filename(self.filename, module))
-            self._compiled_modules[module.name] = code
-        return self._compiled_modules[module.name]
+        if (module.name, noted) not in self._compiled_modules:
+            tree = named_tree(module)
+            code = compile_quietly(noting(tree) if noted else tree, local_filename(self.filename, module))
+            self._compiled_modules[module.name, noted] = code
+        return self._compiled_modules[module.name, noted]
 
     @functools.cached_property
-    def _compiled_modules(self) -> dict[str, CodeType]:
+    def has_coroutines(self) -> bool:
+        """Whether the code has coroutine functions beside its agents and steps."""
+        known = {entry["global"] for table in (self.agents, self.steps) for entry in table.values()}
+        return has_coroutines(parse_once(self.source), known) or any(
+            has_coroutines(parse_once(module.source), set()) for module in self.local
+        )
+
+    @functools.cached_property
+    def _compiled_modules(self) -> dict[tuple[str, bool], CodeType]:
         return {}
 
     @functools.cached_property
-    def _compiled(self) -> dict[Definition, tuple[CodeType, ...]]:
+    def _compiled(self) -> dict[tuple[Definition, bool], tuple[CodeType, ...]]:
         return {}
 
     @functools.cached_property

@@ -45,6 +45,8 @@ def _fits(statement: Statement, name: str, value: object, cells: Cells, namespac
 def _fits_function(
     statement: Statement, node: ast.FunctionDef | ast.AsyncFunctionDef, value: object, cells: Cells
 ) -> bool:
+    if isinstance(value, FunctionType) and statement.defines(value.__code__):
+        return True  # whatever functools.wraps says that it wraps
     function = function_in(value)
     if function is None:
         return bool(node.decorator_list)

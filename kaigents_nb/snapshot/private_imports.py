@@ -39,6 +39,7 @@ class PrivateImports:
         unwrap: Unwrap | None,
         kept: Callable[[str], object],
         lock: AbstractContextManager[object],
+        notes: Mapping[str, object],
     ) -> None:
         self._snapshot = snapshot
         self._carried = {module.name: module for module in snapshot.local}
@@ -47,6 +48,7 @@ class PrivateImports:
         self._unwrap = unwrap
         self._kept = kept
         self._lock = lock
+        self._notes = notes
         self._loaded: dict[str, ModuleType] = {}
         self._executing = 0
         self.builtins = {**vars(builtins), "__import__": self._import} if self._carried else None
@@ -114,6 +116,7 @@ class PrivateImports:
         namespace = vars(module)
         namespace.pop("__spec__", None)
         namespace["__builtins__"] = self.builtins
+        namespace.update(self._notes)
         module.__file__ = carried.path
         module.__package__ = carried.name if carried.package else carried.name.rpartition(".")[0]
         if carried.package:
@@ -125,7 +128,7 @@ class PrivateImports:
         try:
             self._executing += 1
             try:
-                exec(self._snapshot.compiled_module(carried), namespace)  # noqa: S102
+                exec(self._snapshot.compiled_module(carried, noted=bool(self._notes)), namespace)  # noqa: S102
             finally:
                 self._executing -= 1
             self._set_state(carried, namespace)

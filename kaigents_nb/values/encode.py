@@ -25,6 +25,8 @@ NULL, PLAIN, JSON, TAGGED_JSON, ARROW = (
     "binary/kaigents-arrow",
 )
 Check = Callable[[type], None]
+DESCRIBES = ("type", "summary")
+"""What the description of a value has, where it has one."""
 MAX_DEPTH = 150
 SUMMARY_LIMIT = 120
 _BIG = 1 << 4096

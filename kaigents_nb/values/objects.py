@@ -9,7 +9,7 @@ from typing import Any
 from kaigents_nb.errors import ConversionError
 from kaigents_nb.values.class_names import KINDS, MAIN, display_name
 from kaigents_nb.values.kinds import Reading, Writing
-from kaigents_nb.values.refusals import Refused, inside
+from kaigents_nb.values.refusals import Refused
 from kaigents_nb.values.standard_kinds import write_items
 
 MISSING = object()
@@ -44,8 +44,11 @@ def fields_json(state: Mapping[str, Any], w: Writing) -> dict[str, Any]:
     """Return the JSON of named parts; a refusal says which one it was."""
     out = {}
     for name, value in state.items():
-        with inside(f".{name}"):
+        try:
             out[name] = w.json(value)
+        except Refused as refusal:
+            refusal.path.append(f".{name}")
+            raise
     return out
 
 

@@ -1,20 +1,23 @@
-"""What integration tests may ask for: a worker that remembers nothing, and a replay of all that it executed."""
+"""What integration tests may ask for: workers that remember nothing, or that are processes of their own."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 import kaigents_nb as kg
+from kaigents_nb.control import submit
 from kaigents_nb.runtime import queue_worker
 from kaigents_nb.runtime.recheck import Report
 from kaigents_nb.runtime.sandbox import sandbox
 from kaigents_nb.server.embedded import ServerInfo
 from tests.golden.histories import replay_run
+from tests.workers import Workers, elsewhere
 
 Executed = Counter[tuple[str, str]]
 """How often each run, by its workflow and run id, was begun by this process's worker."""
@@ -60,3 +63,16 @@ def replayed(forgetful_worker: Executed) -> Iterator[None]:
             await replay_run(connection, *run)
 
     connection.run(replay_all)
+
+
+@pytest.fixture
+def failed_tasks_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server wait for two seconds only, not for twenty, before it gives a task out again that has failed."""
+    monkeypatch.setattr(submit, "TASK_TIMEOUT", timedelta(seconds=2))
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    """Worker processes, started by the test and ended with it; this process executes nothing."""
+    with elsewhere() as started:
+        yield started

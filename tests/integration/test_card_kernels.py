@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from nbclient import NotebookClient
 from kaigents_nb.display.kept import GONE
 from kaigents_nb.display.kernel import WIDGET_VIEW
 from kaigents_nb.server.embedded import ServerInfo
+from tests.fake_model import FakeModels
 from tests.support import eventually
 
 SHELLS = [("6.31", "main"), ("7.3", "main"), ("7.3", "subshell"), ("7.4", "main"), ("7.4", "subshell")]
@@ -388,6 +390,39 @@ def test_an_interrupted_await_is_over(open_kernel: Opener, version: str, shell: 
     kernel.until(lambda: kernel.cell("print(run.status)") == "failed\n", "the run fails")
     assert kernel.cell("gc.collect(); await asyncio.sleep(0.5)") == ""
     assert kernel.cell("print('later')") == "later\n"
+
+
+def test_an_answer_is_seen_while_it_comes(open_kernel: Opener, fake_models: FakeModels) -> None:
+    """Its end, open, in the card that runs; then what was said, folded, with what it cost: in the saved form too."""
+    _, kernel = open_kernel(*LATEST)
+    thought = {"summary": [{"type": "summary_text", "text": "It wants <b>prose</b>."}]}
+    answer = "<i>so</i> " * 30 + "the end"
+    fake = fake_models([{"say": answer, "pace_s": 0.5, "reasoning": thought, "usage": {"input": 10, "output": 5}}])
+    kernel.cell(
+        f"""
+        import kaigents_nb as kg
+
+        @kg.agent
+        async def writes(model):
+            return (await kg.chat("Write.", model=model)).text
+
+        model = kg.model({fake.name!r}, base_url={fake.url!r}, api="responses", price={{"input": 1000, "output": 2000}})
+        run = writes.start(model)
+        run
+        """
+    )
+    kernel.until_said("kg.chat, so far</summary>")
+    kernel.until_said("&lt;i&gt;so&lt;/i&gt;")
+    text = kernel.until_static()
+    assert "models: 1 request, 15 tokens, 0.020 USD · run.calls()" in text
+    page = str(list(kernel.displays.values())[-2][-1]["text/html"])
+    assert "so far" not in page
+    [said] = re.findall(
+        r"<details style[^>]*><summary[^>]*>Said in kg.chat, call 1</summary>(.*?)</details>", page, re.S
+    )
+    assert (
+        "user\n  Write.\nassistant, reasoning\n  It wants &lt;b&gt;prose&lt;/b&gt;.\nassistant\n  &lt;i&gt;so" in said
+    )
 
 
 @pytest.mark.usefixtures("server")

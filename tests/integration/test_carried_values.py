@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from jupyter_client.manager import KernelManager
 
 from kaigents_nb.server.embedded import ServerInfo
 from tests.support import ROOT
+from tests.workers import Worker, elsewhere
 
 Cell = Callable[[str], str]
 
@@ -124,16 +124,13 @@ def cell(server: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def worker(cell: Cell) -> Iterator[subprocess.Popen[bytes]]:
+def worker(cell: Cell) -> Iterator[Worker]:
     """The process that executes the notebook's runs."""
-    queue = cell("from kaigents_nb.runtime.queue import task_queue; print(task_queue())")
-    command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", queue]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        yield process
-        process.kill()
+    with elsewhere() as started:
+        yield started.start(cell("from kaigents_nb.runtime.queue import task_queue; print(task_queue())"))
 
 
-def test_values_come_back_from_a_worker_that_has_only_the_code(cell: Cell, worker: subprocess.Popen[bytes]) -> None:
+def test_values_come_back_from_a_worker_that_has_only_the_code(cell: Cell, worker: Worker) -> None:
     """What steps return and agents are given is the same there, and in the notebook again."""
     shown = cell("run = there_and_back.start(kept())\nmade, *differ = run.result(60)\nprint(differ, differences(made))")
     assert shown == "[[], []] []"
@@ -151,7 +148,7 @@ LOAD = """
 
 
 def test_models_of_cells_are_trained_by_processes_and_load_in_the_notebook(
-    cell: Cell, worker: subprocess.Popen[bytes], tmp_path: Path
+    cell: Cell, worker: Worker, tmp_path: Path
 ) -> None:
     """joblib's processes take functions and classes of cells; what a step dumped is made of the notebook's own."""
     start = "\n(a, b, c), (d, e) = fits.start(path, jobs).result(100)\nprint(((a, b, round(c, 1)), (d, round(e, 1))))"

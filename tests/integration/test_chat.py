@@ -295,6 +295,10 @@ def test_in_the_background(fake_models):
     assert run.result(40) == "panel 1"
     assert [asked["body"]["store"] for asked in fake.asked] == [True, True]
     assert run.calls()["finish"].tolist() == ["tool_calls", "stop"]
+    assert run.calls()["requests"].sum() == run.view().spent.requests == len(fake.asked)
+    said = run.messages()
+    assert said["type"].tolist() == ["message", "function_call", "function_call_output", "message"]
+    assert run.messages(call=said["call"].iloc[-1])["type"].tolist() == said["type"].tolist()[:3]
     run = thinks.start(fake.model(api="chat"))
     eventually(lambda: run.status == "parked")
     assert "no background mode" in run.steps()["error"][0]

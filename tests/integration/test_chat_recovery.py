@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-
 import pytest
 
 import kaigents_nb as kg
-from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
+from tests.workers import kill
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -50,54 +44,33 @@ async def talks(model, rounds):
     return len(reply.messages)
 
 
-@pytest.fixture
-def worker(monkeypatch) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts worker processes; this process itself executes nothing."""
-    kg.disconnect()
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
-        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
-def test_killed_at_every_round(worker, fake_models):
-    """A loop of eight rounds goes on in the round where it was: nine requests in all."""
+def test_killed_at_every_round(workers, fake_models):
+    """A loop of eight rounds goes on in the round where it was, in another process each time: nine requests in all."""
     fake = fake_models(COUNTING)
     run = marches.start(fake.model())
-    process = worker()
+    processes = [workers.start(), workers.start()]
     for number in range(ROUNDS):
         gate = run.wait_for_gate(60)
         assert gate.gate == str(number + 1)
+        asked_by = run.steps()["worker"].iloc[-1]
+        [process] = [process for process in processes if asked_by.startswith(f"{process.pid}@")]
+        processes.remove(process)
         kill(process)
-        process = worker()
+        processes.append(workers.start())  # while that one starts, the other goes on
         run.approve()
     assert run.result(60) == f"{ROUNDS} rounds"
     assert len(fake.asked) == ROUNDS + 1
     assert run.calls()["repeated"].sum() == 0
 
 
-def test_killed_while_the_model_thinks(worker, fake_models):
+def test_killed_while_the_model_thinks(workers, fake_models):
     """That request alone is sent again, and counted as one that may have been paid twice."""
     fake = fake_models([{"times": 1, "say": "lost", "delay_s": 2}, {"say": "found"}])
-    process = worker()
+    process = workers.start()
     run = asks.start(fake.model())
     eventually(lambda: fake.asked, 60)
     kill(process)
-    worker()
+    workers.start()
     assert run.result(60) == "found"
     assert len(fake.asked) == 2
     assert run.calls()["repeated"].tolist() == [1]

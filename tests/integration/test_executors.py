@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,9 @@ from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.queue import task_queue
 from kaigents_nb.runtime.queue_worker import identity
 from tests.support import eventually
+from tests.workers import Worker, Workers, serves
 
 pytestmark = pytest.mark.usefixtures("server")
-
-Worker = subprocess.Popen[str]
 
 
 @kg.step
@@ -45,28 +43,17 @@ Open = Callable[..., list[Worker]]
 
 
 @pytest.fixture
-def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def notebooks(workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Open notebooks, each with a worker process of its own, and be in the last; this process executes nothing."""
-    kg.disconnect()
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    started: list[Worker] = []
 
     def opened(*names: str) -> list[Worker]:
-        workers = []
         for name in names:
             monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / f"{name}.ipynb"))
-            command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-            workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        started.extend(workers)
-        for worker in workers:
-            assert worker.stdout is not None and "Serving" in worker.stdout.readline()
-        return workers
+            workers.start()
+        assert all(serves(worker) for worker in workers.started)
+        return workers.started
 
-    yield opened
-    kg.disconnect()
-    for process in started:
-        process.kill()
-        process.communicate()
+    return opened
 
 
 def test_whoever_looks_adopts_a_run_whose_worker_fell_silent(notebooks, monkeypatch, tmp_path):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import kaigents_nb as kg
-from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
 from tests.unit.snapshot_cells import Notebook, notebook
+from tests.workers import Workers, elsewhere, kill
 
-pytestmark = pytest.mark.usefixtures("server")
+pytestmark = pytest.mark.usefixtures("server", "failed_tasks_soon_again")
 
 MODULE = "VALUE = 7\ndef answer(): return VALUE\n"
 MODULES = ("rare", "rare_late", "soon", "soon_late")
@@ -51,32 +48,25 @@ class Place:
         (where / f"{name}.py").write_text(MODULE)
 
 
-def worker(place: Path) -> subprocess.Popen[bytes]:
-    """Start a worker which has the modules of a place."""
-    environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
-    environment["PYTHONPATH"] = f"{environment['PYTHONPATH']}{os.pathsep}{place}"
-    command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    """Workers of the notebook, with modules of their own; this process executes nothing."""
+    with elsewhere("lacking.ipynb") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Modules that only this process has, which executes nothing, and a worker without them."""
-    kg.disconnect()
+def place(workers: Workers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Modules that only this process has, and a worker without them."""
     found = Place(tmp_path_factory.mktemp("lacking"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KAIGENTS_WORKER", "off")
-        patch.setenv("JPY_SESSION_NAME", "lacking.ipynb")
-        lacking = worker(found.there)
+        lacking = workers.start(path=found.there)
         patch.syspath_prepend(found.here)
         importlib.invalidate_caches()
         yield found
         assert lacking.poll() is None, "it was never restarted"
-        lacking.kill()
-        lacking.wait()
     for name in MODULES:
         sys.modules.pop(name, None)
-    kg.disconnect()
 
 
 @pytest.fixture
@@ -86,7 +76,7 @@ def nb(place: Place) -> Iterator[Notebook]:
         yield fresh
 
 
-def test_runs_wait_for_an_able_worker_and_then_all_end(nb: Notebook, place: Place) -> None:
+def test_runs_wait_for_an_able_worker_and_then_all_end(nb: Notebook, place: Place, workers: Workers) -> None:
     """The card names the module; whoever is asked first afterwards, and no attempt that could not be made counts."""
     nb.cells("import rare", IN_STEPS.format("rare"))
     waiting = [nb["in_steps"].start(), nb["in_agent"].start()]
@@ -94,7 +84,7 @@ def test_runs_wait_for_an_able_worker_and_then_all_end(nb: Notebook, place: Plac
     for run in waiting:
         eventually(lambda run=run: told in run.view().problem, timeout_s=40)
         assert run.status == "stuck"
-    able = worker(place.here)
+    able = workers.start(path=place.here)
     try:
         assert [run.result(60) for run in waiting] == [(0, 7, 7, 7), (7, 0)]
         more = [nb[name].start() for name in ("in_steps", "in_agent") for _ in range(3)]
@@ -103,8 +93,7 @@ def test_runs_wait_for_an_able_worker_and_then_all_end(nb: Notebook, place: Plac
             assert set(run.steps()["status"]) == {"completed"}
             assert run.view().problem == ""
     finally:
-        able.kill()
-        able.wait()
+        kill(able)
 
 
 def test_runs_go_on_when_the_module_is_installed(nb: Notebook, place: Place) -> None:

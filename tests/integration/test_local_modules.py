@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +11,9 @@ from textwrap import dedent
 
 import pytest
 
-import kaigents_nb as kg
 from kaigents_nb.errors import CannotFreeze, RunFailed
-from kaigents_nb.runtime.queue import task_queue
 from tests.unit.snapshot_cells import Notebook, notebook
+from tests.workers import elsewhere as in_another_process
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -94,21 +91,9 @@ def nb(folder: Path) -> Iterator[Notebook]:
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A worker in a process and a folder of its own; this process executes nothing."""
-    kg.disconnect()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KAIGENTS_WORKER", "off")
-        patch.setenv("JPY_SESSION_NAME", "local.ipynb")
-        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
-        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-        worker = subprocess.Popen(
-            command, env=environment, cwd=tmp_path_factory.mktemp("elsewhere"), stdout=subprocess.DEVNULL
-        )
-        try:
-            yield
-        finally:
-            worker.kill()
-            worker.wait()
-            kg.disconnect()
+    with in_another_process("local.ipynb") as started:
+        started.start(cwd=tmp_path_factory.mktemp("elsewhere"))
+        yield
 
 
 def agent(*lines: str) -> str:

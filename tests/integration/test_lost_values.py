@@ -64,10 +64,16 @@ def referring(payload: Payload) -> Payload:
 
 
 def forget(data_dir, content):
-    """Lose the file of a value; returns its path and how to bring it back."""
+    """Lose the file of a value; returns its path."""
     [path] = [p for p in (data_dir / "blobs").rglob("*") if p.is_file() and p.read_bytes() == content]
     path.unlink()
     return path
+
+
+def bring_back(path, content):
+    """As private as it was."""
+    path.touch(0o600)
+    path.write_bytes(content)
 
 
 def unreadable(kind):
@@ -115,7 +121,7 @@ def test_no_signal_and_no_update_stops_a_run():
     assert run.decisions()["counted"].tolist() == [True]
 
 
-def test_a_lost_result_stops_the_run_where_it_is_until_it_is_back(data_dir):
+def test_a_lost_result_stops_the_run_where_it_is_until_it_is_back(data_dir, failed_tasks_soon_again):
     """The card says which file is missing; the agent is not told, and goes on with it."""
     letter = uuid.uuid4().hex
     run = hands_on.start(letter)
@@ -125,7 +131,7 @@ def test_a_lost_result_stops_the_run_where_it_is_until_it_is_back(data_dir):
     run.approve()
     view = eventually(lambda: (v := run.view()).status == "stuck" and v, message="the card says so")
     assert f"A saved value is missing: {path}" in view.problem
-    path.write_bytes(content)
+    bring_back(path, content)
     assert run.result(60) == 3_200_000
 
 
@@ -157,7 +163,7 @@ def test_lost_arguments_and_details_take_nothing_down(data_dir, monkeypatch):
     monkeypatch.undo()
     kg.disconnect()
     run = kg.run(run.id)
-    path.write_bytes(content)
+    bring_back(path, content)
     run.approve()
     assert run.result(60)
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -34,11 +33,11 @@ from kaigents_nb.history.observers import Observers
 from kaigents_nb.runtime.connecting import current
 from kaigents_nb.runtime.queue import task_queue
 from kaigents_nb.server import embedded
-from tests.support import eventually
+from tests.support import eventually, is_nightly
 
 pytestmark = pytest.mark.usefixtures("server")
 
-_SIGNALS = 1_500 if settings.default.max_examples < 80 else 9_990
+_SIGNALS = 9_990 if is_nightly() else 1_500
 """With `-m nightly` it reads ten thousand events; the server takes no more than so many signals of one run."""
 _TASK_COMPLETED = "workflow_task_completed_event_attributes"
 _PAGE = 256

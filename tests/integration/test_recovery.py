@@ -9,7 +9,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,7 +16,8 @@ import pytest
 import kaigents_nb as kg
 from kaigents_nb.runtime.queue import task_queue
 from kaigents_nb.server import embedded
-from tests.support import eventually
+from tests.support import eventually, is_nightly
+from tests.workers import kill
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -105,44 +105,14 @@ async def tries(ledger, flag):
     return await fails_until(ledger, flag)
 
 
-@pytest.fixture
-def workers(monkeypatch) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Worker processes of this test; this process itself executes nothing."""
-    kg.disconnect()
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def start_worker(workers, program=("-m", "kaigents_nb"), queues=()) -> subprocess.Popen[bytes]:
-    environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
-    served = [word for queue in queues or [task_queue()] for word in ("--queue", queue)]
-    process = subprocess.Popen(
-        [sys.executable, *program, "worker", *served],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
-    workers.append(process)
-    return process
-
-
-def kill(process):
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
 def test_a_worker_killed_in_a_step(workers, tmp_path):
     """A new worker, which has run no cell, goes on with the step; finished steps don't run again."""
     ledger, flag = tmp_path / "ledger", tmp_path / "flag"
     run = dies_in_a_step.start(str(ledger), str(flag))
-    first = start_worker(workers)
+    first = workers.start()
     eventually(flag.exists, timeout_s=30)
     kill(first)
-    start_worker(workers)
+    workers.start()
     assert run.result(60) == ("first", "went on", "third")
     assert ledger.read_text().split() == ["first", "hang", "hang", "third"]
     steps = run.steps()
@@ -154,12 +124,12 @@ def test_a_worker_killed_at_a_gate(workers, tmp_path):
     """A decision reaches the next worker; nothing before the gate runs again."""
     ledger = tmp_path / "ledger"
     run = dies_at_a_gate.start(str(ledger))
-    first = start_worker(workers)
+    first = workers.start()
     run.wait_for_gate(30)
     kill(first)
     run.approve(by="ann")  # kept by the server: nobody is there
     assert run.pending()["question"].tolist() == ["Go on?"]
-    start_worker(workers)
+    workers.start()
     assert run.result(30) == "ann"
     assert ledger.read_text().split() == ["before", "after"]
 
@@ -168,11 +138,11 @@ def test_a_tracked_loop_skips_what_was_finished(workers, tmp_path):
     """kg.track resumes behind the last item that an earlier attempt reported."""
     ledger, flag = tmp_path / "ledger", tmp_path / "flag"
     run = counts.start(str(ledger), str(flag))
-    first = start_worker(workers)
+    first = workers.start()
     eventually(flag.exists, timeout_s=30)
     eventually(lambda: (p := run.view().steps[0].progress) is not None and p.done == 3, timeout_s=15)
     kill(first)
-    start_worker(workers)
+    workers.start()
     assert run.result(60) == [3, 4, 5]
     assert ledger.read_text().split() == [str(n) for n in range(6)]
 
@@ -193,7 +163,7 @@ def test_what_a_frozen_worker_is_given_does_not_begin_when_another_has_done_it(w
     ledger, flag = tmp_path / "ledger", tmp_path / "flag"
     queue = task_queue()
     monkeypatch.setenv("JPY_SESSION_NAME", "of-the-frozen-one.ipynb")
-    frozen = start_worker(workers, ["-c", WORKER_OF_ONE_POLL], [queue, task_queue()])
+    frozen = workers.start(queue, task_queue(), program=["-c", WORKER_OF_ONE_POLL])
     monkeypatch.delenv("JPY_SESSION_NAME")
     run = tries.start(str(ledger), str(flag))
     eventually(lambda: run.view().status == "retrying", timeout_s=30)
@@ -202,7 +172,7 @@ def test_what_a_frozen_worker_is_given_does_not_begin_when_another_has_done_it(w
     flag.touch()
     # The next attempt is given to the frozen worker, for it still asks for work as far as the server knows.
     eventually(lambda: run.view().steps[0].status == "running")
-    start_worker(workers)
+    workers.start()
     eventually(lambda: run.view().steps[0].status == "completed", timeout_s=60)
     frozen.send_signal(signal.SIGCONT)
     monkeypatch.setenv("JPY_SESSION_NAME", "of-the-frozen-one.ipynb")
@@ -269,8 +239,10 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.nightly
 def test_processes_end_with_code_0(tmp_path):
-    """Twenty scripts with live workers, half of them with an open run, exit with code 0."""
+    """Scripts with live workers, half of them with an open run, exit with code 0: six, and twenty in a night."""
+    scripts = 20 if is_nightly() else 6
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
 
@@ -279,17 +251,19 @@ def test_processes_end_with_code_0(tmp_path):
         done = subprocess.run([sys.executable, str(script), mode], capture_output=True, text=True, timeout=120)
         return done.returncode, done.stdout.strip(), done.stderr.strip()
 
-    with ThreadPoolExecutor(3) as pool:
-        outcomes = list(pool.map(execute, range(20)))
-    assert outcomes == [(0, "said goodbye", "")] * 20
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(execute, range(scripts)))
+    assert outcomes == [(0, "said goodbye", "")] * scripts
     for run_id in kg.runs("short", status="waiting")["run_id"]:
         kg.run(run_id).terminate()
 
 
-def test_of_two_who_decide_while_the_worker_is_frozen_one_is_told_that_it_counts(tmp_path, workers):
+def test_of_two_who_decide_while_the_worker_is_frozen_one_is_told_that_it_counts(
+    failed_tasks_soon_again, tmp_path, workers
+):
     """What nobody knows yet is not told as taken: both wait, and what each is told is what the history has."""
     ledger = tmp_path / "ledger"
-    process = start_worker(workers)
+    process = workers.start()
     run = dies_at_a_gate.start(str(ledger))
     question = run.wait_for_gate(30)
     process.send_signal(signal.SIGSTOP)
@@ -307,7 +281,7 @@ def test_of_two_who_decide_while_the_worker_is_frozen_one_is_told_that_it_counts
             thread.start()
         # They have posted what the frozen worker can't answer; another one takes over.
         eventually(lambda: len(run.events()) > 8 or told, 30)
-        second = start_worker(workers)
+        second = workers.start()
         assert second.poll() is None
         for thread in threads:
             thread.join(60)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from kaigents_nb.server import embedded
 from kaigents_nb.server import process as server_process
 from kaigents_nb.server import starting as server_start
 from tests.support import eventually
+from tests.workers import serves
 
 
 @kg.step
@@ -107,18 +106,10 @@ def revived(place: Path, killed: int) -> float:
     return time.monotonic() - began
 
 
-def test_a_worker_alone_revives_the_server(place, tmp_path):
+def test_a_worker_alone_revives_the_server(place, workers):
     """Killed while nothing but a worker process is left, the server is back at once."""
-    kg.disconnect()
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "kaigents_nb", "worker"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert "Serving" in worker.stdout.readline()
-        assert revived(place, kill_server(place)) < SOON_S
-    finally:
-        worker.kill()
-        worker.communicate()
+    assert serves(workers.start("of-a-worker-alone"))
+    assert revived(place, kill_server(place)) < SOON_S
 
 
 def test_a_server_that_dies_while_it_is_connected_to_is_brought_back(place, monkeypatch):

@@ -10,7 +10,6 @@ import os
 import random
 import re
 import socket
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,11 +21,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import kaigents_nb as kg
 from kaigents_nb.errors import CannotFreeze
-from kaigents_nb.runtime.queue import task_queue
 from tests.integration.stateful_programs import CARRIED, REFUSED, TOLD
 from tests.unit.snapshot_cells import Notebook, notebook
+from tests.workers import elsewhere as in_another_process
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -39,19 +37,9 @@ async def program(): return await the_step()"""
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[None]:
     """A worker in a process of its own, for all programs; this process executes nothing."""
-    kg.disconnect()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KAIGENTS_WORKER", "off")
-        patch.setenv("JPY_SESSION_NAME", "state.ipynb")  # of the notebooks and of this process: one queue
-        environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
-        command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-        worker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-        try:
-            yield
-        finally:
-            worker.kill()
-            worker.wait()
-            kg.disconnect()
+    with in_another_process("state.ipynb") as started:  # of the notebooks and of this process: one queue
+        started.start()
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import time
 import pytest
 
 import kaigents_nb as kg
-from kaigents_nb.authoring.rate import Rate, Window
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -107,11 +106,3 @@ def test_wrong_options_are_refused(options):
     """Where they are written."""
     with pytest.raises(ValueError, match=r"."):
         kg.step(**options)
-
-
-def test_a_window_slides():
-    """What is bigger than the limit goes alone."""
-    window, rate = Window(60), Rate.of("2/min")
-    delays = [window.reserve(1, rate.amount)[1] for _ in range(5)]
-    assert [round(delay) for delay in delays] == [0, 0, 60, 60, 120]
-    assert round(window.reserve(5, rate.amount)[1]) == 180

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
+import signal
 import threading
 import time
 
 import pytest
 
 import kaigents_nb as kg
-from kaigents_nb.runtime.queue import task_queue
+from kaigents_nb.runtime.protocol import RETRY_SIGNAL
 from tests.support import eventually
+from tests.workers import serves
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -126,25 +126,14 @@ async def sleeps_in_c(path):
     return await sleeps_in_c_twice(path)
 
 
-def test_no_worker_begins_what_another_has_not_ended(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("two_workers")
+def test_no_worker_begins_what_another_has_not_ended(tmp_path):
     """Of two workers of a queue, the idle one waits too: an attempt past its time-out has not ended yet."""
-    environment = {**os.environ}
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    kg.disconnect()
-    command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    try:
-        assert all("Serving" in worker.stdout.readline() for worker in workers)
-        run = sleeps_in_c.start(tmp_path / "log")
-        note = eventually(lambda: next((step.note for step in run.view().steps if step.note), ""))
-        assert "attempt 1 was told to stop at " in note
-        assert run.result(60) == ["began", "ended", "began", "ended", "began"]
-        assert run.steps()["attempts"].tolist() == [3]
-    finally:
-        for worker in workers:
-            worker.terminate()  # one that is killed leaves polls open, to which the server hands the next test's steps
-            worker.communicate()
-        kg.disconnect()
+    run = sleeps_in_c.start(tmp_path / "log")
+    note = eventually(lambda: next((step.note for step in run.view().steps if step.note), ""))
+    assert "attempt 1 was told to stop at " in note
+    assert run.result(60) == ["began", "ended", "began", "ended", "began"]
+    assert run.steps()["attempts"].tolist() == [3]
 
 
 def test_cancel_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):
@@ -158,7 +147,7 @@ def test_cancel_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):
 
 
 def test_leaving_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):
-    """kg.disconnect() hands the step back though its call goes on; this process begins it again when that is over."""
+    """kg.disconnect() leaves the call to itself, and hands the step back when it is over."""
     run = calls_c.start(tmp_path / "log")
     eventually((tmp_path / "log").exists)
     began = time.monotonic()
@@ -168,6 +157,67 @@ def test_leaving_does_not_wait_for_a_step_that_can_not_be_interrupted(tmp_path):
     eventually(lambda: any("is still in its call in is_in_c" in step.note for step in run.view().steps))
     first, second = run.result(60)
     assert second - first >= 5
+
+
+@kg.step(retry=kg.Retry(first_wait=0.05, max_wait=0.05))
+def enters_c(path):
+    import ctypes
+
+    with open(path, "a") as file:
+        file.write("began ")
+    try:
+        if path.read_text().count("began") == 1:
+            ctypes.CDLL(None).sleep(8)  # longer than a worker may be silent
+    finally:
+        with open(path, "a") as file:
+            file.write("ended ")
+
+
+@kg.agent
+async def is_started_again(path):
+    return await enters_c(path)
+
+
+@pytest.fixture
+def two_workers(workers):
+    """Two worker processes of this queue; this process executes nothing."""
+    started = [workers.start(), workers.start()]
+    assert all(serves(worker) for worker in started)
+    yield started
+    workers.leave()
+
+
+def test_a_call_that_is_started_again_waits_for_the_attempt_that_is_at_work(two_workers, tmp_path):
+    """Neither worker begins it anew before the other's call has returned; the card says what is waited for."""
+    runs = [is_started_again.start(tmp_path / f"log {number}") for number in range(4)]
+    for number, run in enumerate(runs):
+        eventually((tmp_path / f"log {number}").exists)
+        # As run.retry_now() and mend() do for a card that says "retrying", while the next attempt begins.
+        handle = run._connection.client.get_workflow_handle(run.id)
+        run._connection.run(lambda handle=handle: handle.signal(RETRY_SIGNAL, ["1"]))
+    for run in runs:
+        eventually(lambda run=run: any("begins when it has ended" in step.note for step in run.view().steps))
+    for number, run in enumerate(runs):
+        run.result(60)
+        assert (tmp_path / f"log {number}").read_text().split() == ["began", "ended", "began", "ended"]
+
+
+def test_a_worker_that_leaves_holds_what_is_in_c(two_workers, tmp_path):
+    """kg.disconnect() keeps a call that it can't end from other workers of its queue until it has ended."""
+    for worker in two_workers:
+        os.kill(worker.pid, signal.SIGSTOP)  # so that this process gets it
+    path = tmp_path / "log"
+    os.environ.pop("KAIGENTS_WORKER")
+    run = is_started_again.start(path)
+    eventually(path.exists, 30)
+    kg.disconnect()
+    os.environ["KAIGENTS_WORKER"] = "off"
+    for worker in two_workers:
+        os.kill(worker.pid, signal.SIGCONT)
+    run = kg.run(run.id)
+    eventually(lambda: any("is still in its call in enters_c" in step.note for step in run.view().steps))
+    run.result(60)
+    assert path.read_text().split() == ["began", "ended", "began", "ended"]
 
 
 @kg.step

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,8 +11,8 @@ import pytest
 import kaigents_nb as kg
 from kaigents_nb.display.blocks_html import root
 from kaigents_nb.display.moment_blocks import failure_blocks
-from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
+from tests.workers import kill
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -136,27 +133,15 @@ def test_a_parked_step_shows_how_long_it_was_parked():
     assert not run.timeline().frame["end"].isna().any()
 
 
-def test_a_killed_worker_is_on_the_timeline(tmp_path, monkeypatch):
+def test_a_killed_worker_is_on_the_timeline(workers, tmp_path):
     """kill -9 in a step: the lost attempt, when it was noticed, and the attempt of the next worker."""
-    kg.disconnect()
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    environment = {key: value for key, value in os.environ.items() if key != "KAIGENTS_WORKER"}
-    command = [sys.executable, "-m", "kaigents_nb", "worker", "--queue", task_queue()]
-    workers = []
     flag = tmp_path / "flag"
-    try:
-        run = dies.start(str(flag))
-        for _ in range(2):
-            workers.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
-            eventually(flag.exists, 40)
-            if len(workers) == 1:
-                workers[0].send_signal(signal.SIGKILL)
-                workers[0].wait()
-        assert run.result(60) == "went on"
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
+    run = dies.start(str(flag))
+    first = workers.start()
+    eventually(flag.exists, 40)
+    kill(first)
+    second = workers.start()
+    assert run.result(60) == "went on"
     timeline = run.timeline()
     table = timeline.frame
     call = table[table["call"] == 1]
@@ -169,7 +154,7 @@ def test_a_killed_worker_is_on_the_timeline(tmp_path, monkeypatch):
     lost, noticed, done = call.iloc[1:].itertuples()
     assert lost.start <= noticed.start == lost.end <= done.start
     assert lost.detail.startswith("attempt 1 and the wait after it")
-    assert done.worker.startswith(str(workers[1].pid))
+    assert done.worker.startswith(str(second.pid))
     assert "a worker died" in timeline._repr_html_()
     assert "!" in repr(timeline)
 

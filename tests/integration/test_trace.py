@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -26,8 +25,8 @@ from kaigents_nb.errors import HistoryGone, NoSuchMoment, ReplayDiverged
 from kaigents_nb.replay import trace as traces
 from kaigents_nb.replay.records import DELETED
 from kaigents_nb.replay.trace import TRACE_COLUMNS, VARIABLE_COLUMNS, trace_of
-from kaigents_nb.runtime.queue import task_queue
 from tests.support import eventually
+from tests.workers import kill
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -515,21 +514,12 @@ async def long(folder):
     return total
 
 
-def test_killed_three_times_is_as_never_killed(tmp_path, monkeypatch):
+def test_killed_three_times_is_as_never_killed(workers, tmp_path):
     """A run whose worker was killed three times has the trace of one whose worker never was."""
-    monkeypatch.setenv("KAIGENTS_WORKER", "off")
-    script = f"import time, kaigents_nb as kg; kg.connect().serve({task_queue()!r}); time.sleep(600)"
-    environment = {name: text for name, text in os.environ.items() if name != "KAIGENTS_WORKER"}
 
-    def worker():
-        return subprocess.Popen([sys.executable, "-c", script], env=environment)
-
-    workers = []
-
-    def kill():
-        workers[-1].send_signal(signal.SIGKILL)
-        workers[-1].wait()
-        workers.append(worker())
+    def replace_worker():
+        kill(workers.started[-1])
+        workers.start()
 
     def go(kills, folder):
         folder.mkdir()
@@ -537,11 +527,11 @@ def test_killed_three_times_is_as_never_killed(tmp_path, monkeypatch):
         for number in range(2):
             run.wait_for_gate(30)
             if kills:
-                kill()
+                replace_worker()
             run.approve()
             eventually((folder / f"started-{number}").exists, 30)
             if kills and number == 0:
-                kill()
+                replace_worker()
             (folder / f"go-{number}").touch()
         assert run.result(60) == 10
         lines = run.trace()
@@ -549,13 +539,9 @@ def test_killed_three_times_is_as_never_killed(tmp_path, monkeypatch):
             {name: value for name, value in row.items() if name not in ("decision",)} for row in lines.changed
         ]
 
-    workers.append(worker())
-    try:
-        killed, killed_values = go(True, tmp_path / "killed")
-        whole, whole_values = go(False, tmp_path / "whole")
-    finally:
-        workers[-1].kill()
-        workers[-1].wait()
-    assert len(workers) == 4
+    workers.start()
+    killed, killed_values = go(True, tmp_path / "killed")
+    whole, whole_values = go(False, tmp_path / "whole")
+    assert len(workers.started) == 4
     pd.testing.assert_frame_equal(killed, whole)
     assert killed_values == whole_values

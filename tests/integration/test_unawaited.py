@@ -8,6 +8,7 @@ import re
 import pytest
 
 import kaigents_nb as kg
+from tests.integration import forgetful
 from tests.support import eventually
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -143,8 +144,86 @@ def test_a_dry_run_notices_a_forgotten_helper():
     Where the source shows it, start() refuses it.
     """
     for _ in range(2):
-        with pytest.raises(kg.KaigentsError, match=r"coroutine 'asks' was never awaited.* await"):
+        with pytest.raises(kg.KaigentsError, match=r"coroutine 'asks', line \d+, was never awaited.* await"):
             decides_by_a_helper.dry_run(decisions=["approve"])
+
+
+class OwnDesk(forgetful.Desk):
+    """The same in a class of a cell."""
+
+    async def decides(self):
+        decision = self.asks()
+        if decision:
+            return "unasked"
+        return None
+
+
+@kg.agent
+async def lets_others_forget(how):
+    one = getattr(forgetful, how) if hasattr(forgetful, how) else getattr(OwnDesk(), how)
+    text = await one()
+    return await publish(text)
+
+
+@kg.agent
+async def sits_at_a_desk():
+    return await forgetful.Desk().decides()
+
+
+FORGETS = [
+    *(name for name in vars(forgetful) if name.endswith("_in_module")),
+    *(name for name in vars(forgetful.Desk) if not name.startswith("_") and name not in ("asks", "awaits")),
+]
+
+
+@pytest.mark.parametrize("how", FORGETS)
+def test_it_is_refused_below_the_agent_too(how):
+    """In methods, and in modules that travel along: the run names call, line and ``await``; so does a dry run."""
+    with pytest.raises(kg.RunFailed, match=r"never awaited|Write: await") as failed:
+        lets_others_forget.start(how).result(20)
+    file = "test_unawaited.py" if how == "decides" else "forgetful.py"
+    assert re.search(rf"(asks|approve)\((…)?\), (tests/integration/)?{file}, line \d+", str(failed.value))
+    if how == "returns":
+        return  # refused as an argument; of the coroutine that the error holds, Python complains in some later test
+    with pytest.raises(kg.KaigentsError, match="await"):
+        lets_others_forget.dry_run(how, decisions=["approve"])
+
+
+def test_it_is_refused_in_a_class_of_a_module():
+    """Whoever calls it."""
+    with pytest.raises(kg.RunFailed, match=r"Write: await self\.asks\(\)"):
+        sits_at_a_desk.start().result(20)
+
+
+@kg.agent
+async def awaits_below_in_every_way():
+    desks = [forgetful.Desk(), OwnDesk()]
+    gathered = await asyncio.gather(*(desk.awaits() for desk in desks), *map(asks_who, desks))
+    task = asyncio.create_task(desks[0].awaits())
+    async with asyncio.TaskGroup() as group:
+        in_group = group.create_task(asks_who(desks[1]))
+    kept(asks_who(desks[0])).close()
+    later = (
+        desks[0]
+        .awaits()
+    )  # fmt: skip
+    return [*gathered, await task, in_group.result(), await asyncio.wait_for(asks_who(desks[0]), 60), await later]
+
+
+async def asks_who(desk):
+    return await desk.awaits()
+
+
+def test_whatever_awaits_below_is_served():
+    """gather, map, tasks, groups, time-outs and calls that are awaited later or closed; looking back shows them."""
+    run = awaits_below_in_every_way.start()
+    for number in range(8):
+        eventually(lambda number=number: len(run.decisions()) == number and len(run.pending()))
+        run.approve(run.pending()["gate"].iloc[0], by=f"ann {number}")
+    assert sorted(run.result(20)) == [f"ann {number}" for number in range(8)]
+    assert len(awaits_below_in_every_way.dry_run(decisions=["approve"] * 8)) == 8
+    lines = run.trace()
+    assert (lines["function"] == "asks_who").sum() == 4
 
 
 @kg.agent
@@ -166,6 +245,27 @@ def test_whatever_awaits_is_served():
     assert run.result(20) == expected
     assert awaits_in_every_way.dry_run() == expected
     assert run.at(step=("publish", 6)).function == "awaits_in_every_way"
+
+
+@kg.agent
+async def asks_at_once(order):
+    async def says(text):
+        order.append(text)
+        return await publish(text)
+
+    decisions = await asyncio.gather(kg.approve("A?"), says("a"), kg.approve("B?", options=["x", "y"]), says("b"))
+    return decisions[0].approved, decisions[1], decisions[2].choice, order
+
+
+def test_gates_in_a_gather_are_asked_in_their_order():
+    """In a dry run as in a run: each its own decision, beside the others."""
+    run = asks_at_once.start([])
+    eventually(lambda: len(run.pending()) == 2)
+    run.approve("2", choice="y")
+    run.reject("1")
+    expected = (False, "published a", "y", ["a", "b"])
+    assert run.result(20) == expected
+    assert asks_at_once.dry_run([], decisions=["reject", "y"]) == expected
 
 
 @kg.agent
@@ -223,6 +323,12 @@ async def leaves_an_agent():
 
 
 @kg.agent
+async def leaves_a_gate():
+    assert asyncio.gather(kg.approve("Publish?"), publish("x"))
+    await publish("y")
+
+
+@kg.agent
 async def leaves_those_beside_one_that_failed():
     async def fails():
         raise ValueError("no")
@@ -238,6 +344,7 @@ LEFT = {
     leaves_a_step_at_once: "publishes_slowly(…)",
     leaves_a_helper: "helper()",
     leaves_an_agent: "below(…)",
+    leaves_a_gate: "kg.approve(…)",
     leaves_those_beside_one_that_failed: "helper()",
 }
 

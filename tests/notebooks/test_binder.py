@@ -1,13 +1,19 @@
-"""The files of ``binder/`` build an environment in which the notebooks run: their commands, in a clean venv."""
+"""The files of ``binder/`` build an environment in which the notebooks run: their commands, in a venv of its own.
+
+With ``-m nightly`` the venv is empty before. Else it sees what is installed for the tests, so that pip holds the
+requirements against that, and installs what is not there: always the package itself.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, is_nightly
+
+pytestmark = pytest.mark.nightly
 
 BASE_URL = "/user/ada/"
 TOKEN = "secret-of-this-test"
@@ -46,6 +54,24 @@ class Image:
         return done.stdout
 
 
+def with_what_is_installed(there: Path) -> dict[str, str]:
+    """Let a venv have what is installed for the tests, and Jupyter's commands; return what they find its data by."""
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(there)}))
+    (site / "installed_for_tests.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    for command in importlib.metadata.entry_points(group="console_scripts"):
+        if command.name.startswith("jupyter"):
+            script = there / "bin" / command.name
+            lines = ("import sys", f"from {command.module} import {command.attr}", f"sys.exit({command.attr}())")
+            script.write_text("\n".join([f"#!{there}/bin/python", *lines, ""]))
+            script.chmod(0o755)
+    data = Path(sysconfig.get_path("data"))
+    return {
+        "JUPYTER_PATH": str(data / "share/jupyter"),
+        "JUPYTER_CONFIG_PATH": str(data / "etc/jupyter"),
+        "JUPYTERLAB_DIR": str(data / "share/jupyter/lab"),
+    }
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     """Build the image: requirements.txt, then postBuild, as repo2docker does."""
@@ -62,7 +88,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         if (ROOT / name).is_file():
             (repository / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, repository / name)
-    venv.create(place / "venv", with_pip=True, symlinks=True)
+    venv.create(place / "venv", with_pip=is_nightly(), symlinks=True)
     leave_out = ("KAIGENTS_", "JUPYTER", "JPY_", "PYTHON", "VIRTUAL_ENV", "TEMPORAL_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(leave_out)}
     environment |= {
@@ -75,6 +101,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
         "JUPYTERHUB_SERVICE_PREFIX": BASE_URL,
         "PIP_NO_COMPILE": "1",  # most of what it installs is never imported here
     }
+    if not is_nightly():
+        environment |= with_what_is_installed(place / "venv")
     built = Image(repository, environment)
     built.run("python", "-m", "pip", "install", "-q", "-r", "binder/requirements.txt")
     built.run("binder/postBuild")
@@ -108,7 +136,7 @@ def test_package_comes_from_the_repository(image: Image) -> None:
     """The package is installed, with the demo's data, not just importable from the folder."""
     code = "import kaigents_nb.demo.tables as t; print(t.__file__, len(t.read_suppliers()))"
     printed = image.run("python", "-P", "-c", code)
-    assert "site-packages" in printed
+    assert str(image.repository.parent / "venv") in printed
     assert printed.split()[-1] != "0"
 
 

@@ -106,7 +106,7 @@ async def test_giving_up_cancels_it_there(other: LoopThread) -> None:
     assert await asyncio.to_thread(ended.wait, 10)
 
     blocked = threading.Event()
-    other.loop.call_soon_threadsafe(blocked.wait, 10)
+    other.loop.call_soon_threadsafe(blocked.wait, 0.5)
     began.clear()
     waiting = asyncio.create_task(other.awaited(waits()))
     await asyncio.sleep(0)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+from datetime import datetime
 
 import pytest
 
 from kaigents_nb.runtime import repeats
 from kaigents_nb.runtime.passing import may_pass
 from kaigents_nb.runtime.repeats import (
+    ALIKE_IN_A_ROW,
     IN_A_ROW,
     Record,
     after_death,
     after_error,
+    alike_error,
     one_at_a_time,
     same_error,
+    stays,
     this_process,
 )
 
@@ -115,6 +119,23 @@ def test_the_same_error_has_the_same_class_message_and_line() -> None:
     for error in (one, one, "other", one):
         record = after_error(record, error)
     assert record.times == 1
+
+
+def test_words_do_not_count_of_a_line_that_finds_a_value_wrong() -> None:
+    """Only of one's own line, and only of errors that are about a value: all else may be a service's."""
+    one, other = (alike_error(raised(ValueError(text)), __file__) for text in "ab")
+    assert one == other != ""
+    assert alike_error(elsewhere(ValueError("a")), __file__) not in ("", one)
+    with pytest.raises(ValueError, match="time data") as in_a_library:
+        datetime.strptime("a", "%Y")
+    for error in (in_a_library.value, raised(RuntimeError("a"))):
+        assert alike_error(error, __file__) == ""
+    record = Record()
+    for number in range(ALIKE_IN_A_ROW):
+        assert not stays(record, ValueError())
+        record = after_error(Record.from_wire(record.to_wire()), f"{number}", one)
+    assert stays(record, ValueError())
+    assert not stays(after_error(record, "other"), ValueError())
 
 
 class APITimeoutError(Exception):
