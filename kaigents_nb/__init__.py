@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import ParamSpec, TypeAlias, TypeVar
 
     from kaigents_nb.authoring.agent import Agent as _Agent
+    from kaigents_nb.authoring.ask import ask as ask
+    from kaigents_nb.authoring.ask import choose as choose
     from kaigents_nb.authoring.clock import now as now
     from kaigents_nb.authoring.clock import random as random
     from kaigents_nb.authoring.clock import sleep as sleep
@@ -37,8 +39,10 @@ if TYPE_CHECKING:
     from kaigents_nb.display.inbox import inbox as inbox
     from kaigents_nb.errors import AlreadyDecided as AlreadyDecided
     from kaigents_nb.errors import Fatal as Fatal
+    from kaigents_nb.errors import InvalidAnswer as InvalidAnswer
     from kaigents_nb.errors import KaigentsError as KaigentsError
     from kaigents_nb.errors import NoOpenGate as NoOpenGate
+    from kaigents_nb.errors import Rejected as Rejected
     from kaigents_nb.errors import RunCancelled as RunCancelled
     from kaigents_nb.errors import RunFailed as RunFailed
     from kaigents_nb.errors import RunTimeout as RunTimeout
@@ -75,10 +79,12 @@ _HOMES = {
     "Connection": "runtime.connection",
     "Decision": "authoring.gate",
     "Fatal": "errors",
+    "InvalidAnswer": "errors",
     "KaigentsError": "errors",
     "Model": "models.model",
     "Moment": "replay.moment",
     "NoOpenGate": "errors",
+    "Rejected": "errors",
     "Reply": "models.reply",
     "Retry": "authoring.options",
     "Run": "control.run",
@@ -88,9 +94,11 @@ _HOMES = {
     "Step": "authoring.step",
     "agent": "authoring.agent",
     "approve": "authoring.gate",
+    "ask": "authoring.ask",
     "cassette": "models.cassette",
     "chat": "models.chat",
     "chat_rows": "models.rows",
+    "choose": "authoring.ask",
     "connect": "runtime.connecting",
     "decisions": "people.pending",
     "diff": "control.diff",

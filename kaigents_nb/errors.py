@@ -19,6 +19,8 @@
     ├── GateError              a decision
     │   ├── NoOpenGate             nothing waits, or not under that name
     │   ├── AlreadyDecided         somebody else was first; carries ``decision``
+    │   ├── InvalidAnswer          the value does not fit what is asked for; carries ``faults`` by field
+    │   ├── Rejected               raised in the agent: the person gave no value; carries ``decision``
     │   └── NotYetKnown            it was sent, and may count: the run does not say yet
     ├── ReplayError            looking back
     │   ├── NoSuchMoment           the known ones are listed
@@ -118,6 +120,22 @@ class AlreadyDecided(GateError):
     def __init__(self, message: str, *, decision: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.decision = decision or {}
+
+
+class InvalidAnswer(GateError, ValueError):
+    """A value does not fit what a gate asks for, and the gate stays open; ``faults`` has what is wrong, by field."""
+
+    def __init__(self, message: str, *, faults: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.faults = faults or {}
+
+
+class Rejected(GateError):
+    """Raised in an agent: a person has rejected a question instead of giving a value; ``decision`` has who and why."""
+
+    def __init__(self, message: str, *, decision: Any = None) -> None:
+        super().__init__(message)
+        self.decision = decision
 
 
 class NotYetKnown(GateError):

@@ -106,8 +106,8 @@ class Agent(Generic[P, R, Handle]):
             The agent's arguments.
         decisions
             What to answer at its gates, in order: an option, ``"approve"`` or ``"reject"``; with values and a comment
-            ``{"choice": "approve", "values": {"price": 5}, "comment": "cheap"}`` or a ``kg.Decision``. Without, you
-            are asked.
+            ``{"choice": "approve", "values": {"price": 5}, "comment": "cheap"}`` or a ``kg.Decision``; where a value
+            is asked for, that value, or ``"reject"``. Without, you are asked.
 
         Raises
         ------

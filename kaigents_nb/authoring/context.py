@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
@@ -53,8 +53,8 @@ class AgentContext(Protocol):
         """Start a run that goes on when this one ends; gives its id."""
         ...
 
-    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
-        """Wait for a person."""
+    def open_gate(self, question: Question, details: Any, read: Callable[[Any], Any] | None = None) -> Begin[Decision]:
+        """Wait for a person; ``read`` refuses a value that is none of those asked for."""
         ...
 
     def sleep(self, delay_s: float) -> Begin[None]:

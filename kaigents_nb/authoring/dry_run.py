@@ -23,8 +23,8 @@ from kaigents_nb.authoring.context import agent_context
 from kaigents_nb.authoring.gate import Decision, to_decision
 from kaigents_nb.authoring.tasks import AgentTasks, tell_but_cancelled
 from kaigents_nb.authoring.this_run import ThisRun
-from kaigents_nb.errors import ForbiddenInAgent
-from kaigents_nb.gates.answer import APPROVE, REJECT, Answer
+from kaigents_nb.errors import ForbiddenInAgent, InvalidAnswer
+from kaigents_nb.gates.answer import APPROVE, REJECT, VALUE, Answer
 from kaigents_nb.values.decode import decode
 from kaigents_nb.values.encode import encode_for
 from kaigents_nb.values.encoded import Encoded
@@ -153,10 +153,19 @@ def _copied(value: object, where: str) -> Any:
     return decode(encode_for(value, where))
 
 
-def _answer(question: Question, given: Any) -> Answer | None:
+def _answer(question: Question, given: Any, read: Callable[[Any], Any] | None) -> Answer | None:
     """Return what a given decision says to a question; None, and says why, where it is no answer to it."""
     if given is None:
         return None
+    if question.form is not None and given != REJECT and not isinstance(given, Decision):
+        try:
+            answer = question.answered(given)
+            if read is not None:
+                read(answer.values[VALUE])
+        except InvalidAnswer as error:
+            print(error)
+            return None
+        return answer
     if isinstance(given, str):
         given = {"choice": given}
     elif isinstance(given, Decision):
@@ -273,18 +282,20 @@ class DryRun:
         finally:
             agent_context.reset(token)
 
-    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
+    def open_gate(self, question: Question, details: Any, read: Callable[[Any], Any] | None = None) -> Begin[Decision]:
         """Take the next given decision, else ask here."""
         question.check()
-        return partial(self._decide, question, details)
+        return partial(self._decide, question, details, read)
 
-    async def _decide(self, question: Question, details: Any) -> Decision:
+    async def _decide(self, question: Question, details: Any, read: Callable[[Any], Any] | None) -> Decision:
         await self._turn()
         encode_for(details, f"details of the gate {question.question!r}")
-        answer = _answer(question, next(self._decisions, None))
+        answer = _answer(question, next(self._decisions, None), read)
+        allowed = " / ".join((*question.choices, REJECT)) if question.form is None else question.form.told()
         while answer is None:
-            allowed = " / ".join((*question.choices, REJECT))
-            answer = _answer(question, input(f"{question.question} ({allowed}): ").strip())
+            said = input(f"{question.question} ({allowed}): ").strip()
+            given = said if question.form is None or said == REJECT else question.form.read(said)
+            answer = _answer(question, given, read)
         return replace(to_decision(answer), by=answer.by or "dry run", at=answer.at or self.now())
 
     def sleep(self, delay_s: float) -> Begin[None]:

@@ -9,7 +9,7 @@ import typer
 from kaigents_nb import __version__
 from kaigents_nb.cli import printing, server
 from kaigents_nb.cli.doctor import doctor
-from kaigents_nb.cli.people import approve, inbox, reject
+from kaigents_nb.cli.people import answer, approve, inbox, reject
 from kaigents_nb.cli.runs import cancel, code, history, runs, show
 from kaigents_nb.cli.worker import worker
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # __main__ says what went wrong
 )
 
-for command in (runs, show, history, inbox, approve, reject, cancel, code, worker, doctor):
+for command in (runs, show, history, inbox, approve, answer, reject, cancel, code, worker, doctor):
     app.command()(command)
 app.add_typer(server.app, name="server")
 

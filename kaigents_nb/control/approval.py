@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from kaigents_nb.errors import GateError, KaigentsError, NotYetKnown
+from kaigents_nb.errors import GateError, InvalidAnswer, KaigentsError, NotYetKnown
 from kaigents_nb.gates.answer import Answer
+from kaigents_nb.gates.form import Form
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.shown import shown
 from kaigents_nb.history.assemble import view_of
@@ -36,6 +37,8 @@ def take(
         if question is not None:
             return submit(connection, question, answer(question), kept)
         raise GateError(f"Nothing was decided: what run {run_id!r} asks had not been shown here.")
+    except InvalidAnswer:
+        raise
     except GateError as error:
         with suppress(KaigentsError):
             if gates := look(connection, run_id):
@@ -48,7 +51,7 @@ def submit(connection: Connection, question: Question, answer: Answer, kept: Cal
     sent = identified(answer)  # here: where the server dies over it, it is sent again
     try:
         taken = connection.run(lambda: decide(connection, question, sent, kept))
-    except NotYetKnown:
+    except (NotYetKnown, InvalidAnswer):
         raise
     except GateError:
         shown.forget(question)  # who decides is told that it is over
@@ -80,6 +83,14 @@ def told_details(gate: GateView) -> str:
     from kaigents_nb.display.details import details_blocks
 
     return text(*details_blocks(gate.details)) if gate.details is not None else ""
+
+
+def told_form(form: Form) -> str:
+    """Return what a form asks for, as text."""
+    from kaigents_nb.display.blocks_text import text
+    from kaigents_nb.display.run_blocks import form_blocks
+
+    return text(*form_blocks(form))
 
 
 def told(gates: Sequence[GateView]) -> str:

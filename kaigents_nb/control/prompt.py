@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio.service import RPCError
 
-from kaigents_nb.control.approval import look, submit, told_details
+from kaigents_nb.control.approval import look, submit, told_details, told_form
 from kaigents_nb.control.asking import ask
-from kaigents_nb.errors import GateError, RunTimeout, ServerError
-from kaigents_nb.gates.answer import REJECT
+from kaigents_nb.errors import GateError, InvalidAnswer, RunTimeout, ServerError
+from kaigents_nb.gates.answer import REJECT, Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.following import Following
@@ -112,8 +112,11 @@ class Prompter:
     def _tell(self, gate: GateView) -> None:
         kernel, asked = _kernel(), gate.asked
         choices = f"Options: {', '.join(map(visible, gate.options))}." if gate.options else ""
+        if asked.form is not None:
+            choices = told_form(asked.form)
         lines = [f"Run {asked.run_id} waits for a decision: {gate.question}", told_details(gate), choices]
-        command = f"kaigents-nb approve {asked.run_id} --gate {asked.token}"
+        verb, value = ("approve", "") if asked.form is None else ("answer", " VALUE")
+        command = f"kaigents-nb {verb} {asked.run_id}{value} --gate {asked.token}"
         if kernel is not None:
             lines.append(
                 "Neither buttons nor other cells can be heard while this cell waits: interrupt it (■; the run goes "
@@ -128,21 +131,24 @@ class Prompter:
 
     def _ask(self, asked: Question, *, in_kernel: bool) -> None:
         """Ask until there is an answer to the question as it was shown, or none is needed any more."""
-        known = [*map(visible, asked.choices), REJECT]
+        known = [*map(visible, asked.choices), REJECT] if asked.form is None else [asked.form.told(), REJECT]
         leave = "end this cell, so that others can run" if in_kernel else "go on waiting"
         prompt = f"Decide here on {asked.token} ({' / '.join(known)}), or press Enter to {leave}: "
         take_back = _box_of(asked.token) if in_kernel else lambda: None
         said = ask(prompt, lambda: self._is_over(asked))
-        while said and said not in known:
-            print(f"{visible(said)!r} is none of: {', '.join(known)}.")
+        while said and (wrong := _wrong(asked, said, known)):
+            print(wrong)
             said = ask(prompt, lambda: self._is_over(asked))
         if said is None:
             take_back()
         if said:
-            choice = said if asked.options and said != REJECT else None
-            answer = asked.answer(said != REJECT, choice=choice)
             try:
-                submit(self._run._connection, asked, answer, lambda: print("The server keeps the decision."))
+                submit(
+                    self._run._connection, asked, _answer(asked, said), lambda: print("The server keeps the decision.")
+                )
+            except InvalidAnswer as error:  # by the agent's own check
+                print(error)
+                self._ask(asked, in_kernel=in_kernel)
             except GateError as error:
                 print(error)
         elif said == "" and in_kernel:
@@ -161,6 +167,24 @@ class Prompter:
             return True
         gates = self._open()
         return gates is not None and (asked.run_id, asked.token) not in {(gate.run_id, gate.token) for gate in gates}
+
+
+def _answer(asked: Question, said: str) -> Answer:
+    """Return the answer that somebody typed."""
+    if asked.form is not None and said != REJECT:
+        return asked.answered(asked.form.read(said))
+    return asked.answer(said != REJECT, choice=said if asked.options and said != REJECT else None)
+
+
+def _wrong(asked: Question, said: str, known: list[str]) -> str:
+    """Return why what somebody typed is no answer; nothing where it is one."""
+    if asked.form is None:
+        return "" if said in known else f"{visible(said)!r} is none of: {', '.join(known)}."
+    try:
+        _answer(asked, said)
+    except InvalidAnswer as error:
+        return str(error)
+    return ""
 
 
 def _box_of(token: str) -> Callable[[], None]:

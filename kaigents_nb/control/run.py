@@ -285,6 +285,29 @@ class Run(LookingBack):
         """Reject at a gate; the agent gets ``approved=False`` and goes on as it was written. Raises as approve."""
         return self._decide(gate, lambda asked: asked.answer(False, comment=comment, by=by or ""))
 
+    def answer(self, value: Any, gate: str | None = None, *, comment: str = "", by: str | None = None) -> Decision:
+        """Give the value that a gate asks for (``kg.ask()``), or the option or options (``kg.choose()``).
+
+        Parameters
+        ----------
+        value
+            An instance of what is asked for, or the same as JSON has it: ``"2026-03-31"`` for a date, a dict for a
+            model. A list where several options may be taken.
+        gate
+            As for :meth:`approve`, like all else.
+
+        Raises
+        ------
+        InvalidAnswer
+            When it does not fit what is asked for: says which field, ``.faults`` has all. The gate stays open.
+        ValueError
+            When it is none of the options.
+        GateError
+            As :meth:`approve` raises them; ``NotYetKnown`` also where the agent's own check needs a worker, and none
+            is there: the server keeps the value.
+        """
+        return self._decide(gate, lambda asked: asked.answered(value, comment=comment, by=by or ""))
+
     def _decide(self, gate: str | None, answer: Callable[[Question], Answer]) -> Decision:
         return to_decision(take(self._connection, self.id, gate, answer, lambda: print(_KEPT)))
 

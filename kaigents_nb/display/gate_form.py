@@ -11,9 +11,10 @@ import ipywidgets as widgets
 
 from kaigents_nb.display import words
 from kaigents_nb.display.blocks_html import root
+from kaigents_nb.display.form_fields import FormFields
 from kaigents_nb.display.kernel import button, close_tree, in_background
 from kaigents_nb.display.run_blocks import gate_blocks, message_blocks
-from kaigents_nb.errors import AlreadyDecided, NoOpenGate, NotYetKnown
+from kaigents_nb.errors import AlreadyDecided, InvalidAnswer, NoOpenGate, NotYetKnown
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.question import Question
 from kaigents_nb.gates.visible import label, same_labels, visible
@@ -55,6 +56,7 @@ class GateForm:
         self._state: Literal["open", "sent", "closed"] = "open"
         self._lock = threading.RLock()
         self._question = widgets.HTML(root(*gate_blocks(gate, how=how, heading=heading)))
+        self._fields = FormFields(gate.asked.form) if gate.asked.form is not None else None
         self._choice = self._make_choice()
         self._comment = widgets.Text(
             description="Comment",
@@ -66,8 +68,9 @@ class GateForm:
         self._message = widgets.HTML()
         picked = [self._choice] if self._choice is not None else []
         row = widgets.HBox([*picked, *self._buttons], layout=widgets.Layout(flex_flow="row wrap"))
+        asked = [self._fields.widget] if self._fields is not None else []
         self.widget = widgets.VBox(
-            [self._question, self._comment, row, self._message], layout=widgets.Layout(padding="0 0 6px 0")
+            [self._question, *asked, self._comment, row, self._message], layout=widgets.Layout(padding="0 0 6px 0")
         )
         if not gate.complete:
             self._settle("open", "")
@@ -90,7 +93,7 @@ class GateForm:
             close_tree(self.widget)
 
     def _make_choice(self) -> widgets.Dropdown | None:
-        if len(self.gate.options) <= MAX_BUTTONS:
+        if self._fields is not None or len(self.gate.options) <= MAX_BUTTONS:
             return None
         labelled = [(label(option), option) for option in self.gate.options]
         return widgets.Dropdown(
@@ -101,7 +104,9 @@ class GateForm:
 
     def _make_buttons(self) -> list[widgets.Button]:
         asked = self.gate.question
-        if self.gate.options and self._choice is None:
+        if self._fields is not None:
+            approve = [button("Send", words.line(f"Answer: {asked}"), partial(self._click, True), "success")]
+        elif self.gate.options and self._choice is None:
             approve = [
                 button(
                     label(option),
@@ -126,10 +131,26 @@ class GateForm:
                 if choice is None:
                     self._message.value = root(*message_blocks("Choose one of the options first.", bad=True))
                     return
-            self._settle("sent", "Sending …")
             asked = self.gate.asked
-            answer = asked.answer(approved, choice=choice, comment=self._comment.value)
+            try:
+                answer = self._answer(approved, choice)
+            except InvalidAnswer as error:
+                self._refuse(error)
+                return
+            self._settle("sent", "Sending …")
         in_background(lambda: self._submit(asked, answer, self._kept), lambda _, error: self._done(answer, error))
+
+    def _answer(self, approved: bool, choice: str | None) -> Answer:
+        asked, comment = self.gate.asked, self._comment.value
+        if not approved or self._fields is None:
+            return asked.answer(approved, choice=choice, comment=comment)
+        return asked.answered(self._fields.value(), comment=comment)
+
+    def _refuse(self, error: InvalidAnswer) -> None:
+        """Say beside the fields what is wrong with them; the form stays open."""
+        if self._fields is not None:
+            self._fields.show(error.faults)
+        self._settle("open", str(error), bad=True)
 
     def _kept(self) -> None:
         with self._lock:
@@ -147,6 +168,8 @@ class GateForm:
                 self._settle("closed", f"Somebody else was faster. {told}", bad=True)
             elif isinstance(error, NotYetKnown):
                 self._settle("sent", str(error))  # the run's next state says what came of it
+            elif isinstance(error, InvalidAnswer):
+                self._refuse(error)
             elif isinstance(error, NoOpenGate):
                 self._settle("closed", str(error), bad=True)
             else:
@@ -154,7 +177,10 @@ class GateForm:
 
     def _settle(self, state: Literal["open", "sent", "closed"], message: str, *, bad: bool = False) -> None:
         self._state = state
-        for control in (*self._buttons, self._comment, self._choice):
+        if state != "open" and self._fields is not None:
+            self._fields.show({})
+        fields = self._fields.controls() if self._fields is not None else ()
+        for control in (*self._buttons, self._comment, self._choice, *fields):
             if control is not None:
                 control.disabled = state != "open" or not self.gate.complete
         if state == "open" and not self.gate.complete:

@@ -8,7 +8,10 @@ from datetime import datetime
 from kaigents_nb.display import blocks as b
 from kaigents_nb.display import words
 from kaigents_nb.display.details import details_blocks
+from kaigents_nb.gates.answer import VALUE
+from kaigents_nb.gates.form import Form
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.schema import Node, in_short, resolved, short
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, RunView, StepView
 from kaigents_nb.values.in_json import from_json
@@ -73,10 +76,34 @@ def gate_blocks(gate: GateView, *, how: str, heading: str = "", options: bool = 
     parts: list[b.Block] = [b.line(*_whole(gate.question))]
     parts += [b.line(" · ".join(about), quiet=True)] if about else []
     parts += details_blocks(gate.details) if gate.details is not None else ()
-    if options and gate.options:
+    if options and gate.asked.form is not None:
+        parts += form_blocks(gate.asked.form)
+    elif options and gate.options:
         parts.append(b.line("Options: ", ", ".join(words.line(visible(name)) for name in gate.options)))
+    if gate.refused:
+        parts.append(b.callout(f"An answer was not taken: {words.line(gate.refused)}", "error"))
     parts.append(b.line("Decide: ", b.Code(how), quiet=True))
     return (b.Aside(tuple(parts), "warning", "? "),)
+
+
+def form_blocks(form: Form) -> b.Blocks:
+    """Return what is asked for, field by field, where no form can be filled in."""
+    asked = resolved(form.schema, form.schema)
+    fields = asked.get("properties")
+    first = asked.get("default")
+    initial = (b.line("It begins with: ", short(first), quiet=True),) if first is not None else ()
+    if not isinstance(fields, Mapping):
+        return b.line("Asked for: ", form.told()), *initial
+    pairs = (
+        b.Pair(words.line(visible(name)), (b.line(_about_field(resolved(part, form.schema), form)),))
+        for name, part in fields.items()
+    )
+    return b.line("Asked for, as JSON:"), b.Pairs(tuple(pairs)), *initial
+
+
+def _about_field(part: Node, form: Form) -> str:
+    told = [visible(str(part[name])) for name in ("title", "description") if part.get(name)]
+    return words.line("; ".join([*told, in_short(part, form.schema)]))
 
 
 def pending_blocks(questions: Iterable[Question]) -> b.Section:
@@ -86,7 +113,7 @@ def pending_blocks(questions: Iterable[Question]) -> b.Section:
             words.line(visible(asked.agent)),
             words.line(visible(asked.question)),
             words.clock(asked.opened, date=True),
-            b.Code(f"kg.run({asked.run_id!r}).approve() or .reject()"),
+            b.Code(f"kg.run({asked.run_id!r}).{'approve()' if asked.form is None else 'answer(…)'} or .reject()"),
         )
         for asked in questions
     )
@@ -157,7 +184,10 @@ def _decided(gate: GateView) -> b.Aside:
         return b.Aside(tuple(parts), "muted")
     if answer.comment:
         parts.append(b.line("“", visible(answer.comment), "”"))
-    if answer.values:
+    if answer.is_value:
+        value = answer.values[VALUE]
+        parts += details_blocks(value) if isinstance(value, dict | list) else ()
+    elif answer.values:
         parts += details_blocks(from_json(dict(answer.values)))
     return b.Aside(tuple(parts), "success" if answer.approved else "error")
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from kaigents_nb.gates.answer import APPROVE, Answer
+from kaigents_nb.gates.answer import APPROVE, VALUE, Answer
+from kaigents_nb.gates.schema import short
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.view import GateView, MessageView, Progress, RunView, StepView
 from kaigents_nb.models.spent import Spent
@@ -245,6 +246,8 @@ def in_code(gate: GateView, *, run: str = "run", several: bool = False) -> str:
     if gate.run_id and several:
         run = f"kg.run({gate.run_id!r})"
     which = f"{gate.gate!r}" if several else ""
+    if gate.asked.form is not None:
+        return f"{run}.answer({', '.join(filter(None, ('…', which)))}) or .reject({which})"
     choice = f"choice='{_quoted(gate.options[0])}'" if gate.options else ""
     approve = ", ".join(part for part in (which, choice) if part)
     reject = ", ".join(part for part in (which, 'comment="…"') if part)
@@ -266,7 +269,9 @@ def verdict(answer: Answer | None) -> str:
     if answer is None:
         return "Not decided; the run no longer waits for it"
     told = "Approved" if answer.approved else "Rejected"
-    if answer.approved and answer.choice not in ("", APPROVE):
+    if answer.is_value:
+        told = f"Answered: {line(short(answer.values[VALUE]))}"
+    elif answer.approved and answer.choice not in ("", APPROVE):
         told += f": {line(visible(answer.choice))}"
     if answer.by:
         told += f" by {line(visible(answer.by))}"

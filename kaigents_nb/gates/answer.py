@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-APPROVE, REJECT = "approve", "reject"
+APPROVE, REJECT, ANSWER = "approve", "reject", "answer"
+"""What is chosen where a gate has no options; ``ANSWER`` where it asks for a value."""
+VALUE = "value"
+"""Under this name an answer's values carry the one that was asked for."""
 
 _TEXTS = ("comment", "by", "at", "asked", "execution", "question")
 
@@ -32,6 +35,11 @@ class Answer:
     asked: str = ""
     execution: str = ""
     question: str = ""
+
+    @property
+    def is_value(self) -> bool:
+        """Whether it is a value that was asked for: ``values["value"]``."""
+        return self.choice == ANSWER and set(self.values) == {VALUE}
 
     def to_wire(self) -> dict[str, Any]:
         """Return the JSON form, without what is unknown."""

@@ -22,7 +22,11 @@ class Standing(Enum):
     NO_OPTION = "no option"
     """It is no answer to what the gate asks."""
     NOT_ASKED = "not asked"
-    """It answers something else than what the gate asks: another question, other options, other details."""
+    """It answers something else than what the gate asks: another question, other options, details or form."""
+    INVALID = "invalid"
+    """Its value does not fit what is asked for: the gate stays open."""
+    KEPT = "kept"
+    """Only the run can say whether its value is valid, and has not said so yet."""
 
 
 class Gates:
@@ -59,7 +63,10 @@ class Gates:
             return Standing.NOT_OPEN
         if answer.choice not in (question.choices if answer.approved else (REJECT,)):
             return Standing.NO_OPTION
-        return Standing.COUNTS if self._is_about(question, answer) else Standing.NOT_ASKED
+        if not self._is_about(question, answer):
+            return Standing.NOT_ASKED
+        invalid = answer.approved and question.form is not None and question.form.faults(answer.values)
+        return Standing.INVALID if invalid else Standing.COUNTS
 
     def take(self, answer: Answer) -> Standing:
         """Let an answer arrive: the first that counts decides."""

@@ -20,6 +20,7 @@ from kaigents_nb.errors import KaigentsError
 from kaigents_nb.gates.answer import Answer
 from kaigents_nb.gates.policy import Gates, Standing
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.schema import in_words
 from kaigents_nb.history import memo
 from kaigents_nb.history.calls import (
     Call,
@@ -108,6 +109,8 @@ class RunFold:
         self._kept: set[str] = set()
         """The gates for which a fork has brought a decision, and which it has not asked."""
         self._policy = Gates()
+        self._unsure: dict[str, tuple[Answer, ...]] = {}
+        """By gate: answers of which only the run can say whether they are valid, and has not said it yet."""
         self.result: Payload | None = None
         self.failure: Failure | None = None
         self.task_failure = ""
@@ -377,6 +380,8 @@ class RunFold:
         if MEMO_STATE in fields:
             state = memo.state(fields)
             self.parted, self.other_arguments = state.get("parted", {}), state.get("other_arguments", [])
+            for found in state.get("refused", ()):
+                self._refuse(str(found["gate"]), str(found["id"]), dict(found["faults"]))
         listed = memo.questions(fields, self.run_id, self.agent, self.queue)
         for question in listed:  # a gate that an older version opened is told only here
             self._ask(question)
@@ -400,7 +405,29 @@ class RunFold:
             self.gates[question.gate] = GateView(question)
             self._policy.ask(question)
 
+    def _refuse(self, number: str, id: str, faults: dict[str, str]) -> None:
+        """The run has found an answer invalid, that the server had kept: the gate stays open."""
+        self._unsure[number] = tuple(it for it in self._unsure.get(number, ()) if it.id != id)
+        for at, taken in enumerate(self.decisions):
+            if taken.answer.id == id and taken.standing in (Standing.KEPT, Standing.COUNTS):
+                self.decisions[at] = replace(taken, standing=Standing.INVALID)
+        if number in self._policy.taken and self._policy.taken[number].id == id:
+            del self._policy.taken[number]
+            self.gates[number] = replace(self.gates[number], answer=None, closed=None)
+        if number in self.gates:
+            self.gates[number] = replace(self.gates[number], refused=in_words(faults))
+
+    def _settle(self, number: str) -> None:
+        """A gate closes: the first answer that the run has not refused is the one that counted."""
+        for answer in self._unsure.pop(number, ())[:1]:
+            self._policy.take(answer)
+            for at, taken in enumerate(self.decisions):
+                if taken.answer.id == answer.id:
+                    self.decisions[at] = replace(taken, standing=Standing.COUNTS)
+                    self.gates[number] = replace(self.gates[number], answer=answer, closed=taken.time)
+
     def _withdraw(self, number: str, event: HistoryEvent) -> None:
+        self._settle(number)
         self._policy.close(number)
         gate = self.gates.get(number)
         if gate is not None and gate.is_open:
@@ -441,8 +468,17 @@ class RunFold:
             answer = Answer.from_wire(plain(payloads[0]))
         except (LookupError, ValueError):
             return  # not from us
-        standing = self._policy.take(answer)
+        standing = self._policy.standing(answer)
         gate, when = self.gates.get(answer.gate), utc(event.event_time)
+        form = gate.asked.form if gate is not None and answer.approved else None
+        if way == "signal" and standing is Standing.COUNTS and form is not None and not form.exact:
+            standing = Standing.KEPT
+            known = self._unsure.get(answer.gate, ())
+            self._unsure[answer.gate] = known if answer.id in {it.id for it in known} else (*known, answer)
+        elif self._policy.take(answer) is Standing.COUNTS:
+            self._unsure.pop(answer.gate, None)
+        if gate is not None and form is not None and standing is Standing.INVALID:
+            self.gates[gate.gate] = replace(gate, refused=in_words(form.faults(answer.values)))
         if gate is not None and standing is Standing.COUNTS:
             self.gates[gate.gate] = replace(gate, answer=answer, closed=when)
         if standing not in (Standing.AGAIN, Standing.NO_OPTION):

@@ -146,6 +146,8 @@ class GateView:
     answer: Answer | None = None
     complete: bool = True
     """Whether ``details`` are here, whole, as they were asked: who has not seen them can't decide."""
+    refused: str = ""
+    """What is wrong with the last answer that did not count because its value was invalid."""
     withdrawn: bool = False
     """The run went on without a decision: cancelled, or the agent stopped waiting."""
     closed: datetime | None = None

@@ -16,16 +16,17 @@ from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeou
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from kaigents_nb.errors import AlreadyDecided, GateError, NoOpenGate, NotYetKnown
-from kaigents_nb.gates.answer import APPROVE, Answer
+from kaigents_nb.errors import AlreadyDecided, GateError, InvalidAnswer, NoOpenGate, NotYetKnown
+from kaigents_nb.gates.answer import APPROVE, VALUE, Answer
 from kaigents_nb.gates.policy import Standing
 from kaigents_nb.gates.question import Question
+from kaigents_nb.gates.schema import in_words, short
 from kaigents_nb.gates.visible import visible
 from kaigents_nb.history.fold import RunFold
 from kaigents_nb.history.observers import observed
 from kaigents_nb.people.open_gates import open_gates
 from kaigents_nb.runtime.connection import Connection
-from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, NO_DECISION
+from kaigents_nb.runtime.protocol import ALREADY_DECIDED, DECIDE_SIGNAL, DECIDE_UPDATE, INVALID_ANSWER, NO_DECISION
 from kaigents_nb.runtime.served import queue_is_served
 from kaigents_nb.runtime.storage import THRESHOLD_BYTES
 from kaigents_nb.values.encode import classes_of
@@ -123,6 +124,8 @@ async def decide(
         When somebody else was first; says who and when.
     GateError
         When the run asks something else there by now.
+    InvalidAnswer
+        When its value does not fit what is asked for; the gate stays open.
     NotYetKnown
         When it was sent, and after a minute the history still does not say whether it counts.
     ValueError
@@ -130,6 +133,8 @@ async def decide(
     ConversionError
         When one of its values can't be saved, or not read by the run; nothing was sent.
     """
+    if answer.approved:
+        question.check_values(answer.values)
     answer = identified(replace(answer, values=await _values(connection, question, answer)))
     _check_size(answer)
     served = await queue_is_served(connection, question.queue)
@@ -166,6 +171,8 @@ async def _sent(
 async def _values(connection: Connection, question: Question, answer: Answer) -> dict[str, Any]:
     """Return the values of an answer as JSON that the run reads as they are."""
     values = dict(answer.values)
+    if question.form is not None:
+        return values
     data: dict[str, Any] = to_json(values, f"values of the decision on {question.question!r}")
     if classes := classes_of(values):
         observer = await observed(connection, question.run_id)
@@ -204,6 +211,8 @@ async def _updated(connection: Connection, question: Question, answer: Answer) -
             return True
         if isinstance(cause, ApplicationError) and cause.type == NO_DECISION:
             raise _asks_otherwise(question) from None
+        if isinstance(cause, ApplicationError) and cause.type == INVALID_ANSWER:
+            raise _invalid(question, {str(path): str(told) for path, told in dict(cause.details[0]).items()}) from None
         raise _no_longer_open(question) from None
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         return False
@@ -242,6 +251,10 @@ def _counts(fold: RunFold, question: Question, answer: Answer) -> bool:
             return True
         raise _already(gate.answer)
     for taken in fold.decisions:
+        if taken.answer.id == answer.id and taken.standing is Standing.KEPT:
+            return False
+        if taken.answer.id == answer.id and taken.standing is Standing.INVALID:
+            raise _invalid(question, {"": gate.refused if gate is not None else ""})
         if taken.answer.id == answer.id:
             raise _asks_otherwise(question) if taken.standing is Standing.NOT_ASKED else _no_longer_open(question)
     if gate is not None and gate.withdrawn:
@@ -263,6 +276,11 @@ def _call(gate: Question, run_id: str) -> str:
     return f"gate={gate.gate!r}" if gate.run_id == run_id else f"kg.run({gate.run_id!r}).approve({gate.gate!r})"
 
 
+def _invalid(question: Question, faults: dict[str, str]) -> InvalidAnswer:
+    told = faults[""] if set(faults) == {""} else in_words(faults)
+    return InvalidAnswer(f"Not an answer to {visible(question.question)!r}: {told}.", faults=faults)
+
+
 def _asks_otherwise(question: Question) -> GateError:
     return GateError(
         f"The decision was not taken: run {question.run_id!r} does not ask {question.question!r} with these "
@@ -279,6 +297,8 @@ def _already(answer: Answer) -> AlreadyDecided:
     verb = "rejected" if not answer.approved else f"chose {answer.choice!r}"
     if answer.choice == APPROVE:
         verb = "approved"
+    elif answer.is_value:
+        verb = f"answered {short(answer.values[VALUE])}"
     when = answer.at.isoformat() if answer.at else "?"
     return AlreadyDecided(
         f"Already decided: {answer.by or 'somebody'} {verb} at {when}.",

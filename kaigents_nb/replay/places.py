@@ -143,9 +143,11 @@ class PlacedWorkflow(AgentWorkflow):
         """Wait by a timer."""
         return self._noted(super().sleep(delay_s))
 
-    async def decided(self, place: str, question: Question, details: Any) -> Decision:
+    async def decided(
+        self, place: str, question: Question, details: Any, read: Callable[[Any], Any] | None
+    ) -> Decision:
         """Wait for a person."""
-        decision: Decision = await self._ended(place, partial(super().decided, place, question, details))
+        decision: Decision = await self._ended(place, partial(super().decided, place, question, details, read))
         return decision
 
     def timer(

@@ -7,7 +7,7 @@ a replay.
 # No `from __future__ import annotations`: the SDK reads this module's annotations as objects.
 
 import sys
-from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
@@ -91,9 +91,11 @@ class ReplayedWorkflow(AgentWorkflow):
             begin = super().start_agent(agent, args, kwargs, run_id)
             return partial(self._waited, "agent", STARTED.format(agent=agent.name), begin)
 
-    async def decided(self, place: str, question: Question, details: Any) -> Decision:
+    async def decided(
+        self, place: str, question: Question, details: Any, read: Callable[[Any], Any] | None
+    ) -> Decision:
         """Wait for a person."""
-        begin = partial(super().decided, place, question, details)
+        begin = partial(super().decided, place, question, details, read)
         decision: Decision = await self._waited("gate", question.question, begin)
         return decision
 

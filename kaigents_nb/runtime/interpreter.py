@@ -287,18 +287,20 @@ class AgentWorkflow:
             self._publish()
         return begin
 
-    def open_gate(self, question: Question, details: Any) -> Begin[Decision]:
+    def open_gate(self, question: Question, details: Any, read: Callable[[Any], Any] | None = None) -> Begin[Decision]:
         """Wait until a person decides."""
-        return partial(self.decided, self._tasks.branch.next_place(GATE), question, details)
+        return partial(self.decided, self._tasks.branch.next_place(GATE), question, details, read)
 
-    async def decided(self, place: str, question: Question, details: Any) -> Decision:
+    async def decided(
+        self, place: str, question: Question, details: Any, read: Callable[[Any], Any] | None
+    ) -> Decision:
         """Open a gate and wait for its decision."""
         self._gates.check_question(question)
         number = self._recorded.number(place, self._gates.next_number)
         self.asked("gate", Asked(place, number, question.question, ()))
-        kept = self._gates.kept(number, question, details)
+        kept = self._gates.kept(number, question, details, read)
         begin = self._recorded.gate(
-            place, partial(self._gates.open, number, question, details, kept), kept=kept is not None
+            place, partial(self._gates.open, number, question, details, kept, read), kept=kept is not None
         )
         assert self._loaded is not None
         return to_decision(await begin(), self._loaded.resolve)
@@ -384,6 +386,7 @@ class AgentWorkflow:
         summary = {
             "gates": self._gates.listed(),
             "parked": list(self._steps.parked.values())[:_LISTED_PARKED],
+            **self._gates.notes,
             **self._recorded.notes,
         }
         changed = (state, summary) != self._published

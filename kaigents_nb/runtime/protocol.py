@@ -28,7 +28,9 @@ spent on models.
 """
 
 MEMO_STATE = "kaigents"
-"""Memo key: ``{"gates": [...], "parked": [...]}``, what an inbox needs without a worker."""
+"""Memo key: ``{"gates": [...], "parked": [...]}``, what an inbox needs without a worker.
+
+With ``refused``: what the run found of answers that the server had kept, ``{"gate", "id", "faults"}`` each."""
 MEMO_GATE = "kaigents_gate_{gate}"
 """Memo key: the details of one open gate."""
 MEMO_PUBLISHED = "kaigents_published_{name}"
@@ -80,6 +82,8 @@ KEPT_AS_SHOWN = "kept decisions as shown"
 ALREADY_DECIDED = "AlreadyDecided"
 NO_OPEN_GATE = "NoOpenGate"
 NO_DECISION = "NoDecision"
+INVALID_ANSWER = "InvalidAnswer"
+"""With what does not fit, by field."""
 
 T = TypeVar("T")
 

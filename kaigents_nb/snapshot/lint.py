@@ -69,7 +69,12 @@ _WRITES = frozenset({"to_parquet", "to_orc"})
 _SHARED = "is shared by all runs of a worker, and gone in the next one. Keep it in a variable of the agent."
 _TIME = "The time differs at each replay. Use kg.now()."
 _ENVIRONMENT = "It may differ wherever the run goes on. Read it in a @kg.step, or hand it over as an argument."
-_AWAITED = frozenset({"kaigents_nb.approve", "kaigents_nb.sleep", "asyncio.sleep", "asyncio.wait_for", "asyncio.wait"})
+_AWAITED = frozenset(
+    {
+        "kaigents_nb.approve", "kaigents_nb.ask", "kaigents_nb.choose", "kaigents_nb.sleep",
+        "asyncio.sleep", "asyncio.wait_for", "asyncio.wait",
+    }
+)  # fmt: skip
 _SEEDED = frozenset({"default_rng", "RandomState", "Generator", "SeedSequence", "PCG64", "MT19937", "Philox", "SFC64"})
 _ORDER_FREE = frozenset({"sorted", "sum", "min", "max", "any", "all", "len", "set", "frozenset"})
 _KEEPS_ORDER = frozenset({"list", "tuple", "enumerate", "iter", "reversed", "zip", "map", "filter", "str", "repr"})

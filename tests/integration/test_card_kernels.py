@@ -250,6 +250,36 @@ def test_a_click_decides_after_the_cell_has_returned(open_kernel: Opener, versio
     assert kernel.cell("run.result()") == "'42 True fine'"
 
 
+FORM = """
+    import kaigents_nb as kg
+    from pydantic import BaseModel, Field
+
+    class Order(BaseModel):
+        city: str = Field(title="City")
+        count: int = Field(title="Count", ge=1, le=9)
+
+    @kg.agent
+    async def ordering():
+        order = await kg.ask("What?", Order)
+        return f"{order.count} to {order.city}"
+"""
+
+
+@pytest.mark.parametrize(("version", "shell"), SHELLS)
+def test_a_form_is_refused_and_corrected_on_the_card(open_kernel: Opener, version: str, shell: str) -> None:
+    """What does not fit is said beside its field, and the corrected form is sent."""
+    _, kernel = open_kernel(version, shell)
+    kernel.cell(FORM + "\n    run = ordering.start()\n    run")
+    kernel.type("City", "Rome")
+    kernel.type("Count", "12")
+    kernel.click("Send")
+    kernel.until_said("must be at most 9, not 12")
+    kernel.type("Count", "4")
+    kernel.click("Send")
+    assert "Answered: {&quot;" not in kernel.until_static()
+    assert kernel.cell("run.result()") == "'4 to Rome'"
+
+
 def test_a_restarted_kernel_goes_on_with_the_card(open_kernel: Opener) -> None:
     """After kill -9 and a restart, kg.run(id) shows the run's card, and its button works; no cell is re-run."""
     manager, kernel = open_kernel(*LATEST)

@@ -16,8 +16,8 @@ from kaigents_nb.cli.arguments import complete_run
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERMINAL_WIDTH": "200", "NO_COLOR": "1"})
 COMMANDS = {
-    "demo", "fake-model", "runs", "show", "history", "inbox", "approve", "reject", "cancel", "code", "worker", "doctor",
-    "server start", "server stop", "server status", "server log", "server backup",
+    "demo", "fake-model", "runs", "show", "history", "inbox", "approve", "answer", "reject", "cancel", "code", "worker",
+    "doctor", "server start", "server stop", "server status", "server log", "server backup",
 }  # fmt: skip
 
 

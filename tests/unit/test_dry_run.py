@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import BaseModel, Field
 
 import kaigents_nb as kg
 from tests.support import ROOT
@@ -103,3 +104,25 @@ def test_an_option_that_is_none_is_asked_again(monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", lambda prompt: "A")
     assert asked.dry_run(["A", "B"], decisions=[{"choice": "C", "comment": "x"}])[1] == "A"
     assert "No option 'C' for 'Go on?'. Options: ['A', 'B']." in capsys.readouterr().out
+
+
+class Order(BaseModel):
+    count: int = Field(ge=1, le=9)
+
+
+@kg.agent
+async def asks():
+    colours = await kg.choose("Which?", ["red", "blue"], several=True)
+    order = await kg.ask("What?", Order)
+    return colours, order.count
+
+
+def test_a_value_is_given_or_typed(monkeypatch, capsys):
+    """decisions= has the values in order; what does not fit is said with its field, and asked again."""
+    assert asks.dry_run(decisions=[["blue"], Order(count=2)]) == (["blue"], 2)
+    typed = iter(["blue, red", '{"count": 12}', '{"count": 3}'])
+    monkeypatch.setattr("builtins.input", lambda _: next(typed))
+    assert asks.dry_run() == (["red", "blue"], 3)
+    assert "count: must be at most 9, not 12" in capsys.readouterr().out
+    with pytest.raises(kg.Rejected):
+        asks.dry_run(decisions=["reject"])

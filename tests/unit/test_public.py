@@ -78,7 +78,7 @@ def test_import_is_light() -> None:
     code = f"""
 import sys
 import kaigents_nb as kg
-kg.step, kg.agent, kg.Retry, kg.approve, kg.sleep, kg.track, kg.resource, kg.Decision, kg.RunFailed
+kg.step, kg.agent, kg.Retry, kg.approve, kg.ask, kg.choose, kg.sleep, kg.track, kg.resource, kg.Decision, kg.RunFailed
 print([name for name in {HEAVY} if name in sys.modules])
 """
     assert in_new_process(code) == "[]"
