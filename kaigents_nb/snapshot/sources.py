@@ -58,8 +58,7 @@ def _of_shell(shell: Any) -> Iterator[Cell]:
     history = shell.history_manager
     filenames: dict[str, set[str]] = {}
     numbers: dict[str, int] = {}
-    cached: list[tuple[str, Any]] = list(linecache.cache.items())
-    for filename, entry in cached:
+    for filename, entry in _cached_lines():
         named = shell.compile.format_code_name(filename) if len(entry) == 4 else None
         if named is not None:
             filenames.setdefault("".join(entry[2]), set()).add(filename)
@@ -143,12 +142,16 @@ def _of_file(namespace: Mapping[str, Any]) -> Iterator[Cell]:
             yield Cell(Path(name).name, "".join(lines), (-1,), frozenset(known))
     if namespace.get("__name__") == "__main__":
         # Python 3.13 and later keep what is typed at the prompt.
-        cached: list[tuple[str, Any]] = list(linecache.cache.items())
-        for key, entry in cached:
+        for key, entry in _cached_lines():
             typed = _PROMPT.fullmatch(key)
             if typed and len(entry) == 4:
                 number = int(typed[1])
                 yield Cell(f">>> {number + 1}", "".join(entry[2]), (number,), frozenset({key}))
+
+
+def _cached_lines() -> Iterator[tuple[str, Any]]:
+    # A copy made in one go: other threads, and garbage that is collected meanwhile, change the cache.
+    yield from linecache.cache.copy().items()
 
 
 def _files_of_functions(namespace: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 import kaigents_nb as kg
-from tests.integration.test_chat_recovery import kill, worker  # noqa: F401 - a fixture
+from tests.workers import kill
 
 pytestmark = [
     pytest.mark.usefixtures("server"),
@@ -89,7 +89,7 @@ async def in_a_file(model):
 RULES = [{"after": "price", "say": "61.50 USD"}, {"when": "panel", "call": {"price": {"product": "panel"}}}]
 
 
-def test_killed_in_mid_turn(worker, fake_models):  # noqa: F811
+def test_killed_in_mid_turn(workers, fake_models):
     """The tool waits, the worker dies: another process goes on with the turn, repeating neither request nor tool."""
     started = [
         (agent.start(fake.model()), fake)
@@ -99,12 +99,12 @@ def test_killed_in_mid_turn(worker, fake_models):  # noqa: F811
             (with_pydantic_ai, fake_models(RULES)),
         )
     ]
-    process = worker()
+    process = workers.start()
     for run, fake in started:
         run.wait_for_gate(60)
         assert len(fake.asked) == 1
     kill(process)
-    worker()
+    workers.start()
     for run, fake in started:
         run.approve()
         assert "61.50 USD" in run.result(60)
