@@ -1,1 +1,1 @@
-"""What a cell writes: steps, agents, gates, clocks. Standard library only."""
+"""What a cell writes: steps, agents, gates, clocks. Imported, it takes the standard library only."""
