@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kaigents_nb.server import private_files
+
 _UNITS = {
     "s": 1.0,
     "sec": 1.0,
@@ -120,7 +122,9 @@ class Window:
         """Give the entries, oldest first, and save them afterwards."""
         from filelock import FileLock, Timeout
 
-        lock = FileLock(f"{self._path}.lock", timeout=_LONGEST_LOCK_S, poll_interval=_LOOKS_AGAIN_S)
+        lock = FileLock(
+            f"{self._path}.lock", timeout=_LONGEST_LOCK_S, poll_interval=_LOOKS_AGAIN_S, mode=private_files.FILE
+        )
         with suppress(Timeout):
             lock.acquire()
         try:
@@ -129,7 +133,7 @@ class Window:
             except (FileNotFoundError, ValueError, TypeError):
                 used = []
             yield used
-            self._path.write_text(json.dumps(sorted(used)))
+            private_files.overwrite(self._path, json.dumps(sorted(used)).encode())
         finally:
             lock.release()
 

@@ -92,9 +92,10 @@ class Kernel:
         self._send(model, {"method": "custom", "content": {"event": "click"}})
 
     def type(self, label: str, text: str) -> None:
-        """Type into a text box."""
+        """Type into a text box, and look at it: a kernel may hear of two things at once in any order."""
         model = self.model(_model_name="TextModel", description=label)
         self._send(model, {"method": "update", "state": {"value": text}, "buffer_paths": []})
+        self.until(lambda: self.models[model].get("value") == text, f"{label} is {text}")
 
     def last_display(self) -> dict[str, Any]:
         """Return what is shown by now at the place that was made last."""
@@ -150,7 +151,7 @@ class Kernel:
         cell = message["parent_header"].get("msg_id", "")
         if kind == "comm_open":
             self.models[content["comm_id"]] = dict(content["data"]["state"])
-        elif kind == "comm_msg" and content["data"]["method"] == "update":
+        elif kind == "comm_msg" and content["data"]["method"] in ("update", "echo_update"):
             self.models.setdefault(content["comm_id"], {}).update(content["data"]["state"])
         elif kind == "comm_close":
             self.models.pop(content["comm_id"], None)
