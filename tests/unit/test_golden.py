@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +31,10 @@ from kaigents_nb.runtime.step_calls import StepCalls
 from tests.golden.asked import AskedOtherwise
 from tests.golden.histories import BLOBS, FOLDER, read, recorded, replay
 
-HISTORIES = recorded()
+# Recorded with Python 3.11, whose asyncio.wait_for() makes a task of the call; later ones begin it earlier. A run
+# that uses it goes on with the Python that it began with.
+OF_PYTHON_311 = {"interpreter-4/gives_up"} if sys.version_info >= (3, 12) else set[str]()
+HISTORIES = [path for path in recorded() if f"{path.parent.name}/{path.name.split('.')[0]}" not in OF_PYTHON_311]
 
 
 @pytest.fixture(autouse=True)
