@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from kaigents_nb.models import items as conversation
 from kaigents_nb.models.items import Item
@@ -28,6 +29,17 @@ class Usage:
             self.output + other.output,
             self.cached + other.cached,
             self.reasoning + other.reasoning,
+        )
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], sent: str, answered: str) -> Usage:
+        """Read the ``usage`` of an answer, in which the API calls tokens in and out by these words."""
+        used = data.get("usage") or {}
+        return cls(
+            count(used.get(f"{sent}_tokens")),
+            count(used.get(f"{answered}_tokens")),
+            count((used.get(f"{sent}_tokens_details") or {}).get("cached_tokens")),
+            count((used.get(f"{answered}_tokens_details") or {}).get("reasoning_tokens")),
         )
 
     @property

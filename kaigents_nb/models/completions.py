@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kaigents_nb.models import items as conversation
-from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, Answer, Usage, count, ended_with
+from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, Answer, Usage, ended_with
 from kaigents_nb.models.items import CALL, CHAT, OUTPUT, Item
 
 PATH = "/chat/completions"
@@ -154,13 +154,7 @@ def answer(data: Any) -> Answer:
         items = conversation.from_chat({**message, "role": "assistant"})
     except (LookupError, TypeError, AttributeError):
         return Answer([], MALFORMED, note="what came is not a completion: it has no 'choices' with a message")
-    used = data.get("usage") or {}
-    usage = Usage(
-        count(used.get("prompt_tokens")),
-        count(used.get("completion_tokens")),
-        count((used.get("prompt_tokens_details") or {}).get("cached_tokens")),
-        count((used.get("completion_tokens_details") or {}).get("reasoning_tokens")),
-    )
+    usage = Usage.of(data, "prompt", "completion")
     finish, note = _finish(choice, items)
     return Answer(items, finish, usage, str(data.get("model") or ""), str(data.get("service_tier") or ""), note)
 

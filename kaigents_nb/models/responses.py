@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, Answer, Usage, count, ended_with
+from kaigents_nb.models.answer import FILTERED, LENGTH, MALFORMED, Answer, Usage, ended_with
 from kaigents_nb.models.items import CHAT, Item
 
 PATH = "/responses"
@@ -62,13 +62,7 @@ def answer(data: Any) -> Answer:
     if not isinstance(data, dict) or not isinstance(data.get("output"), list):
         return Answer([], MALFORMED, note="what came is not a response: it has no list 'output'")
     items = [item for item in data["output"] if isinstance(item, dict)]
-    used = data.get("usage") or {}
-    usage = Usage(
-        count(used.get("input_tokens")),
-        count(used.get("output_tokens")),
-        count((used.get("input_tokens_details") or {}).get("cached_tokens")),
-        count((used.get("output_tokens_details") or {}).get("reasoning_tokens")),
-    )
+    usage = Usage.of(data, "input", "output")
     finish, note = _finish(data, items)
     return Answer(items, finish, usage, str(data.get("model") or ""), str(data.get("service_tier") or ""), note)
 
